@@ -1,0 +1,55 @@
+"""devproxy turns an OCI bundle and an accelerator host into a working container root, and proves that it works.
+
+The flow (docs/architecture.md): `probe` gathers frozen facts about a machine, `load` reads a bundle, `plan` joins the
+two into ordered steps without looking at anything, `build` carries the steps out on a target (in memory, on the
+kernel), `launch` starts a process inside, `verify` compares what is there with what should be.
+
+    >>> import devproxy
+    >>> host = devproxy.probe()
+    >>> plan = devproxy.plan(devproxy.load("bundle"), host)
+    >>> with devproxy.build(plan) as root:
+    ...     print(root.listdir("/dev"))
+
+Names are imported when they are first used, so that a command pays only for the rooms it enters.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from devproxy.build import build
+    from devproxy.check.verify import verify
+    from devproxy.errors import DevproxyError, InputError
+    from devproxy.host.probe import probe
+    from devproxy.launch import launch
+    from devproxy.oci.load import load
+    from devproxy.plan.planner import plan
+
+__version__ = "0.1.0"
+
+__all__ = ["DevproxyError", "InputError", "__version__", "build", "launch", "load", "plan", "probe", "verify"]
+
+_ROOMS = {
+    "DevproxyError": "devproxy.errors",
+    "InputError": "devproxy.errors",
+    "build": "devproxy.build",
+    "launch": "devproxy.launch",
+    "load": "devproxy.oci.load",
+    "plan": "devproxy.plan.planner",
+    "probe": "devproxy.host.probe",
+    "verify": "devproxy.check.verify",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name from its room on first use (PEP 562)."""
+    room = _ROOMS.get(name)
+    if room is None:
+        raise AttributeError(f"module 'devproxy' has no attribute {name!r}")
+    from importlib import import_module
+
+    # The name is kept, because importing a submodule of the same name (devproxy.build) would set the module in its place.
+    value: object = getattr(import_module(room), name)
+    globals()[name] = value
+    return value

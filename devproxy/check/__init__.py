@@ -1,0 +1,1 @@
+"""Is it right: what should be there against what is there."""

@@ -1,0 +1,1 @@
+"""Device drivers that answer in a virtual file system."""

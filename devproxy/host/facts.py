@@ -1,0 +1,135 @@
+"""The facts about a machine that planning and checking need. Frozen values; each knows the file that said so.
+
+What could not be read is a fact too (`Unseen`): nothing that was not seen is ever taken for absent or fine.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from devproxy.node import DeviceNumber, NodeKind
+
+
+class HostNode(NamedTuple):
+    """A device node in the host's /dev, as lstat(2) shows it. `source` is its path."""
+
+    path: str
+    kind: NodeKind
+    number: DeviceNumber
+    mode: int
+    uid: int
+    gid: int
+
+    @property
+    def source(self) -> str:
+        """Where the fact comes from: the node itself."""
+        return self.path
+
+
+class MajorLine(NamedTuple):
+    """One line of /proc/devices: a driver's registered name and its major. Names repeat, and a major may have several
+    names.
+    """
+
+    major: int
+    name: str
+    source: str = "/proc/devices"
+
+
+class MiscLine(NamedTuple):
+    """One line of /proc/misc: a device of major 10 by its minor."""
+
+    minor: int
+    name: str
+    source: str = "/proc/misc"
+
+
+class PciDevice(NamedTuple):
+    """A PCI function from /sys/bus/pci/devices. Numbers as in sysfs: vendor 0x10de, class_code 0x030200. `driver` is
+    the bound driver's name, empty when none is bound.
+    """
+
+    address: str
+    vendor: int
+    device: int
+    class_code: int
+    driver: str
+    numa_node: int
+    source: str
+
+
+class NvidiaGpu(NamedTuple):
+    """A GPU. `rank` is its index as nvidia-smi shows it, by PCI address; `minor` is N of /dev/nvidiaN; they differ on
+    some hosts.
+
+    `minor` and `uuid` are None, `model` is empty, when the driver does not say.
+    """
+
+    rank: int
+    address: str
+    minor: int | None
+    uuid: str | None
+    model: str
+    source: str
+
+
+class Nvidia(NamedTuple):
+    """The NVIDIA driver: its version (empty when unreadable), parameters of /proc/driver/nvidia/params as (name, value)
+    in the file's order, and its GPUs by rank.
+    """
+
+    version: str
+    params: tuple[tuple[str, str], ...]
+    gpus: tuple[NvidiaGpu, ...]
+
+
+class Unseen(NamedTuple):
+    """Something that could not be read, and why (`EACCES: Permission denied`)."""
+
+    path: str
+    why: str
+
+
+class Host(NamedTuple):
+    """A machine. `name` is `live` or the recording's file name; `simulated` is true for a recording.
+
+    `nvidia` is None when the host has no NVIDIA driver and no NVIDIA PCI device. `product_name` is DMI's, or empty.
+    """
+
+    name: str
+    simulated: bool
+    kernel: str
+    product_name: str
+    character: tuple[MajorLine, ...]
+    block: tuple[MajorLine, ...]
+    misc: tuple[MiscLine, ...]
+    nodes: tuple[HostNode, ...]
+    pci: tuple[PciDevice, ...]
+    nvidia: Nvidia | None
+    unseen: tuple[Unseen, ...]
+
+    def major_of(self, driver: str) -> int | None:
+        """The character major that `driver` has, by its exact name, or None.
+
+        `nvidia` was called `nvidia-frontend` before driver 550.40: either name answers for the other.
+        """
+        for name in _ALIASES.get(driver, (driver,)):
+            for line in self.character:
+                if line.name == name:
+                    return line.major
+        return None
+
+    def driver_of(self, major: int) -> str | None:
+        """The first name that /proc/devices lists for a character major, or None."""
+        return next((line.name for line in self.character if line.major == major), None)
+
+    def has_misc(self, name: str) -> bool:
+        """Whether the misc driver `name` is registered (/proc/misc)."""
+        return any(line.name == name for line in self.misc)
+
+    def node(self, path: str) -> HostNode | None:
+        """The node at `path` on the host, or None."""
+        return next((node for node in self.nodes if node.path == path), None)
+
+
+_ALIASES = {"nvidia": ("nvidia", "nvidia-frontend"), "nvidia-frontend": ("nvidia", "nvidia-frontend")}

@@ -1,0 +1,63 @@
+"""What a device node is: its kind, its number, and who decides the number.
+
+These words are shared by every room: the bundle asks for nodes, the host has them, the plan names them, targets make
+them.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+from typing import NamedTuple
+
+
+class NodeKind(enum.Enum):
+    """What mknod(2) can make here; the value is the letter that `ls -l` and the OCI spec use."""
+
+    CHARACTER = "c"
+    BLOCK = "b"
+    FIFO = "p"
+
+
+class DeviceNumber(NamedTuple):
+    """A major and a minor, as in `ls -l /dev`. Linux keeps 12 and 20 bits for them (makedev(3))."""
+
+    major: int
+    minor: int
+
+    def __str__(self) -> str:
+        return f"{self.major}:{self.minor}"
+
+    @property
+    def rdev(self) -> int:
+        """The number as stat(2) reports it in st_rdev."""
+        return os.makedev(self.major, self.minor)
+
+
+def number_of_rdev(rdev: int) -> DeviceNumber:
+    """The major and minor in a stat's st_rdev."""
+    return DeviceNumber(os.major(rdev), os.minor(rdev))
+
+
+class OfDriver(NamedTuple):
+    """The device `minor` of a character driver known by its name in /proc/devices; the target says which major that
+    is.
+    """
+
+    driver: str
+    minor: int
+
+    def __str__(self) -> str:
+        return f"{self.driver}:{self.minor}"
+
+
+class Fixed(NamedTuple):
+    """The number itself, when no driver is known for it."""
+
+    number: DeviceNumber
+
+    def __str__(self) -> str:
+        return str(self.number)
+
+
+Identity = OfDriver | Fixed

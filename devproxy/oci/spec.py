@@ -1,0 +1,122 @@
+"""The bundle's config.json as typed values (runtime-spec v1.2, config.md and config-linux.md).
+
+Made once by `oci.load`; nothing past it sees a dict. `where` fields are JSON paths (`mounts[3]`), for messages and
+reasons.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from devproxy.mount_options import MountOptions, Propagation
+from devproxy.node import DeviceNumber, NodeKind
+
+
+class Mount(NamedTuple):
+    """One entry of `mounts`. `destination` is cleaned (S17); `source` is absolute for binds (relative ones were joined
+    to the bundle, S28); `type` is `bind` when an option says bind or rbind (S31).
+    """
+
+    destination: str
+    type: str
+    source: str
+    options: MountOptions
+    where: str
+
+
+class Device(NamedTuple):
+    """One entry of `linux.devices`. `number` is None for a fifo; `mode` is None when fileMode is absent."""
+
+    path: str
+    kind: NodeKind
+    number: DeviceNumber | None
+    mode: int | None
+    uid: int | None
+    gid: int | None
+    where: str
+
+
+class User(NamedTuple):
+    """Who the process is. `umask` is None when the spec does not say (then 0022, S11)."""
+
+    uid: int = 0
+    gid: int = 0
+    groups: tuple[int, ...] = ()
+    umask: int | None = None
+
+
+class Rlimit(NamedTuple):
+    """One entry of `process.rlimits`; `name` is RLIMIT_NOFILE and its kin."""
+
+    name: str
+    soft: int
+    hard: int
+
+
+class Capabilities(NamedTuple):
+    """The five sets of capabilities(7), by their CAP_ names."""
+
+    bounding: tuple[str, ...] = ()
+    effective: tuple[str, ...] = ()
+    inheritable: tuple[str, ...] = ()
+    permitted: tuple[str, ...] = ()
+    ambient: tuple[str, ...] = ()
+
+
+class Process(NamedTuple):
+    """What is started. `env` keeps the spec's order and duplicates; `capabilities` is None when absent (then all are
+    kept out but for what the kernel gives the user by default: none).
+    """
+
+    args: tuple[str, ...]
+    env: tuple[str, ...] = ()
+    cwd: str = "/"
+    user: User = User()
+    rlimits: tuple[Rlimit, ...] = ()
+    capabilities: Capabilities | None = None
+    no_new_privs: bool = False
+    terminal: bool = False
+    oom_score_adj: int | None = None
+
+
+class Namespace(NamedTuple):
+    """One entry of `linux.namespaces`: `type` is the spec's word (mount, pid, ipc, uts, network, cgroup, user, time);
+    `path` an existing namespace to join, or None for a new one.
+    """
+
+    type: str
+    path: str | None
+    where: str
+
+
+class Unsupported(NamedTuple):
+    """Something the spec asks for that `run` does not do (hooks, seccomp, LSM labels, cgroup limits, id mappings).
+    `harmless` is true for what `runc spec` always writes (a deny-all device rule): then it is an outcome, but no
+    warning.
+    """
+
+    where: str
+    what: str
+    harmless: bool = False
+
+
+class Spec(NamedTuple):
+    """A bundle. `rootfs` is the absolute path of root.path; `devices` is None when the spec has no `linux` at all
+    (S66).
+    """
+
+    bundle: str
+    version: str
+    rootfs: str
+    readonly: bool
+    hostname: str
+    domainname: str
+    process: Process | None
+    mounts: tuple[Mount, ...]
+    devices: tuple[Device, ...] | None
+    namespaces: tuple[Namespace, ...]
+    masked_paths: tuple[str, ...]
+    readonly_paths: tuple[str, ...]
+    rootfs_propagation: Propagation | None
+    annotations: tuple[tuple[str, str], ...]
+    unsupported: tuple[Unsupported, ...]

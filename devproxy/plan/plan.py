@@ -1,0 +1,35 @@
+"""A plan: the steps that turn a bundle and a host into a container root, and what its process needs to know."""
+
+from __future__ import annotations
+
+import enum
+from typing import NamedTuple
+
+from devproxy.host.facts import Host
+from devproxy.oci.spec import Namespace, Process
+from devproxy.plan.steps import Step
+
+
+class Mode(enum.Enum):
+    """Who says which accelerators the container gets (docs/architecture.md, "Modes")."""
+
+    NONE = "none"
+    DOCKER = "docker"
+    SPEC = "spec"
+
+
+class Plan(NamedTuple):
+    """An immutable value: the same spec, host, mode and configuration give an equal plan.
+
+    `mode` is what `auto` came to. `strict` makes a warning an error, when planning as when building.
+    """
+
+    bundle: str
+    mode: Mode
+    steps: tuple[Step, ...]
+    host: Host
+    process: Process | None
+    namespaces: tuple[Namespace, ...]
+    hostname: str
+    domainname: str
+    strict: bool

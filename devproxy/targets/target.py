@@ -1,0 +1,185 @@
+"""The door between a plan and a place where a root can be built: about a dozen verbs.
+
+Verbs take plain values, never steps. Paths are absolute inside the root that is being built and are resolved inside it:
+neither `..` nor a symbolic link leads out. Errors are plain OSError with the errno of the system call that Linux would
+have made and the path as filename; `build` tells the user what was being done.
+
+A target is used once, by one thread: `open_source` for everything of the host first, then `attach` of the root at `/`,
+then the rest. What was made becomes visible to others only by `finish`; a target that is closed before leaves nothing
+behind.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from types import TracebackType
+from typing import NamedTuple, Protocol, Self
+
+from devproxy.mount_options import Change, Propagation
+from devproxy.node import DeviceNumber, Identity, NodeKind
+
+
+class FileKind(enum.Enum):
+    """What a path is; the value is the letter of `ls -l`."""
+
+    DIRECTORY = "d"
+    REGULAR = "-"
+    SYMLINK = "l"
+    CHARACTER = "c"
+    BLOCK = "b"
+    FIFO = "p"
+    SOCKET = "s"
+
+
+class Look(NamedTuple):
+    """What is at a path, without following a final link. `number` is set for device nodes, `link` for symbolic
+    links.
+    """
+
+    kind: FileKind
+    mode: int
+    uid: int
+    gid: int
+    number: DeviceNumber | None
+    link: str | None
+
+
+class Source(Protocol):
+    """Something of the host, opened before anything is mounted. Used by exactly one `bind` or `overlay`; a leftover is
+    an error.
+    """
+
+    @property
+    def path(self) -> str:
+        """The host's path that was opened."""
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether a directory was found there, by fstat."""
+
+
+class Detached(Protocol):
+    """A mount that is attached nowhere yet."""
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether its root is a directory: what its mount point has to be."""
+
+
+class NumberFound(NamedTuple):
+    """The number a device has here. `reserved` is true when no driver of the host has it: a dynamic major was set
+    aside.
+    """
+
+    number: DeviceNumber
+    reserved: bool
+
+
+class Target(Protocol):
+    """Where a root is built. A context manager: leaving it without `finish` drops everything."""
+
+    def open_source(self, path: str) -> Source:
+        """Open a directory or file of the host, following links as the host does.
+
+        Errors: ENOENT and whatever open(2) says.
+        """
+
+    def filesystem(
+        self, fstype: str, source: str, change: Change, flags: Sequence[str], data: Sequence[str]
+    ) -> Detached:
+        """Make a new file system (fsopen, fsconfig, fsmount). `devtmpfs` is an empty tmpfs of its own, never the host's
+        /dev.
+
+        Errors: ENODEV if the type is unknown here; EINVAL for an option that the type does not take.
+        """
+
+    def bind(self, source: Source, *, recursive: bool) -> Detached:
+        """A mount of what `source` holds (open_tree with OPEN_TREE_CLONE)."""
+
+    def overlay(self, lower: Source) -> Detached:
+        """An overlay over a directory, whose upper layer is in memory; its root has the lower's owner and mode.
+
+        Errors: ENOTDIR if the source is no directory.
+        """
+
+    def change(self, mount: Detached, change: Change, *, recursive: bool) -> None:
+        """Set and clear attributes of a mount that is not attached yet (mount_setattr)."""
+
+    def attach(self, mount: Detached, path: str) -> None:
+        """Mount it at `path`, the first one at `/`. A final symbolic link is followed, inside the root. It goes on top
+        of what is mounted there.
+
+        Errors: ENOENT if the mount point is missing, ENOTDIR for a directory over something else, EISDIR for the
+        reverse, EROFS never: mounting writes nothing.
+        """
+
+    def propagate(self, path: str, propagation: Propagation, *, recursive: bool) -> None:
+        """Set the propagation type of the mount at `path`."""
+
+    def make_mount_point(self, path: str, *, directory: bool) -> str:
+        """Make the missing mount point and its missing parents (0755; a file 0644), following links inside the root.
+
+        Returns the first path that had to be made. Errors: EROFS when it lies in a read-only place, ENOTDIR when a
+        parent is no directory, ELOOP for a dangling link.
+        """
+
+    def make_directory(self, path: str, mode: int) -> bool:
+        """Make a directory and its missing parents (0755). Returns false when a directory is there already.
+
+        Errors: ENOTDIR or EEXIST when something else is there.
+        """
+
+    def make_node(self, path: str, kind: NodeKind, number: DeviceNumber | None, mode: int, uid: int, gid: int) -> None:
+        """mknod(2) with exactly this mode (no umask) and owner; missing parents are made (0755). The final name is
+        never followed.
+
+        What was made is looked at again before this returns. Errors: EEXIST if the name is taken, EPERM where nodes
+        cannot be made.
+        """
+
+    def make_symlink(self, path: str, target: str) -> None:
+        """symlink(2); missing parents are made (0755). Errors: EEXIST if the name is taken."""
+
+    def look(self, path: str) -> Look | None:
+        """What is at `path`, or None if it (or a parent) is missing. Links on the way are followed inside the root, a
+        final one is not. Errors: ENOTDIR, ELOOP, EACCES.
+        """
+
+    def look_in(self, source: Source, path: str) -> Look | None:
+        """`look`, in a source that is not mounted yet, with links resolved inside it."""
+
+    def list_directory(self, path: str) -> list[str]:
+        """The names in a directory, links followed inside the root. Errors: ENOENT, ENOTDIR, ELOOP."""
+
+    def seal(self, path: str) -> None:
+        """Make the topmost mount at `path` read-only. Errors: EINVAL if nothing is mounted there, EBUSY if it is being
+        written.
+        """
+
+    def seal_path(self, path: str) -> bool:
+        """Bind `path` on itself, with what is mounted below, read-only. Returns false if it is missing."""
+
+    def mask(self, path: str) -> bool:
+        """Hide `path`: an empty read-only tmpfs over a directory, the null device over anything else. Returns false if
+        missing.
+        """
+
+    def number_of(self, identity: Identity) -> NumberFound:
+        """The number of a device here: the plan's Host decides majors by exact driver name, a major is reserved for a
+        driver it does not list (S80).
+
+        Errors: EBUSY when no major is left; EADDRINUSE when a simulated number belongs to a live driver.
+        """
+
+    def finish(self) -> None:
+        """Everything is made: make it one root. Errors: EBUSY if a source that was opened was never used."""
+
+    def close(self) -> None:
+        """Drop what this target holds."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
