@@ -1,0 +1,166 @@
+"""The `devproxy` command: finds the verb, makes the context, turns errors into messages and exit codes.
+
+Exit codes: 0 done, 1 failed, 2 bad usage or input, 3 an error was found (verify), 4 inconclusive, 130 interrupted.
+`run` has its own: the process's code, 125 when devproxy failed after the input was found good, 126 not executable, 127
+not found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, cast
+
+from devproxy.errors import DevproxyError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from devproxy.cli.context import Context
+
+INTERRUPTED: Final = 130
+SIGPIPE_STATUS: Final = 141
+
+
+class Verb(NamedTuple):
+    """A verb: its name, the module that carries it out, one line of help."""
+
+    name: str
+    module: str
+    help: str
+
+
+VERBS: Final[tuple[Verb, ...]] = (
+    Verb("probe", "devproxy.cli.probe", "show what accelerators this host (or a recorded one) has"),
+    Verb("record", "devproxy.cli.record", "record this host into a tar file, for --host"),
+    Verb("plan", "devproxy.cli.plan", "show the steps that build the container's root, each with its reason"),
+    Verb("run", "devproxy.cli.run", "build the root on the kernel and run the bundle's process in it"),
+    Verb("inspect", "devproxy.cli.inspect", "build the root in memory and look around in it (no root needed)"),
+    Verb("verify", "devproxy.cli.verify", "build the root on the kernel and compare it with what it should be"),
+    Verb("bench", "devproxy.cli.bench", "measure devproxy beside runc and the kernel's own file systems"),
+    Verb("completion", "devproxy.cli.completion", "print a completion script for bash, zsh or fish"),
+)
+
+
+class VerbModule(Protocol):
+    """What a verb's module offers."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the verb's own arguments."""
+
+    def run(self, args: argparse.Namespace, context: Context) -> int:
+        """Carry it out and return the exit code."""
+
+
+def entry() -> None:
+    """The console script."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command line and return its exit code. Nothing that a user can do ends in a traceback."""
+    words, command = _split_command(argv)
+    try:
+        args = make_parser(words).parse_args(words)
+        args.command = command
+        if command is not None and args.verb != "run":
+            raise InputError(f"'--' and a command belong to 'devproxy run', not to '{args.verb}'")
+        code = _dispatch(args)
+        sys.stdout.flush()
+    except DevproxyError as error:
+        return _tell(words, error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away (`| head`): nobody is left to tell, and the interpreter must not try at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return SIGPIPE_STATUS
+    else:
+        return code
+
+
+def _dispatch(args: argparse.Namespace) -> int:
+    from devproxy.cli.context import Context
+    from devproxy.oci.configuration import parse_configuration
+
+    configuration, warnings = parse_configuration(args.config, args.set)
+    context = Context(configuration, verbosity=args.verbose - args.quiet, json_messages=args.log_format == "json")
+    for warning in warnings:
+        context.warn(warning)
+    try:
+        return _module(args.verb).run(args, context)
+    except DevproxyError as error:
+        context.error(error.message, error.hint)
+        return _code_of(args.verb, error)
+
+
+def _tell(words: Sequence[str], error: DevproxyError) -> int:
+    """Tell an error that came before there was a context."""
+    from devproxy.cli.context import Context
+    from devproxy.oci.configuration import Configuration
+
+    Context(Configuration(), json_messages="--log-format=json" in words).error(error.message, error.hint)
+    return 2 if isinstance(error, InputError) else 1
+
+
+def _code_of(verb: str, error: DevproxyError) -> int:
+    if isinstance(error, InputError):
+        return 2
+    return 125 if verb == "run" else 1
+
+
+def make_parser(words: Sequence[str], *, every_verb: bool = False) -> argparse.ArgumentParser:
+    """The parser; only the verbs that are named in `words` load their modules, so that each pays for itself alone."""
+    from devproxy import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="devproxy",
+        description="Turns an OCI bundle and an accelerator host into a working container root, and proves that it works.",
+        epilog="Start with 'devproxy probe', then 'devproxy plan BUNDLE', then 'devproxy run BUNDLE'. "
+        "'devproxy VERB --help' explains one verb.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"devproxy {__version__}")
+    _add_global_options(parser, top=True)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for verb in VERBS:
+        sub = verbs.add_parser(verb.name, help=verb.help, description=_sentence(verb.help), allow_abbrev=False)
+        if every_verb or verb.name in words:
+            _module(verb.name).add_arguments(sub)
+            _add_global_options(sub, top=False)
+    return parser
+
+
+def _add_global_options(parser: argparse.ArgumentParser, *, top: bool) -> None:
+    """The same options before and after the verb; after it they keep what was said before."""
+
+    def default(value: object) -> object:
+        return value if top else argparse.SUPPRESS
+
+    group = parser.add_argument_group("global options")
+    add = group.add_argument
+    add("--config", metavar="FILE.toml", default=default(None), help="read the configuration from a TOML file")
+    add("--set", metavar="KEY=VALUE", action="append", default=default([]), help="set one configuration key")
+    add("--log-format", choices=("text", "json"), default=default("text"), help="how messages on stderr look")
+    add("-v", "--verbose", action="count", default=default(0), help="tell reasons and notes too")
+    add("-q", "--quiet", action="count", default=default(0), help="tell errors only")
+
+
+def _module(verb: str) -> VerbModule:
+    module = next(candidate.module for candidate in VERBS if candidate.name == verb)
+    return cast("VerbModule", import_module(module))
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] + "."
+
+
+def _split_command(argv: Sequence[str]) -> tuple[list[str], list[str] | None]:
+    """What stands before a lone `--`, and what behind it (None without one)."""
+    words = list(argv)
+    if "--" not in words:
+        return words, None
+    at = words.index("--")
+    return words[:at], words[at + 1 :]
