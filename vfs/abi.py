@@ -1,0 +1,56 @@
+"""The numbers of the Linux ABI that `stat` and `os` do not carry, under the kernel's own names.
+
+Sources: include/uapi/linux/{fs,limits,magic,stat,xattr,falloc,mount}.h, fs/mount.h, include/linux/namei.h.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+NAME_MAX: Final = 255
+"""The longest file name, in bytes, without a terminating NUL (limits.h)."""
+
+PATH_MAX: Final = 4096
+"""The longest path given to a system call, in bytes, with the terminating NUL (limits.h)."""
+
+SYMLINKS_MAX: Final = 40
+"""Symbolic links followed in one resolution (MAXSYMLINKS, path_resolution(7))."""
+
+MOUNT_MAX: Final = 10_000
+"""Mounts in one mount namespace (S51 of the behaviour rows; Linux's fs.mount-max is larger)."""
+
+PAGE_SIZE: Final = 4096
+"""The unit of tmpfs accounting, whatever the page size of the machine: recordings compare across machines."""
+
+MAX_FILE_SIZE: Final = (1 << 63) - 1
+"""The largest file size and offset (MAX_LFS_FILESIZE)."""
+
+MAY_EXEC: Final = 1
+MAY_WRITE: Final = 2
+MAY_READ: Final = 4
+
+S_IALLUGO: Final = 0o7777
+"""All permission bits, with set-user-id, set-group-id and sticky."""
+
+O_ACCMODE: Final = os.O_ACCMODE
+O_TMPFILE_BIT: Final = os.O_TMPFILE & ~os.O_DIRECTORY
+"""The bit of O_TMPFILE that is its own (__O_TMPFILE)."""
+
+RENAME_NOREPLACE: Final = 1
+RENAME_EXCHANGE: Final = 2
+RENAME_WHITEOUT: Final = 4
+
+XATTR_CREATE: Final = os.XATTR_CREATE
+XATTR_REPLACE: Final = os.XATTR_REPLACE
+XATTR_NAME_MAX: Final = 255
+XATTR_SIZE_MAX: Final = 65_536
+
+FALLOC_FL_KEEP_SIZE: Final = 1
+FALLOC_FL_PUNCH_HOLE: Final = 2
+
+MNT_FORCE: Final = 1
+MNT_DETACH: Final = 2
+UMOUNT_NOFOLLOW: Final = 8
+
+TMPFS_MAGIC: Final = 0x0102_1994

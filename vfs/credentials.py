@@ -1,0 +1,186 @@
+"""Who asks: user, groups and capabilities, and what they allow.
+
+Analogous to Linux's struct cred (credentials(7), capabilities(7)) and to generic_permission and setattr_prepare.
+The uid and gid here are the file system ids. Functions that check raise; functions that ask return bool.
+"""
+
+from __future__ import annotations
+
+import enum
+import errno
+import stat
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from vfs.abi import MAY_EXEC, MAY_READ, MAY_WRITE, S_IALLUGO
+from vfs.errors import error
+from vfs.options import SetStat
+
+if TYPE_CHECKING:
+    from vfs.inode import Inode
+
+
+class Capability(enum.IntFlag):
+    """The capabilities that a file system asks for (capabilities(7)); the bits are ours, not the kernel's numbers."""
+
+    CHOWN = enum.auto()
+    DAC_OVERRIDE = enum.auto()
+    DAC_READ_SEARCH = enum.auto()
+    FOWNER = enum.auto()
+    FSETID = enum.auto()
+    MKNOD = enum.auto()
+    SYS_ADMIN = enum.auto()
+
+
+NO_CAPABILITIES = Capability(0)
+ALL_CAPABILITIES = ~NO_CAPABILITIES
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Credentials:
+    """Immutable; compared and hashed by identity, so that one object can be part of a cache key: keep and share them."""
+
+    uid: int
+    gid: int
+    groups: frozenset[int] = field(default_factory=frozenset)
+    capabilities: Capability = NO_CAPABILITIES
+
+    def in_group(self, gid: int) -> bool:
+        """Whether `gid` is the group or one of the supplementary groups."""
+        return gid == self.gid or gid in self.groups
+
+    def has(self, capability: Capability) -> bool:
+        """Whether all of the named capabilities are held."""
+        return self.capabilities & capability == capability
+
+
+ROOT = Credentials(0, 0, frozenset(), ALL_CAPABILITIES)
+"""The superuser with every capability."""
+
+
+def permits(creds: Credentials, inode: Inode, mask: int) -> bool:
+    """Whether the mode bits or a capability grant all of `mask` (MAY_READ | MAY_WRITE | MAY_EXEC).
+
+    One class alone decides: owner, else group, else other (path_resolution(7), "Permissions").
+    """
+    mode = inode.mode
+    if creds.uid == inode.uid:
+        granted = mode >> 6
+    elif creds.in_group(inode.gid):
+        granted = mode >> 3
+    else:
+        granted = mode
+    if not mask & ~granted & 7:
+        return True
+    capabilities = creds.capabilities
+    if not capabilities:
+        return False
+    if stat.S_ISDIR(mode):
+        if capabilities & Capability.DAC_READ_SEARCH and not mask & MAY_WRITE:
+            return True
+        return bool(capabilities & Capability.DAC_OVERRIDE)
+    if capabilities & Capability.DAC_READ_SEARCH and mask == MAY_READ:
+        return True
+    # Even the superuser executes only what somebody may execute.
+    return bool(capabilities & Capability.DAC_OVERRIDE) and (not mask & MAY_EXEC or bool(mode & 0o111))
+
+
+def check_permission(creds: Credentials, inode: Inode, mask: int) -> None:
+    """Errors: EACCES if `permits` says no."""
+    if not permits(creds, inode, mask):
+        raise error(errno.EACCES)
+
+
+def is_owner(creds: Credentials, inode: Inode) -> bool:
+    """Whether the inode is the caller's, or CAP_FOWNER makes up for it."""
+    return creds.uid == inode.uid or creds.has(Capability.FOWNER)
+
+
+def check_delete(creds: Credentials, directory: Inode, victim: Inode) -> None:
+    """Whether `victim` may be taken out of `directory`: write and search there, and in a sticky directory one must own the
+    victim or the directory (inode(7), "S_ISVTX").
+
+    Errors: EACCES, EPERM.
+    """
+    directory.check_access(creds, MAY_WRITE | MAY_EXEC)
+    if directory.mode & stat.S_ISVTX and creds.uid not in (victim.uid, directory.uid):
+        if not creds.has(Capability.FOWNER):
+            raise error(errno.EPERM)
+
+
+def keeps_set_group_id(creds: Credentials, gid: int) -> bool:
+    """Whether the caller may have a set-group-id bit on a file of group `gid`."""
+    return creds.in_group(gid) or creds.has(Capability.FSETID)
+
+
+def checked_set_stat(creds: Credentials, inode: Inode, changes: SetStat) -> SetStat:
+    """The change that will be made, after the checks of chmod(2), chown(2) and utimensat(2).
+
+    Changing the owner of a file drops set-user-id and set-group-id; a set-group-id bit is dropped from a mode whose group is
+    not the caller's. Truncation has been checked by the caller: by path it needs write access, by descriptor a writable one.
+
+    Errors: EPERM; EACCES for a touch without write access.
+    """
+    if changes.uid is not None or changes.gid is not None:
+        _check_owner(creds, inode, changes)
+    owner = is_owner(creds, inode)
+    if changes.mode is not None and not owner:
+        raise error(errno.EPERM)
+    if (changes.atime_ns is not None or changes.mtime_ns is not None) and not owner:
+        raise error(errno.EPERM)
+    if changes.touch and not owner:
+        inode.check_access(creds, MAY_WRITE)
+    mode = _resulting_mode(creds, inode, changes)
+    return changes if mode == changes.mode else replace(changes, mode=mode)
+
+
+def _check_owner(creds: Credentials, inode: Inode, changes: SetStat) -> None:
+    if creds.has(Capability.CHOWN):
+        return
+    if changes.uid is not None and not creds.uid == inode.uid == changes.uid:
+        raise error(errno.EPERM)
+    if changes.gid is not None and not (
+        creds.uid == inode.uid and (changes.gid == inode.gid or creds.in_group(changes.gid))
+    ):
+        raise error(errno.EPERM)
+
+
+def _resulting_mode(creds: Credentials, inode: Inode, changes: SetStat) -> int | None:
+    mode = changes.mode
+    gid = inode.gid if changes.gid is None else changes.gid
+    if mode is not None:
+        mode &= S_IALLUGO
+        if mode & stat.S_ISGID and not keeps_set_group_id(creds, gid):
+            mode &= ~stat.S_ISGID
+    if (changes.uid is not None or changes.gid is not None) and not stat.S_ISDIR(inode.mode):
+        mode = without_set_id(inode.mode & S_IALLUGO if mode is None else mode)
+    elif changes.size is not None and mode is None and not creds.has(Capability.FSETID):
+        mode = without_set_id(inode.mode & S_IALLUGO)
+    return None if mode is not None and changes.mode is None and mode == inode.mode & S_IALLUGO else mode
+
+
+def without_set_id(mode: int) -> int:
+    """The mode without set-user-id, and without set-group-id where the group may execute (else the bit means mandatory
+    locking, which writing does not revoke).
+    """
+    mode &= ~stat.S_ISUID
+    return mode & ~stat.S_ISGID if mode & stat.S_IXGRP else mode
+
+
+__all__ = [
+    "ALL_CAPABILITIES",
+    "MAY_EXEC",
+    "MAY_READ",
+    "MAY_WRITE",
+    "NO_CAPABILITIES",
+    "ROOT",
+    "Capability",
+    "Credentials",
+    "check_delete",
+    "check_permission",
+    "checked_set_stat",
+    "is_owner",
+    "keeps_set_group_id",
+    "permits",
+    "without_set_id",
+]

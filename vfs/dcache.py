@@ -1,0 +1,143 @@
+"""Directory operations on dentries: the work of a call after its checks, with the dentry cache kept in step.
+
+Analogous to vfs_mkdir, vfs_unlink, vfs_rename ... of Linux (fs/namei.c) without their permission checks. The VFS calls them
+after it has checked; an overlay calls them on the dentries of its layers, so that a layer that is also visible elsewhere
+stays coherent. All but `lookup` need `Filesystem.lock`.
+
+Path cache: a call that makes an earlier successful walk wrong drops the cache of whole paths. Making a name never does;
+removing a plain file marks its dentry DEAD, which a hit checks.
+"""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+from vfs.dentry import DEAD, Dentry
+from vfs.options import RenameOptions
+
+if TYPE_CHECKING:
+    from vfs.credentials import Credentials
+    from vfs.inode import Inode
+    from vfs.options import MkdirOptions, MknodOptions, SetStat
+
+
+def lookup(parent: Dentry, name: str) -> Dentry:
+    """The child called `name`, from the cache or from the file system.
+
+    Errors: ENOENT; ENOTDIR if the parent is no directory; the type's own.
+    """
+    directory = parent.inode
+    child = parent.children.get(name)
+    if not directory.fs.revalidates:
+        return child if child is not None else _instantiate(parent, name, directory.lookup(name))
+    try:
+        inode = directory.lookup(name)
+    except FileNotFoundError:
+        if child is not None:
+            with directory.fs.lock:
+                _forget(child)
+        raise
+    if child is not None and child.inode is inode:
+        child.update_flags()
+        return child
+    with directory.fs.lock:
+        if child is not None:
+            _forget(child)
+        return _instantiate(parent, name, inode)
+
+
+def _instantiate(parent: Dentry, name: str, inode: Inode) -> Dentry:
+    # setdefault: of two readers who look up at once, one dentry wins.
+    return parent.children.setdefault(name, Dentry(name, parent, inode))
+
+
+def _forget(dentry: Dentry) -> None:
+    dentry.odd |= DEAD
+    if dentry.parent.children.get(dentry.name) is dentry:
+        del dentry.parent.children[dentry.name]
+
+
+def mknod(creds: Credentials, parent: Dentry, name: str, options: MknodOptions) -> Dentry:
+    """Make a file that is no directory and no link. Precondition: the name is free.
+
+    Errors: the type's: EPERM, ENOSPC.
+    """
+    return _instantiate(parent, name, parent.inode.mknod(creds, name, options))
+
+
+def mkdir(creds: Credentials, parent: Dentry, name: str, options: MkdirOptions) -> Dentry:
+    """Make a directory. Precondition: the name is free.
+
+    Errors: the type's: EPERM, ENOSPC, EMLINK.
+    """
+    return _instantiate(parent, name, parent.inode.mkdir(creds, name, options))
+
+
+def symlink(creds: Credentials, parent: Dentry, name: str, target: str) -> Dentry:
+    """Make a symbolic link. Precondition: the name is free.
+
+    Errors: the type's: EPERM, ENOSPC.
+    """
+    return _instantiate(parent, name, parent.inode.symlink(creds, name, target))
+
+
+def link(parent: Dentry, name: str, inode: Inode) -> Dentry:
+    """Give a file one more name. Precondition: the name is free, the file is of this file system and no directory.
+
+    Errors: the type's: EPERM, EMLINK.
+    """
+    parent.inode.link(name, inode)
+    return _instantiate(parent, name, inode)
+
+
+def unlink(dentry: Dentry) -> None:
+    """Remove a name that is no directory's.
+
+    Errors: the type's: EPERM.
+    """
+    inode = dentry.inode
+    dentry.parent.inode.unlink(dentry.name, inode)
+    _forget(dentry)
+    if stat.S_ISLNK(inode.mode):
+        inode.fs.path_cache.drop()
+
+
+def rmdir(dentry: Dentry) -> None:
+    """Remove an empty directory.
+
+    Errors: ENOTEMPTY; the type's: EPERM.
+    """
+    dentry.parent.inode.rmdir(dentry.name, dentry.inode)
+    _forget(dentry)
+    dentry.inode.fs.path_cache.drop()
+
+
+def rename(
+    dentry: Dentry, new_parent: Dentry, new_name: str, target: Dentry | None, options: RenameOptions | None = None
+) -> None:
+    """Move a name, over `target` if there is one. Preconditions: same file system, kinds agree, no loop, not the same file.
+
+    Errors: ENOTEMPTY; the type's: EPERM, EXDEV, EINVAL.
+    """
+    old_parent = dentry.parent
+    old_parent.inode.rename(dentry.name, new_parent.inode, new_name, options or RenameOptions())
+    if target is not None:
+        _forget(target)
+    del old_parent.children[dentry.name]
+    dentry.name = new_name
+    dentry.parent = new_parent
+    new_parent.children[new_name] = dentry
+    dentry.inode.fs.path_cache.drop()
+
+
+def set_stat(dentry: Dentry, changes: SetStat) -> None:
+    """Change attributes.
+
+    Errors: the type's: EPERM, ENOSPC, EFBIG, EINVAL.
+    """
+    inode = dentry.inode
+    inode.set_stat(changes)
+    if stat.S_ISDIR(inode.mode) and not (changes.mode is changes.uid is changes.gid is None):
+        dentry.update_flags()
+        inode.fs.path_cache.drop()

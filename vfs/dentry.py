@@ -1,0 +1,91 @@
+"""A name in a directory, cached: the node of the tree that paths walk.
+
+Analogous to Linux's struct dentry. Differences:
+
+* there are no negative dentries and no reference counts: a dentry lives as long as its parent's `children` or somebody else
+  holds it;
+* one flag integer, `odd`, gathers everything that the fast walk of `vfs.resolve` cannot do: if it is 0, stepping here needs
+  no further question.
+"""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from vfs.inode import Inode
+
+ODD_MOUNTED: Final = 1
+"""Something is mounted here, in some namespace."""
+ODD_SYMLINK: Final = 2
+"""A symbolic link."""
+ODD_REVALIDATE: Final = 4
+"""The file system wants to be asked at every step."""
+ODD_SEARCH: Final = 8
+"""A directory that not everybody may search."""
+DEAD: Final = 16
+"""The name is gone: unlinked, or renamed over."""
+
+_NO_CHILDREN: Final[dict[str, Dentry]] = {}
+
+
+class Dentry:
+    """`name` in `parent` is `inode`. The root of a file system is its own parent and has the name "".
+
+    Invariants: `parent.children[name] is self` while the name exists and is cached; children belong to the same file system.
+    `name`, `parent` and `children` change under `Filesystem.lock` only, by `vfs.dcache`.
+    """
+
+    __slots__ = ("children", "inode", "name", "odd", "parent")
+
+    def __init__(self, name: str, parent: Dentry | None, inode: Inode) -> None:
+        self.name = name
+        self.parent: Dentry = self if parent is None else parent
+        self.inode = inode
+        self.odd = 0
+        mode = inode.mode
+        if mode & 0o170111 == 0o040111:
+            self.children: dict[str, Dentry] = {}
+            if inode.fs.revalidates:
+                self.odd = ODD_REVALIDATE
+        else:
+            self.children = {} if stat.S_ISDIR(mode) else _NO_CHILDREN
+            self.update_flags()
+
+    def update_flags(self) -> None:
+        """Derive from the inode what `odd` says about it; called when the mode has changed."""
+        mode = self.inode.mode
+        odd = self.odd & (ODD_MOUNTED | DEAD)
+        if self.inode.fs.revalidates:
+            odd |= ODD_REVALIDATE
+        if stat.S_ISLNK(mode):
+            odd |= ODD_SYMLINK
+        elif stat.S_ISDIR(mode) and mode & 0o111 != 0o111:
+            odd |= ODD_SEARCH
+        self.odd = odd
+
+    def __repr__(self) -> str:
+        return f"<Dentry {self.path()!r} mode {self.inode.mode:o} odd {self.odd}>"
+
+    @property
+    def dead(self) -> bool:
+        """Whether the name is gone: nothing can be made below it any more."""
+        return bool(self.odd & DEAD)
+
+    def path(self) -> str:
+        """The path from the root of the file system, "/" for the root itself."""
+        names = []
+        dentry = self
+        while dentry.parent is not dentry:
+            names.append(dentry.name)
+            dentry = dentry.parent
+        return "/" + "/".join(reversed(names))
+
+    def is_ancestor_of(self, other: Dentry) -> bool:
+        """Whether `other` lies below this dentry; a dentry is not its own ancestor."""
+        while other.parent is not other:
+            other = other.parent
+            if other is self:
+                return True
+        return False

@@ -1,0 +1,312 @@
+"""An open file: a place, flags and a position.
+
+Analogous to Linux's struct file. `File` checks what every kind of file has in common (access mode, position, append) and
+leaves `read_at` and `write_at` to its subclasses; as it stands it is what O_PATH opens.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from typing import TYPE_CHECKING, ClassVar
+
+from vfs.abi import MAX_FILE_SIZE, O_ACCMODE
+from vfs.credentials import checked_set_stat
+from vfs.errors import error
+from vfs.options import MountFlags, SetStat
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from vfs.credentials import Credentials
+    from vfs.device import OpenDevice
+    from vfs.inode import DirectoryEntry, Inode
+    from vfs.mount import VirtualDentry
+
+_DAY_NS = 24 * 3600 * 1_000_000_000
+
+
+class File:
+    """An open file description. `creds` are those of the opener; `position` is where read and write go on.
+
+    Invariant: while it is open it counts in `Mount.open_files`, and in `Mount.writers` when it can write a regular file.
+    """
+
+    __slots__ = ("closed", "creds", "flags", "inode", "location", "position", "readable", "writable")
+
+    seekable: ClassVar[bool] = True
+
+    def __init__(self, location: VirtualDentry, flags: int, creds: Credentials) -> None:
+        self.location = location
+        self.inode: Inode = location.dentry.inode
+        self.flags = flags
+        self.creds = creds
+        self.position = 0
+        self.closed = False
+        access = flags & O_ACCMODE
+        self.readable = access in {os.O_RDONLY, os.O_RDWR} and not flags & os.O_PATH
+        self.writable = access in {os.O_WRONLY, os.O_RDWR} and not flags & os.O_PATH
+
+    # for subclasses
+
+    def read_at(self, size: int, offset: int) -> bytes:
+        """At most `size` bytes from `offset`, fewer at the end."""
+        raise error(errno.EINVAL)
+
+    def write_at(self, data: bytes | bytearray | memoryview, offset: int) -> int:
+        """Write at `offset` and return how much was taken."""
+        raise error(errno.EINVAL)
+
+    def release(self) -> None:
+        """Let go of what the open file holds. Called once, by `close`."""
+
+    # reading and writing
+
+    def read(self, size: int = -1) -> bytes:
+        """Read from the position on; all that is left when `size` is negative.
+
+        Errors: EBADF if not open for reading; EISDIR; EINVAL; EAGAIN for an empty pipe; a driver's own.
+        """
+        data = self.pread(self._whole(self.position) if size < 0 else size, self.position, _stream=True)
+        self.position += len(data)
+        return data
+
+    def pread(self, size: int, offset: int, *, _stream: bool = False) -> bytes:
+        """Read from `offset` without moving the position.
+
+        Errors: as `read`; ESPIPE for a file without positions.
+        """
+        if not self.readable or self.closed:
+            raise error(errno.EBADF)
+        self._check_offset(offset, stream=_stream)
+        data = self.read_at(size, offset)
+        self._touch_atime()
+        return data
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Write at the position, or at the end with O_APPEND; the number of bytes taken.
+
+        Errors: EBADF if not open for writing; ENOSPC; EFBIG; EPIPE; EINVAL; a driver's own.
+        """
+        if self.flags & os.O_APPEND:
+            with self.inode.fs.lock:
+                self.position = self.inode.size
+                written = self.pwrite(data, self.position, _stream=True)
+        else:
+            written = self.pwrite(data, self.position, _stream=True)
+        self.position += written
+        return written
+
+    def pwrite(self, data: bytes | bytearray | memoryview, offset: int, *, _stream: bool = False) -> int:
+        """Write at `offset` without moving the position; at the end with O_APPEND, as Linux does (pwrite(2), "BUGS").
+
+        Errors: as `write`; ESPIPE for a file without positions.
+        """
+        if not self.writable or self.closed:
+            raise error(errno.EBADF)
+        self._check_offset(offset, stream=_stream)
+        return self.write_at(data, self.inode.size if self.flags & os.O_APPEND else offset)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move the position, and return it. SEEK_DATA and SEEK_HOLE see a file without holes here.
+
+        Errors: ESPIPE for a stream; EINVAL for an unknown whence or a negative result; ENXIO for data or holes past the end.
+        """
+        self.check_open()
+        if not self.seekable:
+            raise error(errno.ESPIPE)
+        if whence == os.SEEK_SET:
+            position = offset
+        elif whence == os.SEEK_CUR:
+            position = self.position + offset
+        elif whence == os.SEEK_END:
+            position = self.inode.size + offset
+        elif whence in {os.SEEK_DATA, os.SEEK_HOLE}:
+            position = self.seek_hole_or_data(offset, whence)
+        else:
+            raise error(errno.EINVAL)
+        if not 0 <= position <= MAX_FILE_SIZE:
+            raise error(errno.EINVAL)
+        self.position = position
+        return position
+
+    def seek_hole_or_data(self, offset: int, whence: int) -> int:
+        """Where the next hole or data begins (lseek(2)); the whole file is data here.
+
+        Errors: ENXIO.
+        """
+        if not 0 <= offset < self.inode.size:
+            raise error(errno.ENXIO)
+        return offset if whence == os.SEEK_DATA else self.inode.size
+
+    def truncate(self, size: int) -> None:
+        """Set the size (ftruncate(2)).
+
+        Errors: EINVAL if not open for writing, no regular file, or a negative size; ENOSPC, EFBIG.
+        """
+        if not self.writable or self.closed or size < 0 or not stat.S_ISREG(self.inode.mode):
+            raise error(errno.EINVAL)
+        self.set_stat(SetStat(size=size))
+
+    def allocate(self, mode: int, offset: int, length: int) -> None:
+        """Make sure that space is there, or punch a hole (fallocate(2)).
+
+        Errors: EBADF if not open for writing; EINVAL; ENOSPC; EFBIG; ENODEV if no regular file or directory; EOPNOTSUPP here.
+        """
+        if not self.writable or self.closed:
+            raise error(errno.EBADF)
+        raise error(errno.EOPNOTSUPP if stat.S_ISREG(self.inode.mode) else errno.ENODEV)
+
+    # attributes and the rest
+
+    def stat(self) -> os.stat_result:
+        """What fstat(2) reports."""
+        return self.inode.stat()
+
+    def set_stat(self, changes: SetStat) -> None:
+        """fchmod, fchown, futimens and ftruncate.
+
+        Errors: EBADF for O_PATH; EPERM, EACCES; EROFS; ENOSPC.
+        """
+        self.check_open()
+        from vfs import dcache
+
+        if changes.size is None:
+            self.location.mount.check_writable()
+        with self.inode.fs.lock:
+            dcache.set_stat(self.location.dentry, checked_set_stat(self.creds, self.inode, changes))
+
+    def read_directory(self) -> list[DirectoryEntry]:
+        """The entries not yet read, without "." and ".." (getdents64(2)); seek(0) begins anew.
+
+        Errors: ENOTDIR.
+        """
+        self.check_open()
+        raise error(errno.ENOTDIR)
+
+    def ioctl(self, request: int, argument: object = None) -> object:
+        """A request to the driver (ioctl(2)).
+
+        Errors: ENOTTY where nothing takes requests.
+        """
+        self.check_open()
+        raise error(errno.ENOTTY)
+
+    def sync(self) -> None:
+        """Write out what is only in memory (fsync(2))."""
+        self.check_open()
+
+    def close(self) -> None:
+        """Close the file; closing again does nothing."""
+        if self.closed:
+            return
+        self.closed = True
+        try:
+            self.release()
+        finally:
+            mount = self.location.mount
+            with self.inode.fs.lock:
+                mount.open_files -= 1
+                if self.counts_as_writer():
+                    mount.end_write()
+
+    def counts_as_writer(self) -> bool:
+        """Whether the file keeps its mount from being sealed: nodes, fifos and sockets do not."""
+        return self.writable and stat.S_IFMT(self.inode.mode) in {stat.S_IFREG, stat.S_IFDIR}
+
+    def check_open(self) -> None:
+        """Errors: EBADF for a closed file or one opened with O_PATH."""
+        if self.closed or self.flags & os.O_PATH:
+            raise error(errno.EBADF)
+
+    def __enter__(self) -> File:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check_offset(self, offset: int, *, stream: bool) -> None:
+        if not stream and not self.seekable:
+            raise error(errno.ESPIPE)
+        if offset < 0:
+            raise error(errno.EINVAL)
+
+    def _whole(self, position: int) -> int:
+        return max(self.inode.size - position, 0) if stat.S_ISREG(self.inode.mode) else 1 << 16
+
+    def _touch_atime(self) -> None:
+        flags = self.location.mount.flags
+        if flags & (MountFlags.NOATIME | MountFlags.RDONLY) or self.flags & os.O_NOATIME:
+            return
+        inode, now = self.inode, time.time_ns()
+        # relatime (mount(8)): once a change, else once a day; strictatime asks for every read.
+        old = inode.atime_ns
+        if old <= max(inode.mtime_ns, inode.ctime_ns) or now - old >= _DAY_NS or flags & MountFlags.STRICTATIME:
+            inode.atime_ns = now
+
+
+class DirectoryFile(File):
+    """An open directory. The listing is taken when it is first read and after seek(0), so that names made or removed
+    meanwhile never make others appear twice or vanish (readdir(3) leaves the rest open).
+    """
+
+    __slots__ = ("_listing",)
+
+    def __init__(self, location: VirtualDentry, flags: int, creds: Credentials) -> None:
+        super().__init__(location, flags, creds)
+        self._listing: list[DirectoryEntry] | None = None
+
+    def read_at(self, size: int, offset: int) -> bytes:
+        """Errors: EISDIR."""
+        raise error(errno.EISDIR)
+
+    def read_directory(self) -> list[DirectoryEntry]:
+        """See `File.read_directory`; the position counts entries."""
+        self.check_open()
+        if self._listing is None or self.position == 0:
+            self._listing = list(self.inode.iterate())
+        entries = self._listing[self.position :]
+        self.position = max(self.position, len(self._listing))
+        self._touch_atime()
+        return entries
+
+    def seek_hole_or_data(self, offset: int, whence: int) -> int:
+        """Errors: EINVAL: a directory has neither."""
+        raise error(errno.EINVAL)
+
+
+class DeviceFile(File):
+    """An open device node: what the driver returned answers."""
+
+    __slots__ = ("device",)
+
+    def __init__(self, location: VirtualDentry, flags: int, creds: Credentials, device: OpenDevice) -> None:
+        super().__init__(location, flags, creds)
+        self.device = device
+
+    def read_at(self, size: int, offset: int) -> bytes:
+        """What the driver says."""
+        return self.device.read(size, offset)
+
+    def write_at(self, data: bytes | bytearray | memoryview, offset: int) -> int:
+        """What the driver says."""
+        return self.device.write(bytes(data), offset)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """What the driver says."""
+        self.check_open()
+        self.position = self.device.seek(offset, whence, self.position)
+        return self.position
+
+    def ioctl(self, request: int, argument: object = None) -> object:
+        """What the driver says."""
+        self.check_open()
+        return self.device.ioctl(request, argument)
+
+    def release(self) -> None:
+        """Tell the driver."""
+        self.device.close()

@@ -1,0 +1,117 @@
+"""A file system attached, or ready to be attached, to a tree of mounts.
+
+Analogous to Linux's struct mount. Differences: no reference counts and no propagation; a mount that is read-only is so by
+itself, whatever other mounts of the same file system are.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, NamedTuple
+
+from vfs.errors import error
+from vfs.options import NO_MOUNT_FLAGS, MountFlags
+
+if TYPE_CHECKING:
+    from vfs.dentry import Dentry
+    from vfs.filesystem import Filesystem
+    from vfs.namespace import MountNamespace
+
+
+class Mount:
+    """A mount: `root` of `fs` seen at `mountpoint` of `parent`.
+
+    `id` increases with time (mountinfo). `parent`, `mountpoint` and `namespace` are None while the mount is detached; the
+    root mount of a namespace has no parent. `children` maps mount points, dentries seen in this mount, to the mount on
+    top of them; a second mount at the same place hangs below the root of the first. `open_files` counts open files here,
+    `writers` those that may write.
+
+    Invariants: parent.children[mountpoint] is self while attached. All of it changes under the lock of the VFS.
+    """
+
+    __slots__ = (
+        "children",
+        "flags",
+        "fs",
+        "id",
+        "mountpoint",
+        "namespace",
+        "open_files",
+        "parent",
+        "root",
+        "source",
+        "writers",
+    )
+
+    def __init__(self, mount_id: int, fs: Filesystem, root: Dentry, flags: MountFlags, source: str) -> None:
+        self.id = mount_id
+        self.fs = fs
+        self.root = root
+        self.flags = flags
+        self.source = source
+        self.parent: Mount | None = None
+        self.mountpoint: Dentry | None = None
+        self.namespace: MountNamespace | None = None
+        self.children: dict[Dentry, Mount] = {}
+        self.open_files = 0
+        self.writers = 0
+
+    def __repr__(self) -> str:
+        return f"<Mount {self.id} {self.fs.type_name} root {self.root.path()!r} {self.flags!r}>"
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing may be written through this mount."""
+        return bool(self.flags & MountFlags.RDONLY)
+
+    def check_writable(self) -> None:
+        """Errors: EROFS."""
+        if MountFlags.RDONLY in self.flags:
+            raise error(errno.EROFS)
+
+    def begin_write(self) -> None:
+        """Count a writer; each is followed by `end_write`.
+
+        Errors: EROFS.
+        """
+        self.check_writable()
+        self.writers += 1
+
+    def end_write(self) -> None:
+        """Count a writer out."""
+        self.writers -= 1
+
+    def set_read_only(self, *, read_only: bool) -> None:
+        """Seal the mount, or open it again (S36).
+
+        Errors: EBUSY if it is to be sealed and files are open for writing.
+        """
+        if read_only and self.writers:
+            raise error(errno.EBUSY)
+        self.flags = self.flags | MountFlags.RDONLY if read_only else self.flags & ~MountFlags.RDONLY
+
+    def top(self) -> Mount:
+        """The mount on top of the stack that begins with this one."""
+        mount = self
+        while (above := mount.children.get(mount.root)) is not None:
+            mount = above
+        return mount
+
+    def tree(self) -> list[Mount]:
+        """This mount and all below it, parents first."""
+        mounts = [self]
+        for mount in mounts:
+            mounts.extend(mount.children.values())
+        return mounts
+
+
+class VirtualDentry(NamedTuple):
+    """A place in a mount tree: a dentry seen through a mount (Linux's struct path). Roots, working directories and the
+    results of walks are these.
+    """
+
+    mount: Mount
+    dentry: Dentry
+
+
+__all__ = ["NO_MOUNT_FLAGS", "Mount", "MountFlags", "VirtualDentry"]

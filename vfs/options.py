@@ -1,0 +1,118 @@
+"""What a call is asked to do: one frozen record a call, so that arguments have names and calls stay short."""
+
+from __future__ import annotations
+
+import enum
+import errno
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from vfs.errors import error
+
+
+class MountFlags(enum.IntFlag):
+    """The flags of one mount (mount(2)); no flag means rw, suid, dev, exec and access times kept as relatime."""
+
+    RDONLY = enum.auto()
+    NOSUID = enum.auto()
+    NODEV = enum.auto()
+    NOEXEC = enum.auto()
+    NOATIME = enum.auto()
+    NODIRATIME = enum.auto()
+    RELATIME = enum.auto()
+    STRICTATIME = enum.auto()
+    NOSYMFOLLOW = enum.auto()
+
+
+NO_MOUNT_FLAGS = MountFlags(0)
+
+
+@dataclass(frozen=True, slots=True)
+class MkdirOptions:
+    """For mkdir(2): `mode` holds permission bits; the caller has applied the umask."""
+
+    mode: int = 0o777
+
+
+@dataclass(frozen=True, slots=True)
+class MknodOptions:
+    """For mknod(2) and for creating a regular file: `mode` holds type and permission bits, `rdev` as `os.makedev` gives it."""
+
+    mode: int
+    rdev: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOptions:
+    """For open(2): the O_* flags, and the permission bits of a file that O_CREAT makes (umask applied)."""
+
+    flags: int = 0
+    mode: int = 0o666
+
+
+@dataclass(frozen=True, slots=True)
+class RenameOptions:
+    """For renameat2(2): RENAME_NOREPLACE or 0; other flags are EINVAL."""
+
+    flags: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SetStat:
+    """What chmod, chown, truncate and utimensat change; None leaves a field alone.
+
+    `mode` holds permission bits only. `touch` sets both times to now, which a user with write access may do; setting a
+    chosen time is the owner's (utimensat(2)).
+    """
+
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    size: int | None = None
+    atime_ns: int | None = None
+    mtime_ns: int | None = None
+    touch: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MountOptions:
+    """For a mount: flags of the mount, `data` as mount(8) takes it after -o (what is left for the file system type), and
+    `internal`, a value of the type's own that has no text form. A `user_mount` is made on behalf of a process inside: types
+    registered with allow_user_mount=False refuse it.
+    """
+
+    flags: MountFlags = NO_MOUNT_FLAGS
+    data: str = ""
+    internal: object | None = None
+    user_mount: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BindOptions:
+    """For a bind mount: `recursive` clones the mounts below too (MS_REC); `flags` replace the source's when not None."""
+
+    recursive: bool = False
+    flags: MountFlags | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UmountOptions:
+    """For umount2(2): MNT_FORCE, MNT_DETACH, UMOUNT_NOFOLLOW."""
+
+    flags: int = 0
+
+
+def mount_data(data: str) -> Iterator[tuple[str, str | None]]:
+    """The pairs of a mount's data string, in order: "size=1m,noswap" gives ("size", "1m"), ("noswap", None).
+
+    Empty items are skipped, as the kernel does (fs/fs_context.c, vfs_parse_monolithic_sep).
+
+    Errors: EINVAL for an item without a key ("=x").
+    """
+    for item in data.split(","):
+        if not item:
+            continue
+        key, equals, value = item.partition("=")
+        if not key:
+            raise error(errno.EINVAL, item)
+        yield key, value if equals else None
