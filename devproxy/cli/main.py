@@ -13,6 +13,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, cast
 
+from devproxy import __version__
 from devproxy.errors import DevproxyError, InputError
 
 if TYPE_CHECKING:
@@ -63,7 +64,9 @@ def main(argv: Sequence[str]) -> int:
     """Run one command line and return its exit code. Nothing that a user can do ends in a traceback."""
     words, command = _split_command(argv)
     try:
-        args = make_parser(words).parse_args(words)
+        # Global options may stand before or behind the verb: they are taken out first.
+        known, rest = _global_parser().parse_known_args(words)
+        args = make_parser(rest).parse_args(rest, namespace=known)
         args.command = command
         if command is not None and args.verb != "run":
             raise InputError(f"'--' and a command belong to 'devproxy run', not to '{args.verb}'")
@@ -113,39 +116,34 @@ def _code_of(verb: str, error: DevproxyError) -> int:
 
 def make_parser(words: Sequence[str], *, every_verb: bool = False) -> argparse.ArgumentParser:
     """The parser; only the verbs that are named in `words` load their modules, so that each pays for itself alone."""
-    from devproxy import __version__
-
     parser = argparse.ArgumentParser(
         prog="devproxy",
         description="Turns an OCI bundle and an accelerator host into a working container root, and proves that it works.",
         epilog="Start with 'devproxy probe', then 'devproxy plan BUNDLE', then 'devproxy run BUNDLE'. "
         "'devproxy VERB --help' explains one verb.",
         allow_abbrev=False,
+        parents=[_global_parser()],
     )
     parser.add_argument("--version", action="version", version=f"devproxy {__version__}")
-    _add_global_options(parser, top=True)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for verb in VERBS:
         sub = verbs.add_parser(verb.name, help=verb.help, description=_sentence(verb.help), allow_abbrev=False)
         if every_verb or verb.name in words:
             _module(verb.name).add_arguments(sub)
-            _add_global_options(sub, top=False)
     return parser
 
 
-def _add_global_options(parser: argparse.ArgumentParser, *, top: bool) -> None:
-    """The same options before and after the verb; after it they keep what was said before."""
-
-    def default(value: object) -> object:
-        return value if top else argparse.SUPPRESS
-
-    group = parser.add_argument_group("global options")
+def _global_parser() -> argparse.ArgumentParser:
+    """The options that every verb takes."""
+    parser = argparse.ArgumentParser(prog="devproxy", add_help=False, allow_abbrev=False)
+    group = parser.add_argument_group("global options, before or after the verb")
     add = group.add_argument
-    add("--config", metavar="FILE.toml", default=default(None), help="read the configuration from a TOML file")
-    add("--set", metavar="KEY=VALUE", action="append", default=default([]), help="set one configuration key")
-    add("--log-format", choices=("text", "json"), default=default("text"), help="how messages on stderr look")
-    add("-v", "--verbose", action="count", default=default(0), help="tell reasons and notes too")
-    add("-q", "--quiet", action="count", default=default(0), help="tell errors only")
+    add("--config", metavar="FILE.toml", help="read the configuration from a TOML file")
+    add("--set", metavar="KEY=VALUE", action="append", default=[], help="set one configuration key")
+    add("--log-format", choices=("text", "json"), default="text", help="how messages on stderr look")
+    add("-v", "--verbose", action="count", default=0, help="tell reasons and notes too")
+    add("-q", "--quiet", action="count", default=0, help="tell errors only")
+    return parser
 
 
 def _module(verb: str) -> VerbModule:

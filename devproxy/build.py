@@ -1,0 +1,125 @@
+"""A plan carried out on a target.
+
+`carry_out` is the only place where steps and verbs meet: it asks the target, decides what a step left open, and records
+one outcome a step. `build` puts it to work: in this process for the memory target, in a forked builder for the kernel.
+
+A root exists whole or not at all: the first step that fails ends the build, and the target drops what it holds.
+"""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from devproxy.carry import Carrier
+from devproxy.errors import DevproxyError
+from devproxy.outcome import Outcome, Result
+from devproxy.plan.plan import Plan
+from devproxy.targets.root import MountLine
+from devproxy.targets.root import Root as TargetRoot
+
+if TYPE_CHECKING:
+    from devproxy.targets.kernel.paths import KernelPaths
+    from devproxy.targets.target import Target
+
+
+class Root:
+    """A built root: the plan, what became of each step, and the tree to look at. A context manager; closing drops the
+    root.
+    """
+
+    def __init__(self, plan: Plan, outcomes: tuple[Outcome, ...], tree: TargetRoot) -> None:
+        self.plan = plan
+        self.outcomes = outcomes
+        self.tree = tree
+
+    @property
+    def simulated(self) -> bool:
+        """Whether it was built from a recorded host: then ENXIO is what opening a device should say."""
+        return self.plan.host.simulated
+
+    def listdir(self, path: str = "/") -> list[str]:
+        """The names in a directory, sorted. Raises OSError as os.listdir does."""
+        return self.tree.listdir(path)
+
+    def stat(self, path: str) -> os.stat_result:
+        """What a path is, links followed inside the root. Raises OSError as os.stat does."""
+        return self.tree.stat(path)
+
+    def lstat(self, path: str) -> os.stat_result:
+        """What a path is, a final link not followed. Raises OSError as os.lstat does."""
+        return self.tree.lstat(path)
+
+    def read_bytes(self, path: str) -> bytes:
+        """The contents of a regular file. Raises OSError; EINVAL for anything that is no regular file."""
+        return self.tree.read_bytes(path)
+
+    def readlink(self, path: str) -> str:
+        """The target of a symbolic link. Raises OSError as os.readlink does."""
+        return self.tree.readlink(path)
+
+    def mountinfo(self) -> list[MountLine]:
+        """The mount table (proc_pid_mountinfo(5))."""
+        return self.tree.mountinfo()
+
+    def close(self) -> None:
+        """Drop the root."""
+        self.tree.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def carry_out(plan: Plan, target: Target) -> tuple[Outcome, ...]:
+    """Carry out every step of `plan` on `target` and return an outcome for each, in the plan's order.
+
+    Raises InputError when a source of the host is missing or of the wrong kind (nothing was mounted then),
+    DevproxyError when a step fails: the message names the step, what was found, and where the step comes from.
+    """
+    carrier = Carrier(plan, target)
+    carrier.open_sources()
+    outcomes = tuple(carrier.carry(step) for step in plan.steps)
+    carrier.finish()
+    return outcomes
+
+
+def build(plan: Plan, target: str = "memory", *, paths: KernelPaths | None = None) -> Root:
+    """Build the root of `plan` on `target`, `memory` or `kernel`. `paths` forces the kernel target's older ways (for
+    tests).
+
+    Raises DevproxyError as `carry_out` does, and when the kernel refuses what building needs (root, namespaces).
+    """
+    if target == "memory":
+        return _build_in_memory(plan)
+    if target == "kernel":
+        return _build_on_kernel(plan, paths)
+    raise DevproxyError(f"target is {target!r}, expected 'memory' or 'kernel'")
+
+
+def _build_in_memory(plan: Plan) -> Root:
+    from devproxy.targets.memory import MemoryTarget
+
+    with MemoryTarget(plan.host) as target:
+        outcomes = carry_out(plan, target)
+        return Root(plan, outcomes, target.root())
+
+
+def _build_on_kernel(plan: Plan, paths: KernelPaths | None) -> Root:
+    from devproxy.targets.kernel.builder import start_builder
+
+    def work(target: Target) -> list[list[object]]:
+        # Outcomes cross to this process as plain values: the steps themselves are here already, in the same order.
+        return [[outcome.result.value, outcome.found, outcome.warning] for outcome in carry_out(plan, target)]
+
+    tree, told = start_builder(plan, work, paths)
+    outcomes = tuple(
+        Outcome(step, Result(result), str(found), bool(warning))
+        for step, (result, found, warning) in zip(plan.steps, told, strict=True)
+    )
+    return Root(plan, outcomes, tree)

@@ -1,0 +1,308 @@
+"""How each kind of step is carried out, whatever the target."""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+from typing import NoReturn
+
+from devproxy.errors import DevproxyError, InputError
+from devproxy.mount_options import MountOptions
+from devproxy.node import DeviceNumber, NodeKind, OfDriver
+from devproxy.outcome import Outcome, Result
+from devproxy.plan.plan import Plan
+from devproxy.plan.steps import (
+    Bind,
+    Level,
+    MakeDirectory,
+    MakeNode,
+    MakeSymlink,
+    Mask,
+    MountFilesystem,
+    MountRoot,
+    RequireNode,
+    Seal,
+    SealPath,
+    Skip,
+    Step,
+)
+from devproxy.targets.target import Detached, FileKind, Look, NumberFound, Source, Target
+
+_KIND_WORDS = {
+    FileKind.DIRECTORY: "a directory",
+    FileKind.REGULAR: "a regular file",
+    FileKind.SYMLINK: "a symbolic link",
+    FileKind.CHARACTER: "character device",
+    FileKind.BLOCK: "block device",
+    FileKind.FIFO: "a fifo",
+    FileKind.SOCKET: "a socket",
+}
+_NODE_DIRECTORY = {NodeKind.CHARACTER: "/dev/char", NodeKind.BLOCK: "/dev/block"}
+
+
+class Carrier:
+    """Carries the steps of one plan out on one target, in order.
+
+    It remembers the opened source of each bind, and which mounts were skipped, so that their `Seal` is skipped with
+    them.
+    """
+
+    def __init__(self, plan: Plan, target: Target) -> None:
+        self._plan = plan
+        self._target = target
+        self._sources: dict[int, Source] = {}
+        self._skipped: set[str] = set()
+
+    def open_sources(self) -> None:
+        """Open everything of the host that the plan binds, before anything is mounted (S34, S53).
+
+        Raises InputError naming the source and the entry of the spec that asks for it.
+        """
+        for step in self._plan.steps:
+            if isinstance(step, Bind | MountRoot):
+                try:
+                    self._sources[id(step)] = self._target.open_source(step.source)
+                except OSError as error:
+                    _refuse_source(step, error)
+
+    def carry(self, step: Step) -> Outcome:
+        """Carry one step out. Raises DevproxyError naming the step, and what was found, when it fails."""
+        try:
+            outcome = self._carry(step)
+        except OSError as error:
+            raise _failure(step, error) from error
+        if outcome.warning and self._plan.strict:
+            raise DevproxyError(
+                f"{step.describe()}: {outcome.found or step.reason}", hint="strict is set: a warning is an error"
+            )
+        return outcome
+
+    def finish(self) -> None:
+        """Set the root's propagation, last of all, and make the tree one root."""
+        try:
+            for step in self._plan.steps:
+                if isinstance(step, MountRoot) and step.propagation is not None:
+                    self._target.propagate("/", step.propagation, recursive=False)
+            self._target.finish()
+        except OSError as error:
+            raise DevproxyError(f"cannot finish the root: {_told(error)}") from error
+
+    def _carry(self, step: Step) -> Outcome:  # noqa: C901, PLR0911 (one line a kind of step; mypy checks that none is missing)
+        match step:
+            case MountRoot():
+                return self._mount_root(step)
+            case MountFilesystem():
+                return self._mount_filesystem(step)
+            case Bind():
+                return self._bind(step)
+            case MakeDirectory():
+                made = self._target.make_directory(step.path, step.mode)
+                return Outcome(step, Result.DONE, "" if made else "exists")
+            case MakeNode():
+                return self._make_node(step)
+            case RequireNode():
+                return self._require_node(step)
+            case MakeSymlink():
+                return self._make_symlink(step)
+            case Mask():
+                return _done_if(step, there=self._target.mask(step.path))
+            case SealPath():
+                return _done_if(step, there=self._target.seal_path(step.path))
+            case Seal():
+                return self._seal(step)
+            case Skip():
+                return Outcome(step, Result.SKIPPED, step.reason.note, warning=step.level is Level.WARNING)
+
+    # mounts
+
+    def _mount_root(self, step: MountRoot) -> Outcome:
+        source = self._sources[id(step)]
+        if not source.is_directory:
+            raise InputError(f"root.path {step.source} is not a directory", hint="root.path names the container's root")
+        found, overlay = "", step.overlay
+        if overlay and step.when is not None:
+            missing = next((path for path in step.when.paths if self._target.look_in(source, path) is None), None)
+            overlay = missing is not None
+            found = f"overlay, because {missing} is missing" if overlay else "nothing is missing, no overlay"
+        mount = self._target.overlay(source) if overlay else self._target.bind(source, recursive=True)
+        self._target.attach(mount, "/")
+        return Outcome(step, Result.CHOSEN if found else Result.DONE, found)
+
+    def _mount_filesystem(self, step: MountFilesystem) -> Outcome:
+        if step.when is not None:
+            in_the_way = self._in_the_way(step.when.path)
+            if in_the_way:
+                self._skipped.add(step.path)
+                return Outcome(step, Result.SKIPPED, in_the_way)
+        options = step.options
+        try:
+            mount = self._target.filesystem(step.fstype, step.source, options.change, options.superblock, options.data)
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+            self._skipped.add(step.path)
+            return Outcome(step, Result.SKIPPED, f"file system type {step.fstype} is unknown here", warning=True)
+        made = self._attach(mount, step.path, options)
+        found = made if step.when is None else made or f"{step.when.path} is empty"
+        return Outcome(step, Result.DONE if step.when is None else Result.CHOSEN, found)
+
+    def _bind(self, step: Bind) -> Outcome:
+        source = self._sources[id(step)]
+        mount = self._target.bind(source, recursive=step.options.recursive_bind)
+        if step.options.change:
+            self._target.change(mount, step.options.change, recursive=False)
+        made = self._attach(mount, step.path, step.options)
+        kind = "a directory" if source.is_directory else "a file"
+        return Outcome(step, Result.CHOSEN, f"{kind}, {made}" if made else kind)
+
+    def _attach(self, mount: Detached, path: str, options: MountOptions) -> str:
+        """Attach a mount, making the mount point if it is missing; says what was made."""
+        target, made = self._target, ""
+        if options.recursive:
+            target.change(mount, options.recursive, recursive=True)
+        try:
+            target.attach(mount, path)
+        except FileNotFoundError:
+            made = f"made {target.make_mount_point(path, directory=mount.is_directory)}"
+            target.attach(mount, path)
+        for propagation, recursive in options.propagation:
+            target.propagate(path, propagation, recursive=recursive)
+        return made
+
+    def _in_the_way(self, path: str) -> str:
+        """Why nothing may be mounted at `path` (S58), or nothing."""
+        try:
+            entries = self._target.list_directory(path)
+        except FileNotFoundError:
+            return ""
+        except NotADirectoryError:
+            return f"{path} is not a directory"
+        return f"{path} has {len(entries)} entries" if len(entries) > 1 else f"{path} has an entry" if entries else ""
+
+    def _seal(self, step: Seal) -> Outcome:
+        if step.path in self._skipped:
+            return Outcome(step, Result.SKIPPED, "it was not mounted")
+        self._target.seal(step.path)
+        return Outcome(step, Result.DONE)
+
+    # nodes and links
+
+    def _make_node(self, step: MakeNode) -> Outcome:
+        target, number, found, reserved = self._target, None, "", False
+        if step.identity is not None:
+            answer = target.number_of(step.identity)
+            number, reserved = answer.number, answer.reserved
+            found = _explain_number(step, answer)
+        existing = None
+        try:
+            target.make_node(step.path, step.kind, number, step.mode, step.uid or 0, step.gid or 0)
+        except FileExistsError:
+            existing = target.look(step.path)
+            _require_same(step, existing, number)
+        if step.path.startswith("/dev/") and number is not None:
+            self._link_number(step, number)
+        if existing is not None:
+            kept = f"exists, keeps mode {existing.mode:04o} and owner {existing.uid}:{existing.gid}"
+            found = f"{found}; {kept}" if found else kept
+        return Outcome(step, Result.CHOSEN if found else Result.DONE, found, warning=reserved)
+
+    def _link_number(self, step: MakeNode, number: DeviceNumber) -> None:
+        """/dev/char/MAJ:MIN, which udev makes on a host and systemd's device policies look up (H1)."""
+        directory = _NODE_DIRECTORY[step.kind]
+        try:
+            self._target.make_symlink(f"{directory}/{number}", posixpath.relpath(step.path, directory))
+        except FileExistsError:
+            return  # two names of one number: the first keeps the link, as with udev
+
+    def _require_node(self, step: RequireNode) -> Outcome:
+        number, found = None, ""
+        if step.identity is not None:
+            answer = self._target.number_of(step.identity)
+            number, found = answer.number, _explain_number(step, answer)
+        there = self._target.look(step.path)
+        if there is None:
+            raise DevproxyError(
+                f"{step.path} is missing, expected {_expected(step.kind, number)} ({step.reason})",
+                hint="/dev is a bind of the host, in which devproxy makes nothing",
+            )
+        _require_same(step, there, number)
+        return Outcome(step, Result.CHOSEN if found else Result.DONE, found)
+
+    def _make_symlink(self, step: MakeSymlink) -> Outcome:
+        try:
+            self._target.make_symlink(step.path, step.target)
+        except FileExistsError:
+            there = self._target.look(step.path)
+            if there is None or there.link != step.target:
+                raise DevproxyError(
+                    f"{step.path} is {_describe(there)}, expected a symbolic link to {step.target} ({step.reason})"
+                ) from None
+            return Outcome(step, Result.DONE, "exists")
+        return Outcome(step, Result.DONE)
+
+
+def _done_if(step: Mask | SealPath, *, there: bool) -> Outcome:
+    return Outcome(step, Result.DONE) if there else Outcome(step, Result.SKIPPED, "not there")
+
+
+def _explain_number(step: MakeNode | RequireNode, answer: NumberFound) -> str:
+    """What was decided about a number that the plan left to the target."""
+    identity, number = step.identity, answer.number
+    if not isinstance(identity, OfDriver):
+        return ""
+    asked = f", the spec said {step.asked.partition(':')[0]}" if step.asked and step.asked != str(number) else ""
+    if answer.reserved:
+        return f"{identity.driver} is not in /proc/devices: major {number.major} reserved{asked}"
+    return f"major {number.major} here{asked}"
+
+
+def _require_same(step: MakeNode | RequireNode, there: Look | None, number: DeviceNumber | None) -> None:
+    """A node that exists is accepted only if it is the one asked for (config-linux.md, "Devices"; S69)."""
+    if there is None or there.kind.value != step.kind.value or there.number != number:
+        raise DevproxyError(
+            f"{step.path} is {_describe(there)}, expected {_expected(step.kind, number)} ({step.reason})",
+            hint="the image or a mount brings this path: remove it there, or drop the device from the spec",
+        )
+
+
+def _expected(kind: NodeKind, number: DeviceNumber | None) -> str:
+    word = _KIND_WORDS[FileKind(kind.value)]
+    return word if number is None else f"{word} {number}"
+
+
+def _describe(there: Look | None) -> str:
+    if there is None:
+        return "missing"
+    word = _KIND_WORDS[there.kind]
+    if there.link is not None:
+        return f"{word} to {there.link}"
+    return word if there.number is None else f"{word} {there.number}"
+
+
+def _refuse_source(step: Bind | MountRoot, error: OSError) -> NoReturn:
+    what = "root.path" if isinstance(step, MountRoot) else f"the source of {step.path}"
+    hint = "create it, or correct the path in config.json" if error.errno == errno.ENOENT else ""
+    raise InputError(f"{what}, {step.source}: {_told(error, name=False)} ({step.reason})", hint=hint) from error
+
+
+def _told(error: OSError, *, name: bool = True) -> str:
+    """An OSError in the house's words: the path it names, and what the system said."""
+    text = (error.strerror or str(error)).lower() if error.errno else str(error)
+    where = os.fsdecode(error.filename) if name and isinstance(error.filename, str | bytes) else ""
+    return f"{where}: {text}" if where else text
+
+
+_HINTS = {
+    errno.EPERM: "this needs root with CAP_SYS_ADMIN and CAP_MKNOD; 'devproxy inspect' works without",
+    errno.EROFS: "the place is read-only: let the root have its overlay (overlay2=root:memory), or make it in the image",
+    errno.ENOTDIR: "a directory can be mounted only over a directory, a file only over a file",
+    errno.EISDIR: "a directory can be mounted only over a directory, a file only over a file",
+    errno.ELOOP: "a symbolic link here leads nowhere inside the root",
+    errno.EADDRINUSE: "the recorded host cannot be shown on this machine; 'devproxy inspect' can show it in memory",
+}
+
+
+def _failure(step: Step, error: OSError) -> DevproxyError:
+    """The ladder: an OSError of a verb, in terms of the step that was being carried out."""
+    return DevproxyError(f"{step.describe()}: {_told(error)} ({step.reason})", hint=_HINTS.get(error.errno or 0, ""))

@@ -1,0 +1,35 @@
+"""What became of a plan's steps on a target."""
+
+from __future__ import annotations
+
+import enum
+from typing import NamedTuple
+
+from devproxy.plan.steps import Step
+
+
+class Result(enum.Enum):
+    """What became of a step: carried out as it stands, left out, or carried out after a choice that the target's state
+    made.
+    """
+
+    DONE = "done"
+    SKIPPED = "skipped"
+    CHOSEN = "chosen"
+
+
+class Outcome(NamedTuple):
+    """A step after `build`: what was found and chosen here, in words for a reader (`major 511 here, the spec said
+    510`).
+
+    `warning` marks what the user has to know; under strict it is an error.
+    """
+
+    step: Step
+    result: Result
+    found: str = ""
+    warning: bool = False
+
+    def describe(self) -> str:
+        """The step's line, with what was found."""
+        return f"{self.result.value}: {self.step.describe()}" + (f"  ({self.found})" if self.found else "")
