@@ -1,0 +1,44 @@
+# Two commands do all the set-up. They need python3 with venv, git and make.
+#
+#   make run    install devproxy into .venv and run the example bundle
+#   make test   install what the tests need and run every gate
+#
+PYTHON ?= python3
+VENV := .venv
+
+.PHONY: run test lint unit bench soak clean help
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+run: $(VENV)/.devproxy
+	@scripts/example
+
+test: $(VENV)/.dev
+	@scripts/system-packages
+	@scripts/gate
+
+lint: $(VENV)/.dev
+	@scripts/gate lint
+
+unit: $(VENV)/.dev
+	@scripts/gate tests
+
+bench: $(VENV)/.devproxy
+	@$(VENV)/bin/devproxy bench
+
+# The long forms of the random tests: a hundred times the cases.
+soak: $(VENV)/.dev
+	@scripts/system-packages
+	@DEVPROXY_HYPOTHESIS=soak $(VENV)/bin/python -m pytest -m property
+
+$(VENV)/.devproxy: pyproject.toml
+	@scripts/virtualenv $(PYTHON) $(VENV)
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.devproxy
+	@scripts/virtualenv $(PYTHON) $(VENV) dev
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage

@@ -1,0 +1,93 @@
+"""What every test can rely on: nothing leaks, nothing is started in secret, what cannot run says why and is counted."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+_SLOW_MACHINES = [HealthCheck.too_slow, HealthCheck.data_too_large]
+settings.register_profile("ci", deadline=None, max_examples=60, suppress_health_check=_SLOW_MACHINES)
+settings.register_profile("soak", deadline=None, max_examples=6000, suppress_health_check=_SLOW_MACHINES)
+settings.load_profile(os.environ.get("DEVPROXY_HYPOTHESIS", "ci"))
+
+_programs_allowed = False
+
+
+def _audit(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "subprocess.Popen" and not _programs_allowed:
+        raise AssertionError(f"this test starts {arguments[1]!r}: mark it `programs`, `peer` or `root`")
+
+
+# An audit hook sees every way of starting a program, however it was imported; it cannot be removed, hence the flag.
+sys.addaudithook(_audit)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("root") and os.geteuid() != 0:
+            item.add_marker(pytest.mark.skip(reason="needs root"))
+
+
+@pytest.fixture(autouse=True)
+def programs(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Host programs are started only by tests that say so."""
+    global _programs_allowed  # noqa: PLW0603 (the audit hook outlives the test and needs one place to look)
+    _programs_allowed = any(request.node.get_closest_marker(name) for name in ("programs", "peer", "root"))
+    yield
+    _programs_allowed = False
+
+
+@pytest.fixture(autouse=True)
+def no_leaks() -> Iterator[None]:
+    """A test leaves no mount, no descriptor, no child behind, and /dev/null as it was."""
+    before = _mounts(), _descriptors()
+    yield
+    after = _mounts(), _descriptors()
+    assert after[0] == before[0], "mounts were left behind"
+    assert after[1] <= before[1], f"descriptors were left open: {[_what(fd) for fd in after[1] - before[1]]}"
+    assert not _children(), "a child was left behind"
+    null = os.stat("/dev/null")
+    assert stat.S_ISCHR(null.st_mode), "/dev/null is no device any more"
+    # In a user namespace the host's root shows as the overflow uid.
+    assert null.st_uid in (0, 65534), f"/dev/null belongs to {null.st_uid} now: runsc was given it as a standard stream"
+
+
+def _mounts() -> list[str]:
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+        return sorted(lines)
+
+
+def _descriptors() -> set[int]:
+    return {int(name) for name in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{name}")}
+
+
+def _what(fd: int) -> str:
+    try:
+        return f"{fd}: {os.readlink(f'/proc/self/fd/{fd}')}"
+    except OSError:
+        return str(fd)
+
+
+def _children() -> bool:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Count what did not run, by its reason."""
+    reasons = Counter(
+        str(report.longrepr[2])
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple)
+    )
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"not run: {count} tests, {reason.removeprefix('Skipped: ')}")
