@@ -60,7 +60,7 @@ class PciDevice(NamedTuple):
 
 class NvidiaGpu(NamedTuple):
     """A GPU. `rank` is its index as nvidia-smi shows it, by PCI address; `minor` is N of /dev/nvidiaN; they differ on
-    some hosts.
+    some hosts. GPUs that nvidia-smi does not show, having no NVIDIA driver or being excluded, come last.
 
     `minor` and `uuid` are None, `model` is empty, when the driver does not say.
     """
@@ -83,6 +83,15 @@ class Nvidia(NamedTuple):
     gpus: tuple[NvidiaGpu, ...]
 
 
+class Limit(NamedTuple):
+    """A resource limit of the process that probed, which what it starts inherits; None is unlimited (getrlimit(2))."""
+
+    name: str
+    soft: int | None
+    hard: int | None
+    source: str = "facts/limits.json"
+
+
 class Unseen(NamedTuple):
     """Something that could not be read, and why (`EACCES: Permission denied`)."""
 
@@ -93,7 +102,8 @@ class Unseen(NamedTuple):
 class Host(NamedTuple):
     """A machine. `name` is `live` or the recording's file name; `simulated` is true for a recording.
 
-    `nvidia` is None when the host has no NVIDIA driver and no NVIDIA PCI device. `product_name` is DMI's, or empty.
+    `nvidia` is None when the host has no NVIDIA driver and no NVIDIA GPU on its PCI bus. `product_name` is DMI's, or
+    empty.
     """
 
     name: str
@@ -107,6 +117,7 @@ class Host(NamedTuple):
     pci: tuple[PciDevice, ...]
     nvidia: Nvidia | None
     unseen: tuple[Unseen, ...]
+    limits: tuple[Limit, ...] = ()
 
     def major_of(self, driver: str) -> int | None:
         """The character major that `driver` has, by its exact name, or None.

@@ -1,0 +1,41 @@
+"""The device nodes in the host's /dev, two levels deep: /dev/nvidia0, /dev/nvidia-caps/nvidia-cap1, /dev/dri/card0."""
+
+from __future__ import annotations
+
+import stat
+from typing import Final
+
+from devproxy.host.facts import HostNode
+from devproxy.host.root import Entry, HostRoot
+from devproxy.node import NodeKind, number_of_rdev
+
+# Other file systems (terminals, shared memory, queues), and directories that hold links to nodes alone.
+_PASSED_OVER: Final = frozenset(("block", "char", "disk", "fd", "hugepages", "mqueue", "pts", "shm"))
+
+
+def read_nodes(root: HostRoot) -> tuple[HostNode, ...]:
+    """Every character and block node, by path. Links are not followed: a link to a node is no node."""
+    found = []
+    for name in root.listdir("/dev"):
+        if name in _PASSED_OVER:
+            continue
+        path = f"/dev/{name}"
+        entry = root.lstat(path)
+        if entry is None:
+            continue
+        if stat.S_ISDIR(entry.mode):
+            below = [f"{path}/{name}" for name in root.listdir(path)]
+            found += [(path, inner) for path in below if (inner := root.lstat(path)) is not None]
+        else:
+            found.append((path, entry))
+    return tuple(node for path, entry in found if (node := _node(path, entry)) is not None)
+
+
+def _node(path: str, entry: Entry) -> HostNode | None:
+    if stat.S_ISCHR(entry.mode):
+        kind = NodeKind.CHARACTER
+    elif stat.S_ISBLK(entry.mode):
+        kind = NodeKind.BLOCK
+    else:
+        return None
+    return HostNode(path, kind, number_of_rdev(entry.rdev), stat.S_IMODE(entry.mode), entry.uid, entry.gid)

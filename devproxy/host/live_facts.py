@@ -1,0 +1,42 @@
+"""What the running machine says without a file: uname(2) and the limits that processes are started with."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from typing import Final
+
+# The limits that accelerators run into: pinned memory, descriptors, core files of large processes.
+_LIMITS: Final = ("RLIMIT_MEMLOCK", "RLIMIT_NOFILE", "RLIMIT_NPROC", "RLIMIT_CORE", "RLIMIT_AS")
+
+
+def read_live_fact(name: str) -> bytes:
+    """The document of one source, as JSON.
+
+    Errors: ENOENT if there is no such source.
+    """
+    import json
+
+    source = _SOURCES.get(name)
+    if source is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    return json.dumps(source(), sort_keys=True).encode()
+
+
+def _uname() -> dict[str, object]:
+    # Not nodename: whose machine it is, is nobody's business who is given a recording.
+    found = os.uname()
+    return {"machine": found.machine, "release": found.release, "sysname": found.sysname, "version": found.version}
+
+
+def _limits() -> dict[str, object]:
+    import resource
+
+    def number(value: int) -> int | None:
+        return None if value == resource.RLIM_INFINITY else value
+
+    return {name: [number(value) for value in resource.getrlimit(getattr(resource, name))] for name in _LIMITS}
+
+
+_SOURCES: Final[dict[str, Callable[[], dict[str, object]]]] = {"uname": _uname, "limits": _limits}

@@ -1,0 +1,128 @@
+"""NVIDIA GPUs: what the driver says under /proc/driver/nvidia, and what the PCI bus says without it."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from devproxy.host.facts import Nvidia, NvidiaGpu, PciDevice
+from devproxy.host.pci import PciAddress, parse_address
+from devproxy.host.root import HostRoot
+
+_DRIVER: Final = "/proc/driver/nvidia"
+_VENDOR: Final = 0x10DE
+# Class and subclass of a VGA and of a 3D controller: graphics cards are the one, data-centre GPUs the other.
+_GPU_CLASSES: Final = (0x0300, 0x0302)
+# Device nodes use minors 0 to 247 for GPUs, but that is the driver's business; this only keeps nonsense out.
+_MINORS: Final = 1 << 20
+
+
+class _Found(NamedTuple):
+    """A GPU before it has a rank. `usable` is false when the driver does not have it, or was told to leave it alone."""
+
+    usable: bool
+    position: PciAddress
+    address: str
+    minor: int | None
+    uuid: str | None
+    model: str
+    source: str
+
+
+def read_nvidia(root: HostRoot, pci: tuple[PciDevice, ...]) -> Nvidia | None:
+    """The driver and its GPUs, or None when there is neither a driver nor a GPU.
+
+    GPUs that nvidia-smi does not show (bound to another driver, excluded) come after those that it does, so that its
+    indices are the ranks.
+    """
+    version = root.read_text(f"{_DRIVER}/version")
+    params = root.read_text(f"{_DRIVER}/params")
+    driven = [found for name in root.listdir(f"{_DRIVER}/gpus") if (found := _read_gpu(root, name)) is not None]
+    known = {found.position for found in driven}
+    others = [found for device in pci if (found := _undriven(device)) is not None and found.position not in known]
+    if version is None and params is None and not driven and not others:
+        return None
+    ordered = sorted(driven + others, key=lambda found: (not found.usable, found.position))
+    gpus = tuple(
+        NvidiaGpu(rank, found.address, found.minor, found.uuid, found.model, found.source)
+        for rank, found in enumerate(ordered)
+    )
+    return Nvidia(parse_version(version or ""), _read_params(root, params or ""), gpus)
+
+
+def parse_version(text: str) -> str:
+    """`550.163.01` of the first line of /proc/driver/nvidia/version; empty if there is none.
+
+    The words around it differ between the proprietary and the open module.
+    """
+    for word in text.split("\n", 1)[0].split():
+        numbers = word.split(".")
+        if len(numbers) in (2, 3) and all(number.isascii() and number.isdigit() for number in numbers):
+            return word
+    return ""
+
+
+def parse_fields(text: str) -> tuple[list[tuple[str, str]], list[str]]:
+    """`Name: value` lines as (name, value), blanks and tabs around both taken off; and the lines that are not."""
+    fields, bad = [], []
+    for line in text.split("\n"):
+        name, colon, value = line.partition(":")
+        if colon and name.strip():
+            fields.append((name.strip(), value.strip()))
+        elif line.strip():
+            bad.append(line)
+    return fields, bad
+
+
+def _read_params(root: HostRoot, text: str) -> tuple[tuple[str, str], ...]:
+    fields = _fields(root, f"{_DRIVER}/params", text)
+    return tuple((name, _unquoted(value)) for name, value in fields)
+
+
+def _fields(root: HostRoot, path: str, text: str) -> list[tuple[str, str]]:
+    fields, bad = parse_fields(text)
+    for line in bad[:1]:
+        root.note(path, f"{len(bad)} lines that are no `name: value`, the first: {line!r}")
+    return fields
+
+
+def _unquoted(value: str) -> str:
+    return value[1:-1] if len(value) >= 2 and value[0] == value[-1] == '"' else value
+
+
+def _read_gpu(root: HostRoot, name: str) -> _Found | None:
+    path = f"{_DRIVER}/gpus/{name}/information"
+    position = parse_address(name)
+    if position is None:
+        root.note(path, f"{name!r} is no PCI address")
+        return None
+    fields = dict(_fields(root, path, root.read_text(path) or ""))
+    uuid = fields.get("GPU UUID", "")
+    # Until a GPU is first used, the driver shows question marks for its UUID.
+    known = uuid.startswith("GPU-") and "?" not in uuid
+    usable = fields.get("GPU Excluded") != "Yes"
+    minor = _minor(root, path, fields.get("Device Minor"))
+    return _Found(usable, position, name, minor, uuid if known else None, fields.get("Model", ""), path)
+
+
+def _minor(root: HostRoot, path: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 9) or int(text) >= _MINORS:
+        root.note(path, f"Device Minor is {text!r}, expected a number")
+        return None
+    return int(text)
+
+
+def _undriven(device: PciDevice) -> _Found | None:
+    position = parse_address(device.address)
+    if position is None or device.vendor != _VENDOR or device.class_code >> 8 not in _GPU_CLASSES:
+        return None
+    return _Found(
+        usable=False,
+        position=position,
+        address=device.address,
+        minor=None,
+        uuid=None,
+        model="",
+        source=device.source,
+    )

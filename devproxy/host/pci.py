@@ -1,0 +1,69 @@
+"""PCI functions, from /sys/bus/pci/devices (Documentation/ABI/testing/sysfs-bus-pci).
+
+A machine with eight GPUs has hundreds of functions, and every file costs a few system calls: `uevent` says vendor,
+device, class and driver at once.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from devproxy.host.facts import PciDevice
+from devproxy.host.root import HostRoot
+
+_DEVICES: Final = "/sys/bus/pci/devices"
+
+
+class PciAddress(NamedTuple):
+    """Where a function is, as numbers: what functions are ordered by. A domain may have more than four digits."""
+
+    domain: int
+    bus: int
+    device: int
+    function: int
+
+
+def parse_address(text: str) -> PciAddress | None:
+    """`0000:18:00.0`, or None if it is no address."""
+    domain, _, rest = text.partition(":")
+    bus, _, rest = rest.partition(":")
+    device, _, function = rest.partition(".")
+    numbers = [_hexadecimal(part) for part in (domain, bus, device, function)]
+    known = [number for number in numbers if number is not None]
+    return PciAddress(*known) if len(known) == len(numbers) else None
+
+
+def read_pci(root: HostRoot) -> tuple[PciDevice, ...]:
+    """Every function, by address. One that goes away while it is read is passed over."""
+    addresses = ((parse_address(name), name) for name in root.listdir(_DEVICES))
+    ordered = sorted((address, name) for address, name in addresses if address is not None)
+    return tuple(device for _, name in ordered if (device := _read_function(root, name)) is not None)
+
+
+def _read_function(root: HostRoot, name: str) -> PciDevice | None:
+    source = root.follow(f"{_DEVICES}/{name}")
+    text = root.read_text(f"{source}/uevent")
+    if text is None:
+        return None
+    values = dict(line.split("=", 1) for line in text.split("\n") if "=" in line)
+    vendor, _, device = values.get("PCI_ID", "").partition(":")
+    vendor_id, device_id, class_code = (_hexadecimal(text) for text in (vendor, device, values.get("PCI_CLASS", "")))
+    if vendor_id is None or device_id is None or class_code is None:
+        root.note(f"{source}/uevent", "no PCI_ID or no PCI_CLASS in it")
+        return None
+    return PciDevice(name, vendor_id, device_id, class_code, values.get("DRIVER", ""), _numa_node(root, source), source)
+
+
+def _numa_node(root: HostRoot, source: str) -> int:
+    """The NUMA node, or -1 when the firmware does not say, as sysfs itself puts it."""
+    path = f"{source}/numa_node"
+    text = (root.read_text(path) or "-1").strip()
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 9):
+        root.note(path, f"no number: {text!r}")
+        return -1
+    return int(text)
+
+
+def _hexadecimal(text: str) -> int | None:
+    return int(text, 16) if 0 < len(text) <= 8 and all(c in "0123456789abcdefABCDEF" for c in text) else None

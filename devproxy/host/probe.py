@@ -1,0 +1,56 @@
+"""Everything that is known about a machine, gathered: each source has a small probe of its own beside this file."""
+
+from __future__ import annotations
+
+import os
+
+from devproxy.host.dev import read_nodes
+from devproxy.host.facts import Host
+from devproxy.host.kernel import read_kernel, read_limits, read_product_name
+from devproxy.host.nvidia import read_nvidia
+from devproxy.host.pci import read_pci
+from devproxy.host.proc_devices import read_majors, read_misc
+from devproxy.host.root import HostRoot, LiveReader, Reader
+
+
+def probe(source: str = "live") -> Host:
+    """The facts about the running machine, or about the one whose recording the file `source` is.
+
+    A recording that is called `live` is named with its directory: `./live`.
+
+    Raises:
+        InputError: `source` is no recording, or a damaged one.
+    """
+    if source == "live":
+        with LiveReader() as reader:
+            return probe_reader(reader, name="live", simulated=False)
+    from devproxy.host.recorded import RecordedReader
+    from devproxy.host.recording_file import load_recording
+
+    recording = load_recording(source)
+    return probe_reader(RecordedReader(recording), name=os.path.basename(source), simulated=True)
+
+
+def probe_reader(reader: Reader, *, name: str, simulated: bool) -> Host:
+    """The facts about the machine that `reader` reads."""
+    root = HostRoot(reader)
+    character, block = read_majors(root)
+    misc = read_misc(root)
+    pci = read_pci(root)
+    nvidia = read_nvidia(root, pci)
+    nodes = read_nodes(root)
+    kernel, product_name, limits = read_kernel(root), read_product_name(root), read_limits(root)
+    return Host(
+        name=name,
+        simulated=simulated,
+        kernel=kernel,
+        product_name=product_name,
+        character=character,
+        block=block,
+        misc=misc,
+        nodes=nodes,
+        pci=pci,
+        nvidia=nvidia,
+        limits=limits,
+        unseen=root.unseen,
+    )

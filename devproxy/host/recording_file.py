@@ -1,0 +1,221 @@
+"""Recordings as files: a plain tar that every tool can list.
+
+    manifest.json            format, time, tool, what was absent, what could not be read and why
+    facts/uname.json         one document for each source that is no file
+    root/dev/nvidia0         device nodes with their numbers, links, the files that were read, and each
+    root/dev                 directory that was listed
+
+Loading takes nothing on trust: a recording is sent by somebody else. Nothing is unpacked to disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import stat
+import time
+from typing import Final
+
+from devproxy import __version__
+from devproxy.errors import InputError
+from devproxy.host.recorded import Kept, Recording, parents
+from devproxy.host.root import FILE_LIMIT, Entry, fact_path
+from devproxy.host.tar import Member, TarError, read_members
+
+FORMAT: Final = 1
+_MANIFEST: Final = "manifest.json"
+_HINT: Final = "make a recording with `devproxy record FILE.tar` on the machine itself"
+# A thousand devices need some ten thousand members; a recording of one machine is well under a megabyte.
+_MOST_MEMBERS: Final = 100_000
+_MOST_BYTES: Final = 64 << 20
+
+
+def load_recording(path: str) -> Recording:
+    """The recording in a file.
+
+    Raises:
+        InputError: there is none, or it is damaged; the message names the file and the member.
+    """
+    try:
+        return decode(_read_file(path))
+    except OSError as error:
+        raise InputError(f"cannot read the recording {path!r}: {error.strerror}", hint=_HINT) from error
+    except TarError as error:
+        member = f"member {error.member!r} " if error.member else ""
+        raise InputError(f"recording {path!r}: {member}{error.problem}", hint=_HINT) from error
+
+
+def decode(archive: bytes) -> Recording:
+    """The recording in the bytes of a tar.
+
+    Raises:
+        TarError: something in it is not as a recording has it.
+    """
+    members: dict[str, Member] = {}
+    for member in read_members(archive):
+        name = _checked_name(member)
+        if name in members:
+            raise TarError(name, "is there twice")
+        if len(members) == _MOST_MEMBERS:
+            raise TarError(name, f"is one more than the {_MOST_MEMBERS} members that a recording can have")
+        if len(member.data) > FILE_LIMIT:
+            raise TarError(name, f"has {len(member.data)} bytes, a recording's file at most {FILE_LIMIT}")
+        members[name] = member
+    if _MANIFEST not in members:
+        raise TarError(_MANIFEST, "is missing: this is no recording")
+    absent, unread = _read_manifest(members.pop(_MANIFEST).data)
+    facts = {_fact_name(name): members[name].data for name in members if name.startswith("facts/")}
+    files = {name.removeprefix("root"): _kept(members[name]) for name in members if name.startswith("root/")}
+    _check_tree(files)
+    return Recording(files, facts, absent, unread)
+
+
+def encode(recording: Recording, *, recorded_at: int) -> bytes:
+    """The bytes of a recording's tar: the same recording and time give the same bytes."""
+    import io
+    import tarfile
+
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT, encoding="utf-8") as archive:
+
+        def add(name: str, entry: Entry, data: bytes = b"", link: str = "") -> None:
+            info = tarfile.TarInfo(name)
+            info.type = _TAR_TYPES[stat.S_IFMT(entry.mode)]
+            info.mode, info.uid, info.gid = stat.S_IMODE(entry.mode), entry.uid, entry.gid
+            info.devmajor, info.devminor = os.major(entry.rdev), os.minor(entry.rdev)
+            info.mtime, info.size, info.linkname = recorded_at, len(data), link
+            archive.addfile(info, io.BytesIO(data))
+
+        add(_MANIFEST, _DOCUMENT, _manifest(recording, recorded_at))
+        for name, document in sorted(recording.facts.items()):
+            add(fact_path(name), _DOCUMENT, document)
+        for path, kept in sorted(recording.files.items()):
+            add(f"root{path}", kept.entry, kept.data, kept.link)
+    return buffer.getvalue()
+
+
+def save(archive: bytes, path: str) -> None:
+    """Write a recording's file whole or not at all. A regular file that is there is replaced by the same rename.
+
+    Raises:
+        InputError: something else is there (a device, a link), or it cannot be written.
+    """
+    temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}")
+    try:
+        _refuse_other_than_file(path)
+        try:
+            _write_new(temporary, archive)
+            os.rename(temporary, path)
+        except BaseException:
+            _remove(temporary)
+            raise
+    except OSError as error:
+        raise InputError(f"cannot write the recording {path!r}: {error.strerror}") from error
+
+
+# loading
+
+
+def _read_file(path: str) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with open(fd, "rb") as file:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise TarError("", "is no regular file")
+        if found.st_size > _MOST_BYTES:
+            raise TarError("", f"has {found.st_size} bytes, a recording at most {_MOST_BYTES}")
+        return file.read(_MOST_BYTES)
+
+
+def _checked_name(member: Member) -> str:
+    name = member.name.removesuffix("/") if stat.S_ISDIR(member.mode) else member.name
+    head, *rest = name.split("/")
+    if any(part in ("", ".", "..") for part in (head, *rest)):
+        raise TarError(member.name, "has an empty, `.` or `..` part in its name")
+    if head == "root" and rest:
+        return name
+    if (name == _MANIFEST or (head == "facts" and len(rest) == 1)) and stat.S_ISREG(member.mode):
+        return name
+    raise TarError(member.name, f"is neither {_MANIFEST} nor a file in facts/ nor anything in root/")
+
+
+def _fact_name(name: str) -> str:
+    return name.removeprefix("facts/").removesuffix(".json")
+
+
+def _kept(member: Member) -> Kept:
+    if member.major >= 1 << 12 or member.minor >= 1 << 20:
+        raise TarError(member.name, f"has the number {member.major}:{member.minor}, beyond what Linux has")
+    rdev = os.makedev(member.major, member.minor)
+    return Kept(Entry(member.mode, member.uid, member.gid, rdev), member.data, member.link)
+
+
+def _check_tree(files: dict[str, Kept]) -> None:
+    for path in files:
+        for parent in parents(path):
+            if parent in files and not stat.S_ISDIR(files[parent].entry.mode):
+                raise TarError(f"root{path}", f"lies below root{parent}, which is no directory")
+
+
+def _read_manifest(data: bytes) -> tuple[frozenset[str], dict[str, str]]:
+    try:
+        manifest = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise TarError(_MANIFEST, f"is no JSON: {error}") from error
+    if not isinstance(manifest, dict) or not isinstance(version := manifest.get("format"), int):
+        raise TarError(_MANIFEST, "does not say its format: this is no recording")
+    if version != FORMAT:
+        raise TarError(_MANIFEST, f"says format {version}, this devproxy reads format {FORMAT}")
+    absent, unread = manifest.get("absent"), manifest.get("unread")
+    if not isinstance(absent, list) or not all(isinstance(path, str) for path in absent):
+        raise TarError(_MANIFEST, "has no list of absent paths")
+    if not isinstance(unread, dict) or not all(name in errno.errorcode.values() for name in unread.values()):
+        raise TarError(_MANIFEST, "has no errno's name for each unread path")
+    return frozenset(absent), unread
+
+
+# writing
+
+_DOCUMENT: Final = Entry(stat.S_IFREG | 0o644, 0, 0, 0)
+_TAR_TYPES: Final = {
+    stat.S_IFREG: b"0",
+    stat.S_IFLNK: b"2",
+    stat.S_IFCHR: b"3",
+    stat.S_IFBLK: b"4",
+    stat.S_IFDIR: b"5",
+}
+
+
+def _manifest(recording: Recording, recorded_at: int) -> bytes:
+    manifest = {
+        "format": FORMAT,
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(recorded_at)),
+        "tool": f"devproxy {__version__}",
+        "absent": sorted(recording.absent),
+        "unread": dict(sorted(recording.unread.items())),
+    }
+    return json.dumps(manifest, indent=1).encode() + b"\n"
+
+
+def _refuse_other_than_file(path: str) -> None:
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError(f"{path!r} is {stat.filemode(found.st_mode)}, expected a regular file or a new name")
+
+
+def _write_new(path: str, data: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    with open(fd, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(fd)
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
