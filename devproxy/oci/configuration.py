@@ -1,9 +1,17 @@
-"""devproxy's own configuration: runsc's key names where one exists, and ours (docs/configuration in README)."""
+"""devproxy's own configuration: runsc's key names where one exists, and ours (docs/configuration in README).
+
+A TOML file first, then KEY=VALUE pairs, which win. A key that is unknown is an error; one that runsc knows and devproxy
+cannot honour yet is a warning, an error under `strict`.
+"""
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
+
+from devproxy.errors import InputError
+from devproxy.oci.json_path import describe, quote
 
 
 class Medium(enum.Enum):
@@ -28,3 +36,125 @@ class Configuration(NamedTuple):
     mount_order: str = "depth"
     product_name: str = ""
     strict: bool = False
+
+
+class ParsedConfiguration(NamedTuple):
+    """A configuration, and a sentence for each key that it could not honour."""
+
+    configuration: Configuration
+    warnings: tuple[str, ...]
+
+
+def parse_configuration(toml_path: str | None, pairs: Iterable[str]) -> ParsedConfiguration:
+    """The configuration of a TOML file (None: there is none) and KEY=VALUE pairs; the last word on a key wins.
+
+    Errors: InputError for a file that cannot be read, an unknown key, a wrong value; under `strict` also for a key that
+    cannot be honoured.
+    """
+    configuration = Configuration()
+    warnings: list[str] = []
+    settings = [] if toml_path is None else list(_read_toml(toml_path))
+    settings += [_split_pair(pair) for pair in pairs]
+    for source, key, value in settings:
+        if key in _LATER:
+            warnings.append(f"{source}: {key} = {describe(value)} cannot be honoured: {_LATER[key]}")
+        else:
+            configuration = _set(configuration, source, key, value)
+    if configuration.strict and warnings:
+        raise InputError("; ".join(warnings), hint="remove it, or do not ask for strict")
+    return ParsedConfiguration(configuration, tuple(warnings))
+
+
+_Setting = tuple[str, str, object]
+
+
+def _read_toml(path: str) -> Iterable[_Setting]:
+    import tomllib
+
+    try:
+        with open(path, "rb") as file:
+            document = tomllib.load(file)
+    except OSError as error:
+        raise InputError(f"reading the configuration {quote(path)}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"the configuration {quote(path)} is not TOML: {error}") from None
+    return [(path, key, value) for key, value in document.items()]
+
+
+def _split_pair(pair: str) -> _Setting:
+    key, equals, value = pair.partition("=")
+    if not equals:
+        raise InputError(f"--set {quote(pair)}: expected KEY=VALUE", hint=_known())
+    return "--set", key.strip(), value.strip()
+
+
+def _set(configuration: Configuration, source: str, key: str, value: object) -> Configuration:
+    put = _KEYS.get(key)
+    if put is None:
+        raise InputError(f"{source}: there is no key {quote(key)}", hint=_known())
+    try:
+        return put(configuration, value)
+    except ValueError as error:
+        raise InputError(f"{source}: {key} is {describe(value)}, expected {error}") from None
+
+
+def _known() -> str:
+    return f"the keys are {', '.join(_KEYS)}"
+
+
+def _overlay2(value: object) -> Medium:
+    match value:
+        case "none":
+            return Medium.NONE
+        case "root:memory":
+            return Medium.MEMORY
+        case _:
+            raise ValueError("none or root:memory; other mounts and mediums are not supported yet")
+
+
+def _switch(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if value in ("true", "false"):
+        return value == "true"
+    raise ValueError("true or false")
+
+
+def _auto_switch(value: object) -> bool | None:
+    try:
+        return None if value == "auto" else _switch(value)
+    except ValueError:
+        raise ValueError("auto, true or false") from None
+
+
+def _mount_order(value: object) -> str:
+    if value in ("depth", "listed"):
+        return str(value)
+    raise ValueError("depth or listed")
+
+
+def _product_name(value: object) -> str:
+    if isinstance(value, str) and value.isprintable():
+        return value
+    raise ValueError("a line of printable text")
+
+
+_KEYS: dict[str, Callable[[Configuration, object], Configuration]] = {
+    "overlay2": lambda config, value: config._replace(overlay2=_overlay2(value)),
+    "nvproxy": lambda config, value: config._replace(nvproxy=_auto_switch(value)),
+    "nvproxy-docker": lambda config, value: config._replace(nvproxy_docker=_auto_switch(value)),
+    "tun": lambda config, value: config._replace(tun=_switch(value)),
+    "mount-order": lambda config, value: config._replace(mount_order=_mount_order(value)),
+    "product-name": lambda config, value: config._replace(product_name=_product_name(value)),
+    "strict": lambda config, value: config._replace(strict=_switch(value)),
+}
+
+_LATER = {
+    "file-access": "hostfs has no cache mode yet",
+    "file-access-mounts": "hostfs has no cache mode yet",
+    "host-fifo": "fifos of the host are never opened",
+    "dcache": "the dentry cache has no size yet",
+    "cgroupfs": "cgroup mounts are left out",
+    "tpuproxy": "TPUs are not supported yet",
+    "nvproxy-allowed-driver-capabilities": "driver capabilities are not looked at yet",
+}

@@ -1,0 +1,110 @@
+"""A bundle loaded: config.json becomes a `Spec`, once, here; nothing past this door sees a dict.
+
+The bundle is hostile input: whatever stands in it, the answer is a Spec or an InputError that names the place, the
+value found and the value expected. What `run` does not do is collected, not refused (`Spec.unsupported`).
+"""
+
+from __future__ import annotations
+
+import os
+
+from devproxy.errors import InputError
+from devproxy.oci.json_file import ROOT, parse_document, read_config
+from devproxy.oci.json_path import JsonValue, quote
+from devproxy.oci.linux import LinuxPart, parse_linux
+from devproxy.oci.mounts import parse_mounts
+from devproxy.oci.process import parse_process
+from devproxy.oci.spec import Process, Spec, Unsupported
+from devproxy.oci.unsupported import find_unsupported
+
+# __NEW_UTS_LEN: what sethostname(2) and setdomainname(2) take.
+_UTS_NAME_MAX = 64
+
+_OTHER_PLATFORMS = ("windows", "solaris", "vm", "zos", "freebsd")
+
+
+def load(bundle: str | os.PathLike[str]) -> Spec:
+    """The spec of a bundle, a directory with config.json (runtime-spec bundle.md).
+
+    The rootfs is not looked at: whoever builds opens it.
+
+    Errors: InputError for a directory that is no bundle and for anything wrong in its config.json.
+    """
+    directory = os.path.abspath(os.fspath(bundle))
+    content = read_config(directory)
+    try:
+        return parse_spec(parse_document(content), directory)
+    except InputError as error:
+        where = quote(os.path.join(directory, ROOT))
+        hint = error.hint or "correct it there; config.md of the OCI runtime spec describes the format"
+        raise InputError(f"{where}: {error.message}", hint=hint) from None
+
+
+def parse_spec(config: object, bundle: str) -> Spec:
+    """The spec in a config.json that json.loads has read. `bundle` is the absolute directory that relative sources are joined to (S28).
+
+    Errors: InputError that names the JSON path.
+    """
+    document = JsonValue(config, ROOT)
+    _check_platform(document)
+    linux = document.member("linux")
+    part = LinuxPart() if linux is None else parse_linux(linux)
+    process, unknown_capabilities = _process(document)
+    mounts, unsupported_options = parse_mounts(document, bundle)
+    root = document.required("root")
+    return Spec(
+        bundle=bundle,
+        version=_version(document),
+        rootfs=os.path.join(bundle, root.required("path").host_path()),
+        readonly=root.optional_flag("readonly"),
+        hostname=_uts_name(document, "hostname", part),
+        domainname=_uts_name(document, "domainname", part),
+        process=process,
+        mounts=mounts,
+        devices=part.devices,
+        namespaces=part.namespaces,
+        masked_paths=part.masked_paths,
+        readonly_paths=part.readonly_paths,
+        rootfs_propagation=part.rootfs_propagation,
+        annotations=_annotations(document),
+        unsupported=(*unsupported_options, *unknown_capabilities, *find_unsupported(document)),
+    )
+
+
+def _process(document: JsonValue) -> tuple[Process | None, tuple[Unsupported, ...]]:
+    process = document.member("process")
+    return (None, ()) if process is None else parse_process(process)
+
+
+def _check_platform(document: JsonValue) -> None:
+    for platform in _OTHER_PLATFORMS:
+        found = document.member(platform)
+        if found is not None:
+            raise found.wrong("a spec for Linux alone")
+
+
+def _version(document: JsonValue) -> str:
+    field = document.required("ociVersion")
+    version = field.text()
+    if version.partition(".")[0] not in ("0", "1"):
+        raise field.wrong("version 1 of the runtime spec")
+    return version
+
+
+def _uts_name(document: JsonValue, key: str, linux: LinuxPart) -> str:
+    name = document.optional_text(key)
+    if not name:
+        return ""
+    if len(name.encode()) > _UTS_NAME_MAX:
+        raise JsonValue(name, key).wrong(f"a name of at most {_UTS_NAME_MAX} bytes")
+    if not any(namespace.type == "uts" for namespace in linux.namespaces):
+        hint = 'add {"type": "uts"} to linux.namespaces, or leave the name out'
+        raise InputError(f"{key} is {quote(name)}, but there is no uts namespace to set it in", hint=hint)
+    return name
+
+
+def _annotations(document: JsonValue) -> tuple[tuple[str, str], ...]:
+    annotations = document.member("annotations")
+    if annotations is None:
+        return ()
+    return tuple((JsonValue(key, "a key of annotations").text(), value.text()) for key, value in annotations.members())

@@ -1,0 +1,86 @@
+"""What a spec asks for and `run` does not do: the work of a low-level runtime (docs/architecture.md, section 3).
+
+Each is told, never dropped in silence. What `runc spec` writes into every bundle is harmless: it is told, but is no
+warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from devproxy.oci.json_path import JsonValue
+from devproxy.oci.spec import Unsupported
+
+# JSON path (without the last part) -> member -> what it is called. Members that are empty ask for nothing.
+_MEMBERS = {
+    "process": {
+        "apparmorProfile": "the AppArmor profile",
+        "selinuxLabel": "the SELinux label",
+        "scheduler": "the scheduling policy",
+        "ioPriority": "the I/O priority",
+        "execCPUAffinity": "the CPU affinity",
+    },
+    "linux": {
+        "cgroupsPath": "placing the process in a cgroup",
+        "gidMappings": "the user namespace's gid mapping",
+        "intelRdt": "Intel RDT",
+        "memoryPolicy": "the memory policy",
+        "mountLabel": "the SELinux label of mounts",
+        "netDevices": "moving network devices",
+        "personality": "the execution domain",
+        "seccomp": "seccomp",
+        "sysctl": "sysctl",
+        "timeOffsets": "clock offsets",
+        "uidMappings": "the user namespace's uid mapping",
+    },
+}
+_NAMESPACES = {"user": "a user namespace of its own", "time": "a time namespace"}
+
+
+def find_unsupported(document: JsonValue) -> Iterator[Unsupported]:
+    """Everything in the spec that is left out, in the order hooks, process, linux, resources, namespaces."""
+    hooks = document.member("hooks")
+    if hooks is not None:
+        for kind, entries in hooks.members():
+            if entries.value != []:
+                yield Unsupported(entries.path, f"the {kind} hooks")
+    for owner, members in _MEMBERS.items():
+        yield from _find_members(document.member(owner), members)
+    linux = document.member("linux")
+    if linux is not None:
+        yield from _find_resources(linux)
+        yield from _find_namespaces(linux)
+
+
+def _find_members(owner: JsonValue | None, members: dict[str, str]) -> Iterator[Unsupported]:
+    if owner is None:
+        return
+    for key, what in members.items():
+        found = owner.member(key)
+        if found is not None and found.value not in ("", [], {}):
+            yield Unsupported(found.path, what)
+
+
+def _find_resources(linux: JsonValue) -> Iterator[Unsupported]:
+    resources = linux.member("resources")
+    if resources is None:
+        return
+    for key, found in resources.members():
+        if key == "devices":
+            yield from _find_device_rules(found)
+        elif found.value not in ("", [], {}):
+            yield Unsupported(found.path, f"the cgroup limits of {key}")
+
+
+def _find_device_rules(rules: JsonValue) -> Iterator[Unsupported]:
+    found = [rule.value for rule in rules.elements()]
+    if found:
+        deny_all = {"allow": False, "access": "rwm"}
+        yield Unsupported(rules.path, "the cgroup device rules", harmless=found == [deny_all])
+
+
+def _find_namespaces(linux: JsonValue) -> Iterator[Unsupported]:
+    for entry in linux.optional_elements("namespaces"):
+        what = _NAMESPACES.get(entry.required("type").text())
+        if what is not None:
+            yield Unsupported(entry.path, what)
