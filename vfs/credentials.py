@@ -103,14 +103,29 @@ def check_delete(creds: Credentials, directory: Inode, victim: Inode) -> None:
     Errors: EACCES, EPERM.
     """
     directory.check_access(creds, MAY_WRITE | MAY_EXEC)
-    if directory.mode & stat.S_ISVTX and creds.uid not in (victim.uid, directory.uid):
-        if not creds.has(Capability.FOWNER):
-            raise error(errno.EPERM)
+    sticky = directory.mode & stat.S_ISVTX and creds.uid not in {victim.uid, directory.uid}
+    if sticky and not creds.has(Capability.FOWNER):
+        raise error(errno.EPERM)
 
 
 def keeps_set_group_id(creds: Credentials, gid: int) -> bool:
     """Whether the caller may have a set-group-id bit on a file of group `gid`."""
     return creds.in_group(gid) or creds.has(Capability.FSETID)
+
+
+def new_owner(creds: Credentials, directory: Inode, mode: int) -> tuple[int, int]:
+    """The group and the mode of a file made in `directory`.
+
+    A set-group-id directory hands on its group, and to directories the bit itself; an executable keeps such a bit only if
+    its maker may have it (inode_init_owner and mode_strip_sgid of Linux).
+    """
+    if not directory.mode & stat.S_ISGID:
+        return creds.gid, mode
+    gid = directory.gid
+    if stat.S_ISDIR(mode):
+        return gid, mode | stat.S_ISGID
+    runs_as_group = mode & stat.S_ISGID and mode & stat.S_IXGRP
+    return gid, mode & ~stat.S_ISGID if runs_as_group and not keeps_set_group_id(creds, gid) else mode
 
 
 def checked_set_stat(creds: Credentials, inode: Inode, changes: SetStat) -> SetStat:
@@ -181,6 +196,7 @@ __all__ = [
     "checked_set_stat",
     "is_owner",
     "keeps_set_group_id",
+    "new_owner",
     "permits",
     "without_set_id",
 ]

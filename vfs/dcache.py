@@ -10,10 +10,12 @@ removing a plain file marks its dentry DEAD, which a hit checks.
 
 from __future__ import annotations
 
+import errno
 import stat
 from typing import TYPE_CHECKING
 
 from vfs.dentry import DEAD, Dentry
+from vfs.errors import error
 from vfs.options import RenameOptions
 
 if TYPE_CHECKING:
@@ -27,24 +29,36 @@ def lookup(parent: Dentry, name: str) -> Dentry:
 
     Errors: ENOENT; ENOTDIR if the parent is no directory; the type's own.
     """
+    child = find(parent, name)
+    if child is None:
+        raise error(errno.ENOENT, name)
+    return child
+
+
+def find(parent: Dentry, name: str) -> Dentry | None:
+    """The child called `name`, from the cache or from the file system, or None if there is none.
+
+    Errors: ENOTDIR if the parent is no directory; the type's own.
+    """
     directory = parent.inode
     child = parent.children.get(name)
-    if not directory.fs.revalidates:
-        return child if child is not None else _instantiate(parent, name, directory.lookup(name))
-    try:
-        inode = directory.lookup(name)
-    except FileNotFoundError:
-        if child is not None:
-            with directory.fs.lock:
-                _forget(child)
-        raise
-    if child is not None and child.inode is inode:
-        child.update_flags()
+    if directory.fs.revalidates:
+        return _revalidate(parent, name, child)
+    if child is not None:
         return child
-    with directory.fs.lock:
+    inode = directory.find(name)
+    return None if inode is None else _instantiate(parent, name, inode)
+
+
+def _revalidate(parent: Dentry, name: str, child: Dentry | None) -> Dentry | None:
+    with parent.inode.fs.lock:
+        inode = parent.inode.find(name)
         if child is not None:
+            if child.inode is inode:
+                child.update_flags()
+                return child
             _forget(child)
-        return _instantiate(parent, name, inode)
+        return None if inode is None else _instantiate(parent, name, inode)
 
 
 def _instantiate(parent: Dentry, name: str, inode: Inode) -> Dentry:

@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 import time
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from vfs.abi import MAX_FILE_SIZE, O_ACCMODE
 from vfs.credentials import checked_set_stat
@@ -202,6 +202,8 @@ class File:
         """Close the file; closing again does nothing."""
         if self.closed:
             return
+        from vfs import mounting
+
         self.closed = True
         try:
             self.release()
@@ -210,7 +212,9 @@ class File:
             with self.inode.fs.lock:
                 mount.open_files -= 1
                 if self.counts_as_writer():
-                    mount.end_write()
+                    mount.writers -= 1
+                if mount.dead and not mount.open_files:
+                    mounting.let_go(mount)
 
     def counts_as_writer(self) -> bool:
         """Whether the file keeps its mount from being sealed: nodes, fifos and sockets do not."""
@@ -221,7 +225,7 @@ class File:
         if self.closed or self.flags & os.O_PATH:
             raise error(errno.EBADF)
 
-    def __enter__(self) -> File:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

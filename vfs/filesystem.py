@@ -57,7 +57,7 @@ class Filesystem:
         self.mounts = 0
 
     def statfs(self) -> StatFilesystem:
-        """What statfs(2) reports.
+        """Size and use of the file system (statfs(2)).
 
         Errors: ENOSYS here.
         """

@@ -76,7 +76,7 @@ class Inode:
     # attributes
 
     def stat(self) -> os.stat_result:
-        """The attributes as stat(2) reports them. Override to refresh them first, or when blocks are counted otherwise."""
+        """Attributes for stat(2). Override to refresh them first, or when blocks are counted otherwise."""
         return self.stat_result((self.size + 511) >> 9)
 
     def stat_result(self, blocks: int) -> os.stat_result:
@@ -131,6 +131,16 @@ class Inode:
         Errors: ENOENT; ENOTDIR if this is no directory.
         """
         raise error(errno.ENOTDIR, name)
+
+    def find(self, name: str) -> Inode | None:
+        """As `lookup`, with None for a missing name: override both where raising would cost.
+
+        Errors: ENOTDIR if this is no directory.
+        """
+        try:
+            return self.lookup(name)
+        except FileNotFoundError:
+            return None
 
     def iterate(self) -> Iterator[DirectoryEntry]:
         """The names in this directory without "." and "..", in a stable order.

@@ -24,13 +24,14 @@ class Mount:
     `id` increases with time (mountinfo). `parent`, `mountpoint` and `namespace` are None while the mount is detached; the
     root mount of a namespace has no parent. `children` maps mount points, dentries seen in this mount, to the mount on
     top of them; a second mount at the same place hangs below the root of the first. `open_files` counts open files here,
-    `writers` those that may write.
+    `writers` those that may write. A `dead` mount was unmounted.
 
     Invariants: parent.children[mountpoint] is self while attached. All of it changes under the lock of the VFS.
     """
 
     __slots__ = (
         "children",
+        "dead",
         "flags",
         "fs",
         "id",
@@ -53,6 +54,7 @@ class Mount:
         self.mountpoint: Dentry | None = None
         self.namespace: MountNamespace | None = None
         self.children: dict[Dentry, Mount] = {}
+        self.dead = False
         self.open_files = 0
         self.writers = 0
 

@@ -1,0 +1,166 @@
+"""Trees whose names are fixed: the ground that proc, sysfs, devpts, mqueue and cgroup stand on.
+
+What such a file system shows is its kernel's business; here it is a root directory with the right mode, and the names that
+its type puts there when it is mounted. Nobody changes the tree by system calls (EPERM, as kernfs says).
+
+Mount points are the exception: a container may ask for a mount at a name that the tree lacks. Such a name is made in memory,
+called synthetic, by whoever builds the tree and holds the directory itself (S50).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from vfs.dentry import Dentry
+from vfs.errors import error
+from vfs.file import File
+from vfs.filesystem import Filesystem, StatFilesystem
+from vfs.inode import DirectoryEntry, Inode
+
+if TYPE_CHECKING:
+    from vfs.credentials import Credentials
+    from vfs.mount import VirtualDentry
+    from vfs.virtual_filesystem import VirtualFilesystem
+
+ROOT_INO: Final = 1
+
+
+class Synthetic(NamedTuple):
+    """A file that exists in memory only: a directory, an empty file, a node, a fifo, or a link with its `target`."""
+
+    mode: int
+    uid: int = 0
+    gid: int = 0
+    rdev: int = 0
+    target: str = ""
+
+
+class SyntheticParent(Inode):
+    """A directory that takes synthetic names, though nothing can be made in it by a system call."""
+
+    __slots__ = ()
+
+    def make_synthetic(self, name: str, what: Synthetic) -> None:
+        """Put a name here that lives in memory. Preconditions: the name is free; the lock of the VFS is held."""
+        raise NotImplementedError
+
+
+class StaticFile(Inode):
+    """A file that is there and cannot be changed: empty, a node, a fifo or a link."""
+
+    __slots__ = ("target",)
+
+    def __init__(self, fs: Filesystem, ino: int, what: Synthetic) -> None:
+        super().__init__(fs, ino, what.mode, what.uid, what.gid)
+        self.rdev = what.rdev
+        self.target = what.target
+        self.size = len(os.fsencode(what.target))
+        self.atime_ns = self.mtime_ns = self.ctime_ns = time.time_ns()
+
+    def readlink(self) -> str:
+        """Errors: EINVAL for what is no link."""
+        return self.target if stat.S_ISLNK(self.mode) else super().readlink()
+
+    def open(self, location: VirtualDentry, flags: int, creds: Credentials) -> File:
+        """An empty file to read; nodes as everywhere.
+
+        Errors: EROFS for writing to a regular file.
+        """
+        if not stat.S_ISREG(self.mode):
+            return super().open(location, flags, creds)
+        if flags & os.O_ACCMODE != os.O_RDONLY:
+            raise error(errno.EROFS)
+        return EmptyFile(location, flags, creds)
+
+
+class EmptyFile(File):
+    """An open file with nothing in it."""
+
+    __slots__ = ()
+
+    def read_at(self, size: int, offset: int) -> bytes:
+        """Nothing: always at the end."""
+        return b""
+
+
+class StaticDirectory(SyntheticParent):
+    """A directory that holds what its file system put there, and synthetic names."""
+
+    __slots__ = ("_next_ino", "entries")
+
+    def __init__(self, fs: Filesystem, ino: int, mode: int, next_ino: Iterator[int]) -> None:
+        super().__init__(fs, ino, stat.S_IFDIR | mode, 0, 0)
+        self.nlink = 2
+        self.atime_ns = self.mtime_ns = self.ctime_ns = time.time_ns()
+        self.entries: dict[str, Inode] = {}
+        self._next_ino = next_ino
+
+    def find(self, name: str) -> Inode | None:
+        """The file called `name`, or None."""
+        return self.entries.get(name)
+
+    def lookup(self, name: str) -> Inode:
+        """Errors: ENOENT."""
+        inode = self.entries.get(name)
+        if inode is None:
+            raise error(errno.ENOENT, name)
+        return inode
+
+    def iterate(self) -> Iterator[DirectoryEntry]:
+        """The names in the order in which they were put here."""
+        for name, inode in list(self.entries.items()):
+            yield DirectoryEntry(name, inode.ino, stat.S_IFMT(inode.mode))
+
+    def make_synthetic(self, name: str, what: Synthetic) -> None:
+        """See `SyntheticParent.make_synthetic`."""
+        self.entries[name] = synthetic_inode(self.fs, what, self._next_ino)
+        if stat.S_ISDIR(what.mode):
+            self.nlink += 1
+
+
+def synthetic_inode(fs: Filesystem, what: Synthetic, next_ino: Iterator[int]) -> Inode:
+    """The inode of a synthetic name, a directory's ready to hold more of them."""
+    if not stat.S_ISDIR(what.mode):
+        return StaticFile(fs, next(next_ino), what)
+    directory = StaticDirectory(fs, next(next_ino), stat.S_IMODE(what.mode), next_ino)
+    directory.uid, directory.gid = what.uid, what.gid
+    return directory
+
+
+class StaticFilesystem(Filesystem):
+    """A file system of fixed names. `magic` is what statfs(2) calls its type, `options` what mountinfo shows after rw."""
+
+    def __init__(self, vfs: VirtualFilesystem, type_name: str, *, magic: int, mode: int, options: str = "") -> None:
+        super().__init__(vfs, type_name)
+        self._magic = magic
+        self._options = options
+        self.directory = StaticDirectory(self, ROOT_INO, mode, iter(range(ROOT_INO + 1, 1 << 32)))
+        self.root = Dentry("", None, self.directory)
+
+    def statfs(self) -> StatFilesystem:
+        """The magic number, and no blocks: nothing is stored."""
+        return StatFilesystem(self._magic)
+
+    def mount_options(self) -> str:
+        """What the type understood of its data."""
+        return self._options
+
+
+def parse_number(key: str, value: str | None, base: int = 10) -> int:
+    """The number in a mount option's value, which fits 32 bits (match_int of lib/parser.c, kstrtouint of lib/kstrtox.c).
+
+    Errors: EINVAL for anything else, also for what int() would forgive: signs, spaces, underscores, other digits.
+    """
+    if not value or value.strip("0123456789"[:base]) or int(value, base) >= 1 << 32:
+        raise refused(key, value)
+    return int(value, base)
+
+
+def refused(key: str, value: str | None) -> OSError:
+    """The error for a mount option that the type does not know, or a value that it does not take: EINVAL naming it."""
+    return error(errno.EINVAL, key if value is None else f"{key}={value}")

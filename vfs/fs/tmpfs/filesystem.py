@@ -1,0 +1,123 @@
+"""A tmpfs and its limits."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import stat
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from vfs.abi import MAX_FILE_SIZE, PAGE_SIZE, TMPFS_MAGIC
+from vfs.dentry import Dentry
+from vfs.errors import error
+from vfs.filesystem import Filesystem, FilesystemType, StatFilesystem
+from vfs.fs.tmpfs import options as tmpfs_options
+from vfs.fs.tmpfs.inode import Directory, Symlink, TmpfsInode
+from vfs.fs.tmpfs.options import TmpfsOptions
+from vfs.fs.tmpfs.regular import RegularFile
+
+if TYPE_CHECKING:
+    from vfs.credentials import Credentials
+    from vfs.options import MountOptions
+    from vfs.virtual_filesystem import VirtualFilesystem
+
+# What df shows of a file system without a limit (S54).
+_UNLIMITED_PAGES: Final = (MAX_FILE_SIZE + 1) // PAGE_SIZE
+_DEFAULT_MODES: Final = {stat.S_IFDIR: 0o1777, stat.S_IFREG: 0o777, stat.S_IFLNK: 0o777}
+
+
+class TmpfsFilesystem(Filesystem):
+    """One instance. `max_pages` and `max_inodes` are None where there is no limit.
+
+    Invariants: `pages` is the sum of the pages of all files, `inodes` that of all names and the root.
+    """
+
+    def __init__(
+        self,
+        vfs: VirtualFilesystem,
+        creds: Credentials,
+        data: str = "",
+        root: TmpfsOptions | None = None,
+        type_name: str = "tmpfs",
+    ) -> None:
+        """Errors: EINVAL for options or a kind of root that are none."""
+        options = tmpfs_options.parse(data)
+        root = root or TmpfsOptions()
+        if root.root_type not in _DEFAULT_MODES:
+            raise error(errno.EINVAL)
+        super().__init__(vfs, type_name)
+        self.data = data
+        self.max_pages = options.max_pages
+        self.max_inodes = options.max_inodes
+        self.pages = 0
+        self.inodes = 1
+        self.inos = itertools.count(1)
+        uid = creds.uid if options.uid is None else options.uid
+        gid = creds.gid if options.gid is None else options.gid
+        mode = root.root_type | (_DEFAULT_MODES[root.root_type] if options.mode is None else options.mode)
+        self.root = Dentry("", None, self._make_root(root, mode, uid, gid))
+
+    def _make_root(self, root: TmpfsOptions, mode: int, uid: int, gid: int) -> TmpfsInode:
+        if stat.S_ISDIR(mode):
+            return Directory(self, mode, uid, gid)
+        return self.regular_file(mode, uid, gid) if stat.S_ISREG(mode) else Symlink(self, uid, gid, root.root_target)
+
+    def regular_file(self, mode: int, uid: int, gid: int) -> TmpfsInode:
+        """A new, empty file without a name."""
+        return RegularFile(self, mode, uid, gid)
+
+    def statfs(self) -> StatFilesystem:
+        """See `Filesystem.statfs`."""
+        blocks = _UNLIMITED_PAGES if self.max_pages is None else self.max_pages
+        free = blocks - self.pages
+        files = self.max_inodes or 0
+        files_free = files - self.inodes if files else 0
+        return StatFilesystem(TMPFS_MAGIC, PAGE_SIZE, blocks, free, free, files, files_free)
+
+    def mount_options(self) -> str:
+        """The options as they were given (S54)."""
+        return self.data
+
+    # limits; called with the lock held
+
+    def charge_pages(self, count: int) -> None:
+        """Errors: ENOSPC, and then nothing was charged."""
+        if self.max_pages is not None and self.pages + count > self.max_pages:
+            raise error(errno.ENOSPC)
+        self.pages += count
+
+    def try_charge_page(self) -> bool:
+        """Charge one page if there is room."""
+        if self.max_pages is not None and self.pages >= self.max_pages:
+            return False
+        self.pages += 1
+        return True
+
+    def uncharge_pages(self, count: int) -> None:
+        """Give pages back."""
+        self.pages -= count
+
+    def charge_inode(self) -> None:
+        """One more name. Errors: ENOSPC."""
+        if self.max_inodes is not None and self.inodes >= self.max_inodes:
+            raise error(errno.ENOSPC)
+        self.inodes += 1
+
+    def uncharge_inode(self) -> None:
+        """One name less."""
+        self.inodes -= 1
+
+
+class TmpfsType(FilesystemType):
+    """tmpfs, by name. `MountOptions.internal` may be `TmpfsOptions`."""
+
+    name: ClassVar[str] = "tmpfs"
+
+    def get_filesystem(
+        self, vfs: VirtualFilesystem, creds: Credentials, source: str, options: MountOptions
+    ) -> TmpfsFilesystem:
+        """See `FilesystemType.get_filesystem`."""
+        root = options.internal
+        if root is not None and not isinstance(root, TmpfsOptions):
+            raise error(errno.EINVAL)
+        return TmpfsFilesystem(vfs, creds, options.data, root)

@@ -1,0 +1,257 @@
+"""The inodes of a tmpfs that are no regular files: directories, links, nodes, fifos and sockets."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from vfs.abi import XATTR_CREATE, XATTR_REPLACE
+from vfs.credentials import new_owner
+from vfs.errors import error
+from vfs.inode import DirectoryEntry, Inode
+
+if TYPE_CHECKING:
+    from vfs.credentials import Credentials
+    from vfs.fs.tmpfs.filesystem import TmpfsFilesystem
+    from vfs.options import MkdirOptions, MknodOptions, RenameOptions, SetStat
+
+# Linux counts so much in the size of a directory for each name, "." and ".." included (BOGO_DIRENT_SIZE).
+_ENTRY_SIZE: Final = 20
+# Longer texts take a page of their own (SHORT_SYMLINK_LEN, with the terminating NUL).
+_INLINE_LINK: Final = 128
+
+
+class TmpfsInode(Inode):
+    """What all files of a tmpfs have in common; by itself a node, fifo or socket."""
+
+    __slots__ = ("_xattrs",)
+
+    fs: TmpfsFilesystem
+
+    def __init__(self, fs: TmpfsFilesystem, mode: int, uid: int, gid: int) -> None:
+        # Spelled out rather than handed up: a million of these are made.
+        self.fs = fs
+        self.ino = next(fs.inos)
+        self.mode = mode
+        self.uid = uid
+        self.gid = gid
+        self.nlink = 1
+        self.size = 0
+        self.rdev = 0
+        self.atime_ns = self.mtime_ns = self.ctime_ns = time.time_ns()
+        self._xattrs: dict[str, bytes] | None = None
+
+    def stat(self) -> os.stat_result:
+        """Only contents take blocks."""
+        return self.stat_result(0)
+
+    def set_stat(self, changes: SetStat) -> None:
+        """See `Inode.set_stat`."""
+        now = time.time_ns()
+        if changes.size is not None:
+            self.resize(changes.size)
+            self.mtime_ns = now
+        if changes.mode is not None:
+            self.mode = stat.S_IFMT(self.mode) | changes.mode
+        if changes.uid is not None:
+            self.uid = changes.uid
+        if changes.gid is not None:
+            self.gid = changes.gid
+        if changes.touch:
+            self.atime_ns = self.mtime_ns = now
+        if changes.atime_ns is not None:
+            self.atime_ns = changes.atime_ns
+        if changes.mtime_ns is not None:
+            self.mtime_ns = changes.mtime_ns
+        self.ctime_ns = now
+
+    def resize(self, size: int) -> None:
+        """Errors: EINVAL: only regular files have a size to set."""
+        raise error(errno.EINVAL)
+
+    def drop_link(self) -> None:
+        """One name less; the last one takes the file along."""
+        self.nlink -= 1
+        self.ctime_ns = time.time_ns()
+        self.fs.uncharge_inode()
+        if not self.nlink:
+            self.free()
+
+    def free(self) -> None:
+        """Give back what the contents took."""
+
+    def get_xattr(self, name: str) -> bytes:
+        """See `Inode.get_xattr`."""
+        value = (self._xattrs or {}).get(name)
+        if value is None:
+            raise error(errno.ENODATA, name)
+        return value
+
+    def set_xattr(self, name: str, value: bytes, flags: int) -> None:
+        """See `Inode.set_xattr`."""
+        xattrs = self._xattrs or {}
+        if flags & XATTR_CREATE and name in xattrs:
+            raise error(errno.EEXIST, name)
+        if flags & XATTR_REPLACE and name not in xattrs:
+            raise error(errno.ENODATA, name)
+        self._xattrs = {**xattrs, name: bytes(value)}
+        self.ctime_ns = time.time_ns()
+
+    def list_xattr(self) -> list[str]:
+        """See `Inode.list_xattr`."""
+        return list(self._xattrs or ())
+
+    def remove_xattr(self, name: str) -> None:
+        """See `Inode.remove_xattr`."""
+        self.get_xattr(name)
+        self._xattrs = {key: value for key, value in (self._xattrs or {}).items() if key != name}
+        self.ctime_ns = time.time_ns()
+
+
+class Symlink(TmpfsInode):
+    """A symbolic link."""
+
+    __slots__ = ("target",)
+
+    def __init__(self, fs: TmpfsFilesystem, uid: int, gid: int, target: str) -> None:
+        super().__init__(fs, stat.S_IFLNK | 0o777, uid, gid)
+        self.target = target
+        self.size = len(os.fsencode(target))
+        if self.size >= _INLINE_LINK:
+            fs.charge_pages(1)
+
+    def stat(self) -> os.stat_result:
+        """A long text takes a page."""
+        return self.stat_result(8 if self.size >= _INLINE_LINK else 0)
+
+    def readlink(self) -> str:
+        """See `Inode.readlink`."""
+        return self.target
+
+    def free(self) -> None:
+        """See `TmpfsInode.free`."""
+        if self.size >= _INLINE_LINK:
+            self.fs.uncharge_pages(1)
+
+
+class Directory(TmpfsInode):
+    """A directory: names and their inodes, in the order in which they were made.
+
+    Invariant: nlink is 2 and one for each directory in it, 0 when it was removed.
+    """
+
+    __slots__ = ("entries",)
+
+    def __init__(self, fs: TmpfsFilesystem, mode: int, uid: int, gid: int) -> None:
+        super().__init__(fs, mode, uid, gid)
+        self.nlink = 2
+        self.size = 2 * _ENTRY_SIZE
+        self.entries: dict[str, TmpfsInode] = {}
+
+    def lookup(self, name: str) -> Inode:
+        """See `Inode.lookup`."""
+        inode = self.entries.get(name)
+        if inode is None:
+            raise error(errno.ENOENT, name)
+        return inode
+
+    def find(self, name: str) -> Inode | None:
+        """See `Inode.find`."""
+        return self.entries.get(name)
+
+    def iterate(self) -> Iterator[DirectoryEntry]:
+        """See `Inode.iterate`."""
+        for name, inode in list(self.entries.items()):
+            yield DirectoryEntry(name, inode.ino, stat.S_IFMT(inode.mode))
+
+    def mknod(self, creds: Credentials, name: str, options: MknodOptions) -> Inode:
+        """See `Inode.mknod`."""
+        fs = self.fs
+        gid, mode = new_owner(creds, self, options.mode)
+        fs.charge_inode()
+        if stat.S_ISREG(mode):
+            inode: TmpfsInode = fs.regular_file(mode, creds.uid, gid)
+        else:
+            inode = TmpfsInode(fs, mode, creds.uid, gid)
+            inode.rdev = options.rdev
+        self._add(name, inode)
+        return inode
+
+    def mkdir(self, creds: Credentials, name: str, options: MkdirOptions) -> Inode:
+        """See `Inode.mkdir`."""
+        gid, mode = new_owner(creds, self, stat.S_IFDIR | options.mode)
+        self.fs.charge_inode()
+        inode = Directory(self.fs, mode, creds.uid, gid)
+        self._add(name, inode)
+        self.nlink += 1
+        return inode
+
+    def symlink(self, creds: Credentials, name: str, target: str) -> Inode:
+        """See `Inode.symlink`."""
+        gid, _ = new_owner(creds, self, stat.S_IFLNK)
+        self.fs.charge_inode()
+        try:
+            inode = Symlink(self.fs, creds.uid, gid, target)
+        except OSError:
+            self.fs.uncharge_inode()
+            raise
+        self._add(name, inode)
+        return inode
+
+    def link(self, name: str, inode: Inode) -> None:
+        """See `Inode.link`."""
+        assert isinstance(inode, TmpfsInode)
+        self.fs.charge_inode()
+        inode.nlink += 1
+        inode.ctime_ns = time.time_ns()
+        self._add(name, inode)
+
+    def unlink(self, name: str, inode: Inode) -> None:
+        """See `Inode.unlink`."""
+        self._remove(name).drop_link()
+
+    def rmdir(self, name: str, inode: Inode) -> None:
+        """See `Inode.rmdir`."""
+        self._check_empty(name)
+        self._remove(name).drop_link()
+        self.nlink -= 1
+
+    def rename(self, name: str, new_directory: Inode, new_name: str, options: RenameOptions) -> None:
+        """See `Inode.rename`."""
+        assert isinstance(new_directory, Directory)
+        if new_name in new_directory.entries:
+            new_directory._check_empty(new_name)
+            replaced = new_directory._remove(new_name)
+            replaced.drop_link()
+            if isinstance(replaced, Directory):
+                new_directory.nlink -= 1
+        inode = self._remove(name)
+        new_directory._add(new_name, inode)
+        inode.ctime_ns = self.ctime_ns
+        if isinstance(inode, Directory) and new_directory is not self:
+            self.nlink -= 1
+            new_directory.nlink += 1
+
+    def drop_link(self) -> None:
+        """A removed directory has no links: neither its name nor its own "."."""
+        self.nlink = 1
+        super().drop_link()
+
+    def _check_empty(self, name: str) -> None:
+        child = self.entries[name]
+        if isinstance(child, Directory) and child.entries:
+            raise error(errno.ENOTEMPTY, name)
+
+    def _add(self, name: str, inode: TmpfsInode) -> None:
+        self.entries[name] = inode
+        self.size += _ENTRY_SIZE
+        self.mtime_ns = self.ctime_ns = time.time_ns()
+
+    def _remove(self, name: str) -> TmpfsInode:
+        self.size -= _ENTRY_SIZE
+        self.mtime_ns = self.ctime_ns = time.time_ns()
+        return self.entries.pop(name)

@@ -1,0 +1,219 @@
+"""Regular files of a tmpfs: pages in a dictionary, so that holes cost nothing and any size is set in no time.
+
+A page is a bytearray of at most PAGE_SIZE bytes; what it lacks at its end is zeros. A page that is there counts against the
+limit of the file system, however short it is.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from typing import TYPE_CHECKING, Final
+
+from vfs.abi import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, MAX_FILE_SIZE, PAGE_SIZE
+from vfs.credentials import Capability, without_set_id
+from vfs.errors import error
+from vfs.file import File
+from vfs.fs.tmpfs.inode import TmpfsInode
+
+if TYPE_CHECKING:
+    from vfs.credentials import Credentials
+    from vfs.fs.tmpfs.filesystem import TmpfsFilesystem
+    from vfs.mount import VirtualDentry
+
+_SHIFT: Final = PAGE_SIZE.bit_length() - 1
+_MASK: Final = PAGE_SIZE - 1
+_ZEROS: Final = bytes(PAGE_SIZE)
+
+
+class RegularFile(TmpfsInode):
+    """Contents by page index. `opens` counts open files: pages of a file without names live as long as one is open.
+
+    Invariant: no page lies wholly at or behind `size`, unless fallocate(2) was told to keep the size.
+    """
+
+    __slots__ = ("opens", "pages")
+
+    def __init__(self, fs: TmpfsFilesystem, mode: int, uid: int, gid: int) -> None:
+        super().__init__(fs, mode, uid, gid)
+        self.pages: dict[int, bytearray] = {}
+        self.opens = 0
+
+    def stat(self) -> os.stat_result:
+        """Each page counts as eight blocks of 512 bytes."""
+        return self.stat_result(len(self.pages) << (_SHIFT - 9))
+
+    def open(self, location: VirtualDentry, flags: int, creds: Credentials) -> File:
+        """See `Inode.open`."""
+        self.opens += 1
+        return RegularOpenFile(location, flags, creds)
+
+    def close(self) -> None:
+        """An open file is gone."""
+        self.opens -= 1
+        self._free_unused()
+
+    def free(self) -> None:
+        """See `TmpfsInode.free`."""
+        self._free_unused()
+
+    def _free_unused(self) -> None:
+        if not self.nlink and not self.opens:
+            self.fs.uncharge_pages(len(self.pages))
+            self.pages = {}
+
+    def resize(self, size: int) -> None:
+        """Cut off or extend by a hole."""
+        if size < self.size:
+            self.punch(size, MAX_FILE_SIZE)
+        self.size = size
+
+    def read(self, size: int, offset: int) -> bytes:
+        """At most `size` bytes from `offset`, zeros where there are no pages."""
+        size = min(size, self.size - offset)
+        if size <= 0:
+            return b""
+        start = offset & _MASK
+        if start + size <= PAGE_SIZE:
+            data = bytes(memoryview(self.pages.get(offset >> _SHIFT, b""))[start : start + size])
+            return data if len(data) == size else data + bytes(size - len(data))
+        pieces: list[bytes | memoryview] = []
+        index = offset >> _SHIFT
+        while size > 0:
+            wanted = min(size, PAGE_SIZE - start)
+            piece = memoryview(self.pages.get(index, b""))[start : start + wanted]
+            pieces.append(piece)
+            if len(piece) < wanted:
+                pieces.append(_ZEROS[: wanted - len(piece)])
+            size -= wanted
+            index += 1
+            start = 0
+        return b"".join(pieces)
+
+    def write(self, data: bytes | bytearray | memoryview, offset: int) -> int:
+        """Write as much as the file system takes.
+
+        Errors: ENOSPC if it takes nothing; EFBIG.
+        """
+        view = memoryview(data).cast("B") if not isinstance(data, bytes) else memoryview(data)
+        total = len(view)
+        if total and offset >= MAX_FILE_SIZE:
+            raise error(errno.EFBIG)
+        total = min(total, MAX_FILE_SIZE - offset)
+        pages, fs = self.pages, self.fs
+        done = 0
+        while done < total:
+            position = offset + done
+            index, start = position >> _SHIFT, position & _MASK
+            chunk = view[done : done + min(PAGE_SIZE - start, total - done)]
+            page = pages.get(index)
+            if page is None:
+                if not fs.try_charge_page():
+                    break
+                page = pages[index] = bytearray(start)
+            elif len(page) < start:
+                page.extend(_ZEROS[len(page) : start])
+            page[start : start + len(chunk)] = chunk
+            done += len(chunk)
+        if done < total and not done:
+            raise error(errno.ENOSPC)
+        if done:
+            self.size = max(self.size, offset + done)
+            self.mtime_ns = self.ctime_ns = time.time_ns()
+        return done
+
+    def punch(self, offset: int, end: int) -> None:
+        """Make a hole: whole pages go, the rest becomes zeros."""
+        pages = self.pages
+        first, last = -(-offset >> _SHIFT), end >> _SHIFT
+        gone = [index for index in pages if first <= index < last]
+        for index in gone:
+            del pages[index]
+        self.fs.uncharge_pages(len(gone))
+        for index in {offset >> _SHIFT, last}:
+            page = pages.get(index)
+            if page is not None:
+                base = index << _SHIFT
+                start, stop = max(offset - base, 0), min(end - base, len(page))
+                if start < stop:
+                    page[start:stop] = _ZEROS[start:stop]
+
+    def reserve(self, offset: int, end: int) -> None:
+        """Make all pages of a range exist.
+
+        Errors: ENOSPC, and then none was made.
+        """
+        pages = self.pages
+        first, last = offset >> _SHIFT, -(-end >> _SHIFT)
+        present = sum(1 for index in pages if first <= index < last)
+        self.fs.charge_pages(last - first - present)
+        for index in range(first, last):
+            if index not in pages:
+                pages[index] = bytearray()
+
+
+class RegularOpenFile(File):
+    """An open regular file."""
+
+    __slots__ = ()
+
+    inode: RegularFile
+
+    def read_at(self, size: int, offset: int) -> bytes:
+        """See `File.read_at`."""
+        return self.inode.read(size, offset)
+
+    def write_at(self, data: bytes | bytearray | memoryview, offset: int) -> int:
+        """See `File.write_at`. Writing takes set-user-id away, unless the writer may keep it."""
+        inode = self.inode
+        with inode.fs.lock:
+            written = inode.write(data, offset)
+            if inode.mode & (stat.S_ISUID | stat.S_ISGID) and not self.creds.has(Capability.FSETID):
+                inode.mode = without_set_id(inode.mode)
+        return written
+
+    def seek_hole_or_data(self, offset: int, whence: int) -> int:
+        """See `File.seek_hole_or_data`; holes are missing pages."""
+        inode = self.inode
+        if not 0 <= offset < inode.size:
+            raise error(errno.ENXIO)
+        index = offset >> _SHIFT
+        pages = inode.pages
+        if whence == os.SEEK_HOLE:
+            while index in pages:
+                index += 1
+            return min(max(index << _SHIFT, offset), inode.size)
+        if index not in pages:
+            index = min((other for other in list(pages) if other > index), default=inode.size)
+        position = max(index << _SHIFT, offset)
+        if position >= inode.size:
+            raise error(errno.ENXIO)
+        return position
+
+    def allocate(self, mode: int, offset: int, length: int) -> None:
+        """See `File.allocate`: mode 0, FALLOC_FL_KEEP_SIZE, and a hole with both flags."""
+        if offset < 0 or length <= 0:
+            raise error(errno.EINVAL)
+        if mode not in {0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE}:
+            raise error(errno.EOPNOTSUPP)
+        if not self.writable or self.closed:
+            raise error(errno.EBADF)
+        end = offset + length
+        if end > MAX_FILE_SIZE:
+            raise error(errno.EFBIG)
+        inode = self.inode
+        with inode.fs.lock:
+            if mode & FALLOC_FL_PUNCH_HOLE:
+                inode.punch(offset, end)
+            else:
+                inode.reserve(offset, end)
+                if not mode & FALLOC_FL_KEEP_SIZE:
+                    inode.size = max(inode.size, end)
+            inode.mtime_ns = inode.ctime_ns = time.time_ns()
+
+    def release(self) -> None:
+        """See `File.release`."""
+        with self.inode.fs.lock:
+            self.inode.close()

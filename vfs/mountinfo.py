@@ -1,0 +1,78 @@
+"""What /proc/PID/mountinfo and /proc/PID/mounts say about a namespace (proc_pid_mountinfo(5); S56).
+
+The options shown are the flags in force. Sorted by mount id.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from vfs.mount import VirtualDentry
+from vfs.mounting import path_from
+from vfs.options import MountFlags
+
+if TYPE_CHECKING:
+    from vfs.mount import Mount
+    from vfs.namespace import MountNamespace
+
+# The order of show_mnt_opts() in fs/proc_namespace.c.
+_SHOWN: Final = (
+    (MountFlags.NOSUID, "nosuid"),
+    (MountFlags.NODEV, "nodev"),
+    (MountFlags.NOEXEC, "noexec"),
+    (MountFlags.NOATIME, "noatime"),
+    (MountFlags.NODIRATIME, "nodiratime"),
+    (MountFlags.RELATIME, "relatime"),
+    (MountFlags.NOSYMFOLLOW, "nosymfollow"),
+)
+_ESCAPES: Final = str.maketrans({" ": "\\040", "\t": "\\011", "\n": "\\012", "\\": "\\134"})
+
+
+def escape(text: str) -> str:
+    """The text with the characters that separate fields written in octal."""
+    return text.translate(_ESCAPES)
+
+
+def mount_flags(mount: Mount) -> str:
+    """The options of one mount: `rw,nosuid,nodev`."""
+    shown = ["ro" if mount.read_only else "rw"]
+    shown += [text for flag, text in _SHOWN if flag in mount.flags]
+    return ",".join(shown)
+
+
+def mountinfo(namespace: MountNamespace, root: VirtualDentry | None = None) -> list[str]:
+    """One line a mount that can be reached from `root`, the root of the namespace by default:
+    id, parent id, device, root, mount point, options, "-", type, source, options of the file system.
+
+    A root mount is its own parent, as it has none that could be seen.
+    """
+    lines = []
+    for mount, point in _reachable(namespace, root):
+        fs = mount.fs
+        parent_id = mount.id if mount.parent is None else mount.parent.id
+        options = fs.mount_options()
+        lines.append(
+            f"{mount.id} {parent_id} 0:{fs.minor} {escape(mount.root.path())} {escape(point)} {mount_flags(mount)}"
+            f" - {fs.type_name} {escape(mount.source or 'none')} rw{',' if options else ''}{options}"
+        )
+    return lines
+
+
+def mounts(namespace: MountNamespace, root: VirtualDentry | None = None) -> list[str]:
+    """The lines of /proc/mounts: source, mount point, type, options, and two zeros (fstab(5))."""
+    lines = []
+    for mount, point in _reachable(namespace, root):
+        options = mount.fs.mount_options()
+        shown = mount_flags(mount) + (f",{options}" if options else "")
+        lines.append(f"{escape(mount.source or 'none')} {escape(point)} {mount.fs.type_name} {shown} 0 0")
+    return lines
+
+
+def _reachable(namespace: MountNamespace, root: VirtualDentry | None) -> list[tuple[Mount, str]]:
+    start = namespace.root if root is None else root
+    found = []
+    for mount in namespace:
+        point = path_from(start, VirtualDentry(mount, mount.root))
+        if point is not None:
+            found.append((mount, point))
+    return found

@@ -1,0 +1,230 @@
+"""Calls that make, remove and move names: checks in Linux's order, then `vfs.dcache`.
+
+Which error is given when several apply is part of the behaviour; the order here is that of fs/namei.c and is compared with
+the kernel by tests/differential. All functions are called with the lock of the VFS held.
+"""
+
+from __future__ import annotations
+
+import errno
+import stat
+from typing import TYPE_CHECKING
+
+from vfs import dcache, mounting
+from vfs.abi import MAY_EXEC, MAY_READ, MAY_WRITE, RENAME_NOREPLACE, S_IALLUGO
+from vfs.credentials import Capability, check_delete, is_owner
+from vfs.dentry import DEAD, ODD_MOUNTED, Dentry
+from vfs.errors import error
+from vfs.options import MkdirOptions, MknodOptions, RenameOptions
+from vfs.path import check_name, check_path
+from vfs.resolve import SPECIAL_NAMES, Parent, PathOperation, resolve, resolve_parent
+
+if TYPE_CHECKING:
+    from vfs.credentials import Credentials
+    from vfs.inode import Inode
+    from vfs.mount import Mount
+    from vfs.pathcache import PathCache
+
+_NODE_TYPES = frozenset({stat.S_IFREG, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK})
+_WHITEOUT_RDEV = 0
+
+
+def find_entry(parent: Parent, path: str) -> Dentry | None:
+    """The last component, looked up.
+
+    Errors: ENOENT below a removed directory; ENAMETOOLONG.
+    """
+    directory = parent.dentry
+    if directory.odd & DEAD:
+        raise error(errno.ENOENT, path)
+    name = parent.name
+    child = directory.children.get(name)
+    if child is not None and not child.inode.fs.revalidates:
+        return child
+    check_name(name)
+    return dcache.find(directory, name)
+
+
+def _new_entry(cache: PathCache, creds: Credentials, op: PathOperation, *, directory: bool) -> Parent:
+    # filename_create() of Linux: that the name exists outranks that it could not be made.
+    parent = resolve_parent(cache, creds, op)
+    if parent.name in SPECIAL_NAMES or find_entry(parent, op.path) is not None:
+        raise error(errno.EEXIST, op.path)
+    if parent.trailing_slash and not directory:
+        raise error(errno.ENOENT, op.path)
+    parent.mount.check_writable()
+    return parent
+
+
+def mkdir(cache: PathCache, creds: Credentials, op: PathOperation, options: MkdirOptions) -> None:
+    """See `VirtualFilesystem.mkdir_at`."""
+    parent = _new_entry(cache, creds, op, directory=True)
+    parent.dentry.inode.check_access(creds, MAY_WRITE | MAY_EXEC)
+    mode = options.mode & 0o1777
+    dcache.mkdir(creds, parent.dentry, parent.name, options if mode == options.mode else MkdirOptions(mode))
+
+
+def mknod(cache: PathCache, creds: Credentials, op: PathOperation, options: MknodOptions) -> None:
+    """See `VirtualFilesystem.mknod_at`."""
+    kind = stat.S_IFMT(options.mode) or stat.S_IFREG
+    if kind not in _NODE_TYPES:
+        raise error(errno.EPERM if kind == stat.S_IFDIR else errno.EINVAL, op.path)
+    parent = _new_entry(cache, creds, op, directory=False)
+    parent.dentry.inode.check_access(creds, MAY_WRITE | MAY_EXEC)
+    is_device = kind == stat.S_IFBLK or (kind == stat.S_IFCHR and options.rdev != _WHITEOUT_RDEV)
+    if is_device and not creds.has(Capability.MKNOD):
+        raise error(errno.EPERM, op.path)
+    rdev = options.rdev if kind in {stat.S_IFBLK, stat.S_IFCHR} else 0
+    dcache.mknod(creds, parent.dentry, parent.name, MknodOptions(kind | options.mode & S_IALLUGO, rdev))
+
+
+def symlink(cache: PathCache, creds: Credentials, op: PathOperation, target: str) -> None:
+    """See `VirtualFilesystem.symlink_at`."""
+    check_path(target)
+    parent = _new_entry(cache, creds, op, directory=False)
+    parent.dentry.inode.check_access(creds, MAY_WRITE | MAY_EXEC)
+    dcache.symlink(creds, parent.dentry, parent.name, target)
+
+
+def link(cache: PathCache, creds: Credentials, old: PathOperation, new: PathOperation) -> None:
+    """See `VirtualFilesystem.link_at`."""
+    mount, dentry = resolve(cache, creds, old)
+    parent = _new_entry(cache, creds, new, directory=False)
+    inode = dentry.inode
+    if parent.mount is not mount:
+        raise error(errno.EXDEV, new.path)
+    if not is_owner(creds, inode) and not _is_safe_link_source(creds, inode):
+        raise error(errno.EPERM, old.path)
+    parent.dentry.inode.check_access(creds, MAY_WRITE | MAY_EXEC)
+    if stat.S_ISDIR(inode.mode):
+        raise error(errno.EPERM, old.path)
+    if inode.nlink == 0:
+        raise error(errno.ENOENT, old.path)
+    dcache.link(parent.dentry, parent.name, inode)
+
+
+def _is_safe_link_source(creds: Credentials, inode: Inode) -> bool:
+    # fs.protected_hardlinks (proc_sys_fs(5)): a link must not keep alive what its maker could not use.
+    mode = inode.mode
+    if not stat.S_ISREG(mode) or mode & stat.S_ISUID or mode & (stat.S_ISGID | stat.S_IXGRP) == 0o2010:
+        return False
+    try:
+        inode.check_access(creds, MAY_READ | MAY_WRITE)
+    except PermissionError:
+        return False
+    return True
+
+
+def unlink(cache: PathCache, creds: Credentials, op: PathOperation) -> None:
+    """See `VirtualFilesystem.unlink_at`."""
+    parent = resolve_parent(cache, creds, op)
+    if parent.name in SPECIAL_NAMES:
+        raise error(errno.EISDIR, op.path)
+    parent.mount.check_writable()
+    dentry = find_entry(parent, op.path)
+    if dentry is None:
+        raise error(errno.ENOENT, op.path)
+    is_directory = stat.S_ISDIR(dentry.inode.mode)
+    if parent.trailing_slash:
+        raise error(errno.EISDIR if is_directory else errno.ENOTDIR, op.path)
+    check_delete(creds, parent.dentry.inode, dentry.inode)
+    if is_directory:
+        raise error(errno.EISDIR, op.path)
+    if dentry.odd & ODD_MOUNTED:
+        mounting.check_no_mountpoint(parent.mount, dentry, op.path)
+    dcache.unlink(dentry)
+    if dentry.odd & ODD_MOUNTED:
+        mounting.forget_mounts_on(dentry)
+
+
+def rmdir(cache: PathCache, creds: Credentials, op: PathOperation) -> None:
+    """See `VirtualFilesystem.rmdir_at`."""
+    parent = resolve_parent(cache, creds, op)
+    if parent.name in SPECIAL_NAMES:
+        raise error({"": errno.EBUSY, ".": errno.EINVAL, "..": errno.ENOTEMPTY}[parent.name], op.path)
+    parent.mount.check_writable()
+    dentry = find_entry(parent, op.path)
+    if dentry is None:
+        raise error(errno.ENOENT, op.path)
+    check_delete(creds, parent.dentry.inode, dentry.inode)
+    if not stat.S_ISDIR(dentry.inode.mode):
+        raise error(errno.ENOTDIR, op.path)
+    if dentry.odd & ODD_MOUNTED:
+        mounting.check_no_mountpoint(parent.mount, dentry, op.path)
+    dcache.rmdir(dentry)
+    if dentry.odd & ODD_MOUNTED:
+        mounting.forget_mounts_on(dentry)
+
+
+def rename(
+    cache: PathCache, creds: Credentials, old: PathOperation, new: PathOperation, options: RenameOptions
+) -> None:
+    """See `VirtualFilesystem.rename_at`."""
+    if options.flags & ~RENAME_NOREPLACE:
+        raise error(errno.EINVAL, old.path)
+    source_parent = resolve_parent(cache, creds, old)
+    target_parent = resolve_parent(cache, creds, new)
+    _check_rename_ends(source_parent, target_parent, old, new, options)
+    source = find_entry(source_parent, old.path)
+    if source is None:
+        raise error(errno.ENOENT, old.path)
+    target = find_entry(target_parent, new.path)
+    if target is not None and options.flags & RENAME_NOREPLACE:
+        raise error(errno.EEXIST, new.path)
+    _check_rename_shape(source, target, source_parent, target_parent, new.path)
+    if target is not None and target.inode is source.inode:
+        return
+    _check_rename_access(creds, source, target, source_parent, target_parent)
+    _check_rename_mounts(source, target, source_parent.mount, new.path)
+    dcache.rename(source, target_parent.dentry, target_parent.name, target, options)
+    if target is not None and target.odd & ODD_MOUNTED:
+        mounting.forget_mounts_on(target)
+
+
+def _check_rename_ends(
+    source: Parent, target: Parent, old: PathOperation, new: PathOperation, options: RenameOptions
+) -> None:
+    if source.mount is not target.mount:
+        raise error(errno.EXDEV, new.path)
+    if source.name in SPECIAL_NAMES:
+        raise error(errno.EBUSY, old.path)
+    if target.name in SPECIAL_NAMES:
+        raise error(errno.EEXIST if options.flags & RENAME_NOREPLACE else errno.EBUSY, new.path)
+    source.mount.check_writable()
+
+
+def _check_rename_shape(
+    source: Dentry, target: Dentry | None, source_parent: Parent, target_parent: Parent, path: str
+) -> None:
+    # Slashes after a name say that it is a directory's.
+    trailing_slash = source_parent.trailing_slash or target_parent.trailing_slash
+    if trailing_slash and not stat.S_ISDIR(source.inode.mode):
+        raise error(errno.ENOTDIR, path)
+    if source_parent.dentry is target_parent.dentry:
+        return
+    if source is target_parent.dentry or source.is_ancestor_of(target_parent.dentry):
+        raise error(errno.EINVAL, path)
+    if target is not None and (target is source_parent.dentry or target.is_ancestor_of(source_parent.dentry)):
+        raise error(errno.ENOTEMPTY, path)
+
+
+def _check_rename_access(
+    creds: Credentials, source: Dentry, target: Dentry | None, source_parent: Parent, target_parent: Parent
+) -> None:
+    is_directory = stat.S_ISDIR(source.inode.mode)
+    check_delete(creds, source_parent.dentry.inode, source.inode)
+    if target is None:
+        target_parent.dentry.inode.check_access(creds, MAY_WRITE | MAY_EXEC)
+    else:
+        check_delete(creds, target_parent.dentry.inode, target.inode)
+        if is_directory != stat.S_ISDIR(target.inode.mode):
+            raise error(errno.ENOTDIR if is_directory else errno.EISDIR, target.name)
+    if is_directory and source_parent.dentry is not target_parent.dentry:
+        # Its ".." changes, and that is writing to it.
+        source.inode.check_access(creds, MAY_WRITE)
+
+
+def _check_rename_mounts(source: Dentry, target: Dentry | None, mount: Mount, path: str) -> None:
+    for dentry in (source, target):
+        if dentry is not None and dentry.odd & ODD_MOUNTED:
+            mounting.check_no_mountpoint(mount, dentry, path)

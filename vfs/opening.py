@@ -1,0 +1,158 @@
+"""open(2): checks in Linux's order (fs/namei.c, path_openat and do_open), then the file's own `open`.
+
+All functions are called with the lock of the VFS held.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from vfs import dcache
+from vfs.abi import MAY_EXEC, MAY_READ, MAY_WRITE, O_ACCMODE, O_TMPFILE_BIT, S_IALLUGO
+from vfs.credentials import is_owner
+from vfs.dentry import ODD_SYMLINK
+from vfs.errors import error
+from vfs.file import File
+from vfs.mount import VirtualDentry
+from vfs.namei import find_entry
+from vfs.options import MknodOptions, MountFlags, OpenOptions, SetStat
+from vfs.resolve import SPECIAL_NAMES, Parent, PathOperation, Walk, cross_mounts, resolve, resolve_parent
+
+if TYPE_CHECKING:
+    from vfs.credentials import Credentials
+    from vfs.dentry import Dentry
+    from vfs.inode import Inode
+    from vfs.pathcache import PathCache
+
+_O_PATH_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_ACCESS = {os.O_RDONLY: MAY_READ, os.O_WRONLY: MAY_WRITE, os.O_RDWR: MAY_READ | MAY_WRITE}
+
+
+def open_file(cache: PathCache, creds: Credentials, op: PathOperation, options: OpenOptions) -> File:
+    """See `VirtualFilesystem.open_at`."""
+    flags = options.flags
+    if flags & os.O_PATH:
+        flags &= _O_PATH_FLAGS
+    if flags & O_TMPFILE_BIT:
+        raise _no_tmpfile(cache, creds, op, flags)
+    if flags & os.O_CREAT:
+        if flags & os.O_DIRECTORY:
+            raise error(errno.EINVAL, op.path)
+        return _open_or_create(cache, creds, op, options)
+    follow = not flags & os.O_NOFOLLOW and (op.follow_final_symlink or bool(flags & os.O_DIRECTORY))
+    if follow != op.follow_final_symlink:
+        op = op._replace(follow_final_symlink=follow)
+    location = resolve(cache, creds, op)
+    if flags & os.O_DIRECTORY and not stat.S_ISDIR(location.dentry.inode.mode):
+        raise error(errno.ENOTDIR, op.path)
+    return _open_existing(creds, location, flags, op.path)
+
+
+def _no_tmpfile(cache: PathCache, creds: Credentials, op: PathOperation, flags: int) -> OSError:
+    # Unnamed files are not offered by any type; what Linux says first stays first.
+    if not flags & os.O_DIRECTORY or flags & O_ACCMODE not in {os.O_WRONLY, os.O_RDWR} or flags & os.O_CREAT:
+        return error(errno.EINVAL, op.path)
+    inode = resolve(cache, creds, op).dentry.inode
+    return error(errno.EOPNOTSUPP if stat.S_ISDIR(inode.mode) else errno.ENOTDIR, op.path)
+
+
+def _open_or_create(cache: PathCache, creds: Credentials, op: PathOperation, options: OpenOptions) -> File:
+    flags = options.flags
+    follow = not flags & (os.O_NOFOLLOW | os.O_EXCL) and op.follow_final_symlink
+    parent = resolve_parent(cache, creds, op)
+    walk: Walk | None = None
+    while True:
+        if parent.name in SPECIAL_NAMES:
+            # The last component is the root, "." or "..": a directory, which O_CREAT refuses.
+            raise error(errno.EEXIST if flags & os.O_EXCL else errno.EISDIR, op.path)
+        if parent.trailing_slash:
+            raise error(errno.EISDIR, op.path)
+        dentry = find_entry(parent, op.path)
+        if dentry is None:
+            return _create(creds, parent, options)
+        if not dentry.odd & ODD_SYMLINK or not follow:
+            break
+        if walk is None:
+            walk = Walk(creds, op, VirtualDentry(parent.mount, parent.dentry))
+        walk.mount, walk.dentry = parent.mount, parent.dentry
+        walk.follow_link(dentry)
+        parent = walk.to_parent()
+    if flags & os.O_EXCL:
+        raise error(errno.EEXIST, op.path)
+    location = cross_mounts(parent.mount, dentry)
+    if stat.S_ISDIR(location.dentry.inode.mode):
+        raise error(errno.EISDIR, op.path)
+    return _open_existing(creds, location, flags, op.path)
+
+
+def _create(creds: Credentials, parent: Parent, options: OpenOptions) -> File:
+    mount, directory = parent.mount, parent.dentry
+    mount.check_writable()
+    directory.inode.check_access(creds, MAY_WRITE | MAY_EXEC)
+    node = MknodOptions(stat.S_IFREG | options.mode & S_IALLUGO)
+    dentry = dcache.mknod(creds, directory, parent.name, node)
+    return open_unchecked(creds, VirtualDentry(mount, dentry), options.flags)
+
+
+def _open_existing(creds: Credentials, location: VirtualDentry, flags: int, path: str) -> File:
+    mount, dentry = location
+    if flags & os.O_PATH:
+        return _count(File(location, flags, creds))
+    inode = dentry.inode
+    truncates = bool(flags & os.O_TRUNC) and stat.S_ISREG(inode.mode)
+    if truncates:
+        mount.check_writable()
+    _check_open(creds, location, flags, path)
+    file = open_unchecked(creds, location, flags)
+    if truncates:
+        _truncate(creds, dentry, file)
+    return file
+
+
+def _truncate(creds: Credentials, dentry: Dentry, file: File) -> None:
+    from vfs.credentials import checked_set_stat
+
+    try:
+        dcache.set_stat(dentry, checked_set_stat(creds, dentry.inode, SetStat(size=0)))
+    except OSError:
+        file.close()
+        raise
+
+
+def _check_open(creds: Credentials, location: VirtualDentry, flags: int, path: str) -> None:
+    inode: Inode = location.dentry.inode
+    mode = inode.mode
+    wanted = _ACCESS.get(flags & O_ACCMODE, MAY_READ | MAY_WRITE)
+    if flags & os.O_TRUNC:
+        wanted |= MAY_WRITE
+    if stat.S_ISLNK(mode):
+        raise error(errno.ELOOP, path)
+    if stat.S_ISDIR(mode) and wanted & MAY_WRITE:
+        raise error(errno.EISDIR, path)
+    if (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)) and location.mount.flags & MountFlags.NODEV:
+        raise error(errno.EACCES, path)
+    inode.check_access(creds, wanted)
+    if flags & os.O_NOATIME and not is_owner(creds, inode):
+        raise error(errno.EPERM, path)
+
+
+def open_unchecked(creds: Credentials, location: VirtualDentry, flags: int) -> File:
+    """Open a file whose access has been checked, and count it at its mount.
+
+    Errors: EROFS for a file to be written on a read-only mount; ENXIO; the type's or the driver's own.
+    """
+    inode = location.dentry.inode
+    if flags & O_ACCMODE and stat.S_ISREG(inode.mode):
+        location.mount.check_writable()
+    return _count(inode.open(location, flags & ~(os.O_CREAT | os.O_EXCL | os.O_TRUNC), creds))
+
+
+def _count(file: File) -> File:
+    mount = file.location.mount
+    mount.open_files += 1
+    if file.counts_as_writer():
+        mount.writers += 1
+    return file

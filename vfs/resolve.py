@@ -1,0 +1,263 @@
+"""Path resolution (path_resolution(7)), one loop for every caller.
+
+Three speeds, each falling back on the next:
+
+* a whole path that was walked before is one dictionary probe (`vfs.pathcache`);
+* the fast walk does plain child hits and nothing else: anything odd (see `vfs.dentry`) ends it;
+* the slow walk knows all the rules: search permission, "." and "..", symbolic links, mounts, missing names.
+
+Rules worth knowing: an empty path is ENOENT unless `allow_empty` is set. A final symbolic link is followed if the operation
+says so or slashes follow its name; 40 links are the limit. ".." stays at the root and leaves a mount at its root. The start and
+the root are taken as they are, even if something is mounted on them; every step after that lands on the top of a stack of
+mounts, "/.." too, as on Linux.
+"""
+
+from __future__ import annotations
+
+import errno
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+from vfs import dcache
+from vfs.abi import MAY_EXEC, PATH_MAX, SYMLINKS_MAX
+from vfs.dentry import DEAD, ODD_MOUNTED, ODD_REVALIDATE, ODD_SEARCH, ODD_SYMLINK
+from vfs.errors import error
+from vfs.mount import VirtualDentry
+from vfs.options import MountFlags
+from vfs.path import check_name, check_path, components, split
+from vfs.pathcache import LIMIT
+
+if TYPE_CHECKING:
+    from vfs.credentials import Credentials
+    from vfs.dentry import Dentry
+    from vfs.mount import Mount
+    from vfs.pathcache import PathCache
+
+SPECIAL_NAMES = frozenset({"", ".", ".."})
+"""Last components that name no entry of a directory: the root, the directory itself, its parent."""
+
+
+class PathOperation(NamedTuple):
+    """Which file a call is about: `path` from `start`, or from `root` if it is absolute; nothing above `root` is reached.
+
+    `allow_empty` makes an empty path mean `start` itself (AT_EMPTY_PATH): for callers that hold a place, not a path.
+    """
+
+    root: VirtualDentry
+    start: VirtualDentry
+    path: str
+    follow_final_symlink: bool = True
+    allow_empty: bool = False
+
+
+class Parent(NamedTuple):
+    """Where the last component of a path belongs: the call that creates or removes it looks it up itself.
+
+    `name` is "", "." or ".." for a path that ends at the root, at a directory itself or at its parent.
+    """
+
+    mount: Mount
+    dentry: Dentry
+    name: str
+    trailing_slash: bool
+
+
+def at(location: VirtualDentry) -> PathOperation:
+    """The operation on a place already known."""
+    return PathOperation(location, location, "", allow_empty=True)
+
+
+def resolve(cache: PathCache, creds: Credentials, op: PathOperation) -> VirtualDentry:
+    """Walk to the file that `op` names.
+
+    Errors: ENOENT; ENOTDIR; EACCES without search permission on the way; ELOOP; ENAMETOOLONG; EINVAL for a NUL.
+    """
+    entries = cache.entries
+    key = (creds, op)
+    found = entries.get(key)
+    if found is not None and not found[1].odd & DEAD:
+        return found
+    found = _fast_walk(op)
+    if found is None:
+        if not op.path and op.allow_empty:
+            return op.start
+        walk = Walk.begin(creds, op)
+        found = walk.to_end(follow=op.follow_final_symlink)
+        if not walk.cacheable:
+            return found
+    if len(entries) >= LIMIT:
+        cache.drop()
+    else:
+        entries[key] = found
+    return found
+
+
+def resolve_parent(cache: PathCache, creds: Credentials, op: PathOperation) -> Parent:
+    """Walk to the directory that holds the last component, and check that it may be searched.
+
+    Errors: as `resolve`; ENOENT for an empty path.
+    """
+    path = op.path
+    if not path or len(path) * 4 >= PATH_MAX:
+        check_path(path)
+    head, name, trailing_slash = split(path)
+    if not head:
+        mount, dentry = op.start
+    elif head == "/":
+        mount, dentry = op.root
+    else:
+        mount, dentry = resolve(cache, creds, PathOperation(op.root, op.start, head))
+    if name:
+        check_searchable(creds, dentry, path)
+    return Parent(mount, dentry, name, trailing_slash)
+
+
+def check_searchable(creds: Credentials, dentry: Dentry, path: str) -> None:
+    """Whether names may be looked up here.
+
+    Errors: ENOTDIR, EACCES.
+    """
+    inode = dentry.inode
+    if not stat.S_ISDIR(inode.mode):
+        raise error(errno.ENOTDIR, path)
+    if dentry.odd & (ODD_SEARCH | ODD_REVALIDATE):
+        inode.check_access(creds, MAY_EXEC)
+
+
+def cross_mounts(mount: Mount, dentry: Dentry) -> VirtualDentry:
+    """The top of what is mounted here."""
+    while dentry.odd & ODD_MOUNTED and (above := mount.children.get(dentry)) is not None:
+        mount, dentry = above, above.root
+    return VirtualDentry(mount, dentry)
+
+
+def _fast_walk(op: PathOperation) -> VirtualDentry | None:
+    path = op.path
+    if not path or len(path) * 4 >= PATH_MAX:
+        return None
+    mount, dentry = op.root if path[0] == "/" else op.start
+    if dentry.odd & ~(ODD_MOUNTED | DEAD):
+        return None
+    for name in path.split("/"):
+        if name:
+            child = dentry.children.get(name)
+            if child is None or child.odd:
+                return None
+            dentry = child
+    if path[-1] == "/" and not stat.S_ISDIR(dentry.inode.mode):
+        return None
+    return VirtualDentry(mount, dentry)
+
+
+class Walk:
+    """The slow walk: where it is, and the names still to come, the next one last.
+
+    `cacheable` turns False when the way depends on more than the names on it. `must_be_directory` is set by slashes after the
+    last name, of the path or of a link that took its place.
+    """
+
+    __slots__ = ("cacheable", "creds", "dentry", "links", "mount", "must_be_directory", "path", "pending", "root")
+
+    def __init__(self, creds: Credentials, op: PathOperation, location: VirtualDentry) -> None:
+        self.creds = creds
+        self.path = op.path
+        self.root = op.root
+        self.mount, self.dentry = location
+        self.pending: list[str] = []
+        self.links = 0
+        self.must_be_directory = False
+        self.cacheable = True
+
+    @classmethod
+    def begin(cls, creds: Credentials, op: PathOperation) -> Walk:
+        """A walk at the start of a path.
+
+        Errors: ENOENT for an empty path; ENAMETOOLONG; EINVAL.
+        """
+        check_path(op.path)
+        walk = cls(creds, op, op.start)
+        walk.push(op.path)
+        return walk
+
+    def push(self, text: str) -> None:
+        """Put a path in front of what is still to come."""
+        if text[0] == "/":
+            self.mount, self.dentry = self.root
+        if not self.pending and text[-1] == "/":
+            self.must_be_directory = True
+        self.pending += reversed(components(text))
+
+    def to_end(self, *, follow: bool) -> VirtualDentry:
+        """Take every step.
+
+        Errors: see `resolve`.
+        """
+        pending = self.pending
+        while pending:
+            self.step(pending.pop(), follow=follow)
+        if self.must_be_directory and not stat.S_ISDIR(self.dentry.inode.mode):
+            raise error(errno.ENOTDIR, self.path)
+        return VirtualDentry(self.mount, self.dentry)
+
+    def to_parent(self) -> Parent:
+        """Take every step but the last, which stays to be looked up.
+
+        Errors: see `resolve`.
+        """
+        pending = self.pending
+        while len(pending) > 1:
+            self.step(pending.pop(), follow=True)
+        if not pending:
+            return Parent(self.mount, self.dentry, "", self.must_be_directory)
+        check_searchable(self.creds, self.dentry, self.path)
+        return Parent(self.mount, self.dentry, pending.pop(), self.must_be_directory)
+
+    def step(self, name: str, *, follow: bool) -> None:
+        """Take one step."""
+        dentry = self.dentry
+        check_searchable(self.creds, dentry, self.path)
+        if dentry.odd & ODD_REVALIDATE:
+            self.cacheable = False
+        if name == ".":
+            return
+        if name == "..":
+            self._climb()
+            return
+        child = self._lookup(dentry, name)
+        if child.odd & ODD_SYMLINK and (self.pending or follow or self.must_be_directory):
+            self.follow_link(child)
+        elif child.odd & ODD_MOUNTED:
+            self.mount, self.dentry = cross_mounts(self.mount, child)
+        else:
+            self.dentry = child
+
+    def _lookup(self, dentry: Dentry, name: str) -> Dentry:
+        check_name(name)
+        child = dcache.find(dentry, name)
+        if child is None:
+            raise error(errno.ENOENT, self.path)
+        return child
+
+    def follow_link(self, link: Dentry) -> None:
+        """Go on with the text of a link, from the directory that holds it.
+
+        Errors: ELOOP for too many, or on a mount that follows none; ENOENT for an empty text.
+        """
+        self.links += 1
+        if self.links > SYMLINKS_MAX or self.mount.flags & MountFlags.NOSYMFOLLOW:
+            raise error(errno.ELOOP, self.path)
+        text = link.inode.readlink()
+        if not text:
+            raise error(errno.ENOENT, self.path)
+        self.push(text)
+
+    def _climb(self) -> None:
+        self.cacheable = False
+        mount, dentry = self.mount, self.dentry
+        root_mount, root_dentry = self.root
+        while dentry is mount.root and not (dentry is root_dentry and mount is root_mount):
+            if mount.parent is None or mount.mountpoint is None:
+                break
+            dentry, mount = mount.mountpoint, mount.parent
+        at_root = dentry is root_dentry and mount is root_mount
+        self.mount, self.dentry = cross_mounts(mount, dentry if at_root else dentry.parent)
