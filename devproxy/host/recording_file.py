@@ -72,8 +72,8 @@ def decode(archive: bytes) -> Recording:
     return Recording(files, facts, absent, unread)
 
 
-def encode(recording: Recording, *, recorded_at: int) -> bytes:
-    """The bytes of a recording's tar: the same recording and time give the same bytes."""
+def encode(recording: Recording, *, recorded_at: int, tool: str = f"devproxy {__version__}") -> bytes:
+    """The bytes of a recording's tar: the same recording, time and tool give the same bytes."""
     import io
     import tarfile
 
@@ -88,7 +88,7 @@ def encode(recording: Recording, *, recorded_at: int) -> bytes:
             info.mtime, info.size, info.linkname = recorded_at, len(data), link
             archive.addfile(info, io.BytesIO(data))
 
-        add(_MANIFEST, _DOCUMENT, _manifest(recording, recorded_at))
+        add(_MANIFEST, _DOCUMENT, _manifest(recording, recorded_at, tool))
         for name, document in sorted(recording.facts.items()):
             add(fact_path(name), _DOCUMENT, document)
         for path, kept in sorted(recording.files.items()):
@@ -188,11 +188,11 @@ _TAR_TYPES: Final = {
 }
 
 
-def _manifest(recording: Recording, recorded_at: int) -> bytes:
+def _manifest(recording: Recording, recorded_at: int, tool: str) -> bytes:
     manifest = {
         "format": FORMAT,
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(recorded_at)),
-        "tool": f"devproxy {__version__}",
+        "tool": tool,
         "absent": sorted(recording.absent),
         "unread": dict(sorted(recording.unread.items())),
     }

@@ -1,0 +1,74 @@
+"""`devproxy probe`: what this host, or a recorded one, has."""
+
+from __future__ import annotations
+
+import argparse
+import stat
+from typing import Final
+
+from devproxy.cli.context import Context
+from devproxy.host.facts import Host, Nvidia, NvidiaGpu
+from devproxy.host.probe import probe
+
+# Drivers whose majors people look for; the others are in the JSON.
+_INTERESTING: Final = ("nvidia", "drm", "infiniband", "accel", "vfio", "kfd", "gdrdrv")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's own arguments."""
+    parser.add_argument("--host", default="live", metavar="HOST", help="'live' (the default) or a recording's file")
+    parser.add_argument("--json", action="store_true", help="print JSON on a terminal too")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Probe and print."""
+    host = probe(args.host)
+    if context.wants_json(asked=args.json):
+        from devproxy.host.facts_json import to_json
+
+        context.print_json(to_json(host))
+    else:
+        _print_tables(host, context)
+    return 0
+
+
+def _print_tables(host: Host, context: Context) -> None:
+    recorded = " (recorded)" if host.simulated else ""
+    product = f", {host.product_name}" if host.product_name else ""
+    context.print(f"host {host.name}{recorded}: Linux {host.kernel or 'of unknown release'}{product}")
+    if host.nvidia is None:
+        context.print("no NVIDIA driver and no NVIDIA GPU")
+    else:
+        _print_nvidia(host, host.nvidia, context)
+    majors = [(str(line.major), line.name) for line in host.character if line.name.startswith(_INTERESTING)]
+    if majors:
+        context.print()
+        context.table(majors, ("MAJOR", "DRIVER"))
+    if host.unseen:
+        context.print()
+        context.table(host.unseen, ("NOT SEEN", "WHY"))
+
+
+def _print_nvidia(host: Host, nvidia: Nvidia, context: Context) -> None:
+    version = f"driver {nvidia.version}" if nvidia.version else "no NVIDIA driver is loaded"
+    context.print(f"{len(nvidia.gpus)} NVIDIA GPU{'' if len(nvidia.gpus) == 1 else 's'}, {version}")
+    if nvidia.gpus:
+        context.print()
+        header = ("GPU", "PCI ADDRESS", "MINOR", "NODE", "UUID", "MODEL")
+        context.table([_gpu_row(host, gpu) for gpu in nvidia.gpus], header)
+
+
+def _gpu_row(host: Host, gpu: NvidiaGpu) -> tuple[str, ...]:
+    minor = "-" if gpu.minor is None else str(gpu.minor)
+    return (str(gpu.rank), gpu.address, minor, _node_of(host, gpu), gpu.uuid or "-", gpu.model or "-")
+
+
+def _node_of(host: Host, gpu: NvidiaGpu) -> str:
+    if gpu.minor is None:
+        return "-"
+    path = f"/dev/nvidia{gpu.minor}"
+    node = host.node(path)
+    if node is None:
+        return f"{path} missing"
+    # ls writes the type first: `crw-rw-rw-`.
+    return f"{path} {node.kind.value}{stat.filemode(node.mode)[1:]} {node.number}"

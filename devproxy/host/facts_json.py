@@ -1,0 +1,73 @@
+"""A Host as JSON: what `devproxy probe` prints, and outsiders may rely on.
+
+One object; every list keeps the order of the Host. Numbers are written as people know them: a mode as `"0666"`, PCI ids
+as `"0x10de"`, as in sysfs. What is not known is null. `source` is the file that said so.
+
+    {
+      "name": "live", "simulated": false, "kernel": "6.8.0", "product_name": "...",
+      "nvidia": null or {
+        "version": "550.163.01", "params": {"DeviceFileMode": "438", ...},
+        "gpus": [{"rank": 0, "address": "0000:18:00.0", "minor": 0, "uuid": "GPU-...", "model": "...", "source": "..."}]
+      },
+      "character": [{"major": 195, "name": "nvidia", "source": "/proc/devices"}], "block": [the same],
+      "misc": [{"minor": 229, "name": "fuse", "source": "/proc/misc"}],
+      "nodes": [{"path": "/dev/nvidia0", "kind": "c", "major": 195, "minor": 0, "mode": "0666", "uid": 0, "gid": 0,
+                 "source": "/dev/nvidia0"}],
+      "pci": [{"address": "0000:18:00.0", "vendor": "0x10de", "device": "0x2330", "class_code": "0x030200",
+               "driver": "nvidia" or "", "numa_node": -1, "source": "..."}],
+      "limits": [{"name": "RLIMIT_MEMLOCK", "soft": null (unlimited), "hard": null, "source": "facts/limits.json"}],
+      "unseen": [{"path": "...", "why": "EACCES: Permission denied"}]
+    }
+"""
+
+from __future__ import annotations
+
+from devproxy.host.facts import Host, HostNode, Nvidia, PciDevice
+
+
+def to_json(host: Host) -> dict[str, object]:
+    """The document of this module's description, of values that json.dumps takes."""
+    return {
+        "name": host.name,
+        "simulated": host.simulated,
+        "kernel": host.kernel,
+        "product_name": host.product_name,
+        "nvidia": None if host.nvidia is None else _nvidia(host.nvidia),
+        "character": [line._asdict() for line in host.character],
+        "block": [line._asdict() for line in host.block],
+        "misc": [line._asdict() for line in host.misc],
+        "nodes": [_node(node) for node in host.nodes],
+        "pci": [_pci(device) for device in host.pci],
+        "limits": [limit._asdict() for limit in host.limits],
+        "unseen": [unseen._asdict() for unseen in host.unseen],
+    }
+
+
+def _nvidia(nvidia: Nvidia) -> dict[str, object]:
+    return {
+        "version": nvidia.version,
+        "params": dict(nvidia.params),
+        "gpus": [gpu._asdict() for gpu in nvidia.gpus],
+    }
+
+
+def _node(node: HostNode) -> dict[str, object]:
+    return {
+        "path": node.path,
+        "kind": node.kind.value,
+        "major": node.number.major,
+        "minor": node.number.minor,
+        "mode": f"{node.mode:04o}",
+        "uid": node.uid,
+        "gid": node.gid,
+        "source": node.source,
+    }
+
+
+def _pci(device: PciDevice) -> dict[str, object]:
+    numbers = {
+        "vendor": f"0x{device.vendor:04x}",
+        "device": f"0x{device.device:04x}",
+        "class_code": f"0x{device.class_code:06x}",
+    }
+    return device._asdict() | numbers
