@@ -76,7 +76,7 @@ class Inode:
     # attributes
 
     def stat(self) -> os.stat_result:
-        """Attributes for stat(2). Override to refresh them first, or when blocks are counted otherwise."""
+        """Tell the attributes (stat(2)). Override to refresh them first, or when blocks are counted otherwise."""
         return self.stat_result((self.size + 511) >> 9)
 
     def stat_result(self, blocks: int) -> os.stat_result:

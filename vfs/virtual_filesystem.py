@@ -236,8 +236,7 @@ class VirtualFilesystem:
                     break
                 current = op._replace(path=head, follow_final_symlink=True)
                 found = self._find(creds, current)
-            exists = not missing and found is not None
-            if exists and must_be_dir and not stat.S_ISDIR(found.dentry.inode.mode):
+            if found is not None and not missing and must_be_dir and not stat.S_ISDIR(found.dentry.inode.mode):
                 raise error(errno.ENOTDIR, op.path)
             for each in reversed(missing):
                 namei.mkdir(self.path_cache, creds, each, MkdirOptions(mode))

@@ -30,7 +30,7 @@ class TmpfsInode(Inode):
 
     __slots__ = ("_xattrs",)
 
-    fs: TmpfsFilesystem
+    fs: TmpfsFilesystem  # type: ignore[mutable-override]  # an inode never changes its file system
 
     def __init__(self, fs: TmpfsFilesystem, mode: int, uid: int, gid: int) -> None:
         # Spelled out rather than handed up: a million of these are made.
@@ -178,7 +178,7 @@ class Directory(TmpfsInode):
         else:
             inode = TmpfsInode(fs, mode, creds.uid, gid)
             inode.rdev = options.rdev
-        self._add(name, inode)
+        self.add(name, inode)
         return inode
 
     def mkdir(self, creds: Credentials, name: str, options: MkdirOptions) -> Inode:
@@ -186,7 +186,7 @@ class Directory(TmpfsInode):
         gid, mode = new_owner(creds, self, stat.S_IFDIR | options.mode)
         self.fs.charge_inode()
         inode = Directory(self.fs, mode, creds.uid, gid)
-        self._add(name, inode)
+        self.add(name, inode)
         self.nlink += 1
         return inode
 
@@ -199,7 +199,7 @@ class Directory(TmpfsInode):
         except OSError:
             self.fs.uncharge_inode()
             raise
-        self._add(name, inode)
+        self.add(name, inode)
         return inode
 
     def link(self, name: str, inode: Inode) -> None:
@@ -208,29 +208,29 @@ class Directory(TmpfsInode):
         self.fs.charge_inode()
         inode.nlink += 1
         inode.ctime_ns = time.time_ns()
-        self._add(name, inode)
+        self.add(name, inode)
 
     def unlink(self, name: str, inode: Inode) -> None:
         """See `Inode.unlink`."""
-        self._remove(name).drop_link()
+        self.remove(name).drop_link()
 
     def rmdir(self, name: str, inode: Inode) -> None:
         """See `Inode.rmdir`."""
-        self._check_empty(name)
-        self._remove(name).drop_link()
+        self.check_empty(name)
+        self.remove(name).drop_link()
         self.nlink -= 1
 
     def rename(self, name: str, new_directory: Inode, new_name: str, options: RenameOptions) -> None:
         """See `Inode.rename`."""
         assert isinstance(new_directory, Directory)
         if new_name in new_directory.entries:
-            new_directory._check_empty(new_name)
-            replaced = new_directory._remove(new_name)
+            new_directory.check_empty(new_name)
+            replaced = new_directory.remove(new_name)
             replaced.drop_link()
             if isinstance(replaced, Directory):
                 new_directory.nlink -= 1
-        inode = self._remove(name)
-        new_directory._add(new_name, inode)
+        inode = self.remove(name)
+        new_directory.add(new_name, inode)
         inode.ctime_ns = self.ctime_ns
         if isinstance(inode, Directory) and new_directory is not self:
             self.nlink -= 1
@@ -241,17 +241,20 @@ class Directory(TmpfsInode):
         self.nlink = 1
         super().drop_link()
 
-    def _check_empty(self, name: str) -> None:
+    def check_empty(self, name: str) -> None:
+        """Errors: ENOTEMPTY for a directory with entries."""
         child = self.entries[name]
         if isinstance(child, Directory) and child.entries:
             raise error(errno.ENOTEMPTY, name)
 
-    def _add(self, name: str, inode: TmpfsInode) -> None:
+    def add(self, name: str, inode: TmpfsInode) -> None:
+        """Put a name in; charges nothing."""
         self.entries[name] = inode
         self.size += _ENTRY_SIZE
         self.mtime_ns = self.ctime_ns = time.time_ns()
 
-    def _remove(self, name: str) -> TmpfsInode:
+    def remove(self, name: str) -> TmpfsInode:
+        """Take a name out; drops no link."""
         self.size -= _ENTRY_SIZE
         self.mtime_ns = self.ctime_ns = time.time_ns()
         return self.entries.pop(name)

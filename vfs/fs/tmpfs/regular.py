@@ -159,7 +159,7 @@ class RegularOpenFile(File):
 
     __slots__ = ()
 
-    inode: RegularFile
+    inode: RegularFile  # type: ignore[mutable-override]  # an open file never changes its inode
 
     def read_at(self, size: int, offset: int) -> bytes:
         """See `File.read_at`."""
