@@ -9,9 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from devproxy.errors import InputError
-from devproxy.oci.json_path import quote
-
 VISIBLE_DEVICES = "NVIDIA_VISIBLE_DEVICES"
 
 
@@ -20,6 +17,12 @@ class GpuId(NamedTuple):
 
     text: str
     position: int
+
+    @property
+    def is_mig(self) -> bool:
+        """Whether it names a MIG device: `MIG-UUID`, `MIG-GPU-UUID/3/0` or `0:1`."""
+        gpu, colon, instance = self.text.partition(":")
+        return self.text.upper().startswith("MIG-") or (colon == ":" and gpu.isdecimal() and instance.isdecimal())
 
 
 class VisibleDevices(NamedTuple):
@@ -34,8 +37,6 @@ def visible_devices(env: Iterable[str]) -> VisibleDevices | None:
     """What the environment asks for; None when it asks for no accelerator.
 
     The first variable of that name counts, as for the process itself (getenv(3)).
-
-    Errors: InputError for a MIG device, which is not supported yet.
     """
     value = next((entry.partition("=")[2] for entry in env if entry.startswith(f"{VISIBLE_DEVICES}=")), "")
     # Positions are those of the words that count: empty ones are dropped, as by NVIDIA's tools.
@@ -45,14 +46,4 @@ def visible_devices(env: Iterable[str]) -> VisibleDevices | None:
     decisive = next((word for word in words if word in ("all", "none")), None)
     if decisive is not None:
         return VisibleDevices(value, all=decisive == "all", ids=())
-    return VisibleDevices(value, all=False, ids=tuple(_gpu_id(word, n) for n, word in enumerate(words, 1)))
-
-
-def _gpu_id(word: str, position: int) -> GpuId:
-    index, colon, instance = word.partition(":")
-    if word.upper().startswith("MIG-") or (colon and index.isdecimal() and instance.isdecimal()):
-        raise InputError(
-            f"{VISIBLE_DEVICES} names the MIG device {quote(word)} at position {position}: MIG is not supported yet",
-            hint="name whole GPUs, by index or GPU-... UUID",
-        )
-    return GpuId(word, position)
+    return VisibleDevices(value, all=False, ids=tuple(GpuId(word, n) for n, word in enumerate(words, 1)))

@@ -1,0 +1,127 @@
+"""A plan from a spec, a host and a configuration: pure, so that the same three give the same plan.
+
+The order of the steps is the order of the work: the root, the mounts with the contents of /dev, the internal /tmp, the
+spec's devices, the working directory; then everything that takes rights away, and what is left out.
+"""
+
+from __future__ import annotations
+
+from devproxy.errors import InputError
+from devproxy.host.facts import Host
+from devproxy.oci.configuration import Configuration, Medium
+from devproxy.oci.spec import Process, Spec, Unsupported
+from devproxy.plan.dev import dev_contents
+from devproxy.plan.devices import device_step
+from devproxy.plan.modes import choose_mode
+from devproxy.plan.mounts import MountPlanner
+from devproxy.plan.nvidia import NvidiaDrivers, selected_nodes
+from devproxy.plan.plan import Plan
+from devproxy.plan.steps import (
+    Level,
+    MakeDirectory,
+    MakeNode,
+    Mask,
+    MountRoot,
+    Reason,
+    Seal,
+    SealPath,
+    Skip,
+    Step,
+    WhenMissing,
+)
+
+_DEFAULTS = Configuration()
+_NOT_DONE_HERE = "run does not do this"
+
+
+def plan(spec: Spec, host: Host, *, mode: str = "auto", config: Configuration = _DEFAULTS) -> Plan:
+    """How to meet `spec` on `host`. `mode` is auto, docker, spec or none.
+
+    Errors: InputError for a mode that is not supported, an id that names no GPU of the host, and, under strict, for
+    everything that would be left out with a warning.
+    """
+    nvidia = None if config.nvproxy is False else NvidiaDrivers(host)
+    choice = choose_mode(spec, mode, config, nvidia)
+    contents = dev_contents(host, tun=config.tun)
+    if choice.visible is not None:
+        contents += selected_nodes(choice.visible, host)
+    mounts = MountPlanner(spec.mounts, config.mount_order)
+    mounts.plan(contents)
+    devices = _devices(spec, nvidia, mounts)
+    cwd = _working_directory(spec.process, mounts)
+    steps = (
+        _root(spec, config, tuple(mounts.needed)),
+        *mounts.steps,
+        *devices,
+        *cwd,
+        *_protections(spec, mounts),
+        *choice.skipped,
+        *(_left_out(unsupported) for unsupported in spec.unsupported),
+    )
+    if config.strict:
+        _refuse_warnings(steps)
+    return Plan(
+        bundle=spec.bundle,
+        mode=choice.mode,
+        steps=steps,
+        host=host._replace(product_name=config.product_name) if config.product_name else host,
+        process=spec.process,
+        namespaces=tuple(namespace for namespace in spec.namespaces if namespace.type not in ("user", "time")),
+        hostname=spec.hostname,
+        domainname=spec.domainname,
+        strict=config.strict,
+    )
+
+
+def _root(spec: Spec, config: Configuration, needed: tuple[str, ...]) -> MountRoot:
+    """The root; a read-only one is overlaid only if something has to be made in it (S40, S41)."""
+    overlay = config.overlay2 is Medium.MEMORY
+    when = WhenMissing(needed) if overlay and spec.readonly else None
+    note = "overlay2 = root:memory" if overlay else "overlay2 = none, the rootfs itself is changed"
+    return MountRoot(spec.rootfs, overlay, when, spec.rootfs_propagation, Reason("root.path", note))
+
+
+def _devices(spec: Spec, nvidia: NvidiaDrivers | None, mounts: MountPlanner) -> list[Step]:
+    steps: list[Step] = []
+    for device in spec.devices or ():
+        step = device_step(device, nvidia, mounts.mounted)
+        if isinstance(step, MakeNode):
+            _need(step.path, mounts)
+        steps.append(step)
+    return steps
+
+
+def _working_directory(process: Process | None, mounts: MountPlanner) -> list[Step]:
+    if process is None or process.cwd == "/":
+        return []
+    _need(process.cwd, mounts)
+    return [MakeDirectory(process.cwd, 0o755, Reason("process.cwd"))]
+
+
+def _need(path: str, mounts: MountPlanner) -> None:
+    if mounts.mounted.holding(path) is None:
+        mounts.needed[path] = None
+
+
+def _protections(spec: Spec, mounts: MountPlanner) -> list[Step]:
+    """What takes rights away, after everything is made: paths, mounts deepest first, the root last (S35 to S38)."""
+    steps: list[Step] = [
+        SealPath(path, Reason(f"linux.readonlyPaths[{n}]")) for n, path in enumerate(spec.readonly_paths)
+    ]
+    steps += [Mask(path, Reason(f"linux.maskedPaths[{n}]")) for n, path in enumerate(spec.masked_paths)]
+    steps += mounts.seals()
+    if spec.readonly:
+        steps.append(Seal("/", Reason("root.readonly")))
+    return steps
+
+
+def _left_out(unsupported: Unsupported) -> Skip:
+    level = Level.NOTE if unsupported.harmless else Level.WARNING
+    return Skip("/", unsupported.what, level, Reason(unsupported.where, _NOT_DONE_HERE))
+
+
+def _refuse_warnings(steps: tuple[Step, ...]) -> None:
+    warnings = [step for step in steps if isinstance(step, Skip) and step.level is Level.WARNING]
+    if warnings:
+        told = "; ".join(f"{step.what} ({step.reason})" for step in warnings)
+        raise InputError(f"strict: {told}", hint="take it out of the bundle, or do not ask for strict")
