@@ -20,10 +20,23 @@ if TYPE_CHECKING:
 _MAGIC: Final = 0x27_E0EB
 _MAGIC_2: Final = 0x6367_7270
 # The order in which the kernel numbers and shows them (include/linux/cgroup_subsys.h).
-_CONTROLLERS: Final = (
-    ["cpuset", "cpu", "cpuacct", "blkio", "memory", "devices", "freezer", "net_cls", "perf_event", "net_prio", "hugetlb", "pids", "rdma", "misc"]
-)
-_FLAGS: Final = ("noprefix", "clone_children", "cpuset_v2_mode", "xattr")
+_CONTROLLERS: Final = [
+    "cpuset",
+    "cpu",
+    "cpuacct",
+    "blkio",
+    "memory",
+    "devices",
+    "freezer",
+    "net_cls",
+    "perf_event",
+    "net_prio",
+    "hugetlb",
+    "pids",
+    "rdma",
+    "misc",
+]
+_FLAGS: Final = ("noprefix", "xattr", "cpuset_v2_mode", "favordynmods", "clone_children")
 _FLAGS_2: Final = (
     "nsdelegate",
     "favordynmods",
@@ -85,22 +98,24 @@ def _parse(data: str) -> str:
 def _chosen_controllers(words: set[str], *, named: bool) -> list[str]:
     """Which controllers a mount has: those it lists; all for "all", and for a mount that says nothing at all.
 
-    Errors: EINVAL for "all" or "none" beside controllers, and for nothing under no name.
+    A name alone is a hierarchy that another mount may have made: that is not known here, so it is taken.
+
+    Errors: EINVAL for "all" beside controllers or "none", and for "none" beside controllers or without a name.
     """
     listed = [name for name in _CONTROLLERS if name in words]
-    if listed and words & {"all", "none"}:
+    if len({"all", "none", *listed} & (words - set(listed[1:]))) > 1:
         raise refused("all" if "all" in words else "none", None)
     if "all" in words or not (listed or named or "none" in words):
-        return list(_CONTROLLERS)
-    if not listed and not ("none" in words and named):
-        raise refused("none" if "none" in words else "name", None)
-    if "noprefix" in words and listed != ["cpuset"]:
+        listed = list(_CONTROLLERS)
+    if not (listed or named):
+        raise refused("none", None)
+    if "noprefix" in words and listed not in ([], ["cpuset"]):
         raise refused("noprefix", None)
     return listed
 
 
 def _shown(controllers: list[str], words: set[str], texts: dict[str, str]) -> str:
-    shown = controllers + [flag for flag in ("noprefix", "xattr", "cpuset_v2_mode") if flag in words]
+    shown = controllers + [flag for flag in _FLAGS[:4] if flag in words]
     shown += [f"release_agent={texts['release_agent']}"] if "release_agent" in texts else []
     shown += ["clone_children"] if "clone_children" in words else []
     shown += [f"name={texts['name']}"] if "name" in texts else []
