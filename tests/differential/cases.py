@@ -32,7 +32,8 @@ class Case:
         with open(os.path.join(host, "file"), "w", encoding="utf-8") as file:
             file.write("of the host\n")
         mounts = [
-            {**mount, "source": str(mount["source"]).replace("@HOST@", host)} for mount in [*DEFAULT_MOUNTS, *self.mounts]
+            {**mount, "source": str(mount["source"]).replace("@HOST@", host)}
+            for mount in [*DEFAULT_MOUNTS, *self.mounts]
         ]
         config = runc_spec_like(**{"mounts": mounts, **self.changes})
         config["process"].setdefault("args", [])
@@ -170,7 +171,7 @@ CASES = (
             {"path": "/dev/pipe", "type": "p", "fileMode": 0o622, "uid": 1},
             device("/dev/sub/dir/null", "c", 1, 3, fileMode=0o666),
         )
-        | {"process": {"capabilities": {kind: ALL for kind in ("bounding", "effective", "permitted")}}},
+        | {"process": {"capabilities": dict.fromkeys(("bounding", "effective", "permitted"), ALL)}},
         paths=("/dev/sub", "/dev/sub/dir"),
         then="echo x > /dev/sub/dir/null && echo written; head -c 3 /dev/chr | od -An -tx1",
     ),
@@ -219,7 +220,10 @@ CASES = (
     Case("the process is killed", {"linux": {"namespaces": [{"type": "mount"}]}}, then="kill -9 $$"),
     Case(
         "masked and read-only paths of the image",
-        changes={"linux": {"maskedPaths": ["/secret", "/hidden", "/absent"], "readonlyPaths": ["/fixed"]}, **_writable()},
+        changes={
+            "linux": {"maskedPaths": ["/secret", "/hidden", "/absent"], "readonlyPaths": ["/fixed"]},
+            **_writable(),
+        },
         prepare=_put("secret", "hidden/", "fixed/"),
         paths=("/hidden", "/fixed"),
         then="cat /secret; ls /hidden; touch /hidden/x; echo $?; touch /fixed/x; echo $?",

@@ -48,14 +48,14 @@ class View:
 def observer(paths: list[str], then: str = "") -> list[str]:
     """The command that shows a container from inside: the mount table, /dev whole, `paths`, and what `then` prints."""
     quoted = " ".join("'" + path.replace("'", "'\\''") + "'" for path in paths)
+    # What is under mounts of their own is the kernel's. %N quotes the name and shows a link's target.
+    find = "find /dev -path '/dev/pts/*' -prune -o -path '/dev/mqueue/*' -prune -o -print"
     script = "\n".join(
         [
             "echo @mounts",
             "cat /proc/self/mounts",
             "echo @entries",
-            # %N quotes the name and shows a link's target; what is under mounts of their own is the kernel's.
-            "stat -c '%f|%u|%g|%t:%T|%N' $(find /dev -path '/dev/pts/*' -prune -o -path '/dev/mqueue/*' -prune -o -print) "
-            + f"{quoted} 2>&1",
+            f"stat -c '%f|%u|%g|%t:%T|%N' $({find}) {quoted} 2>&1",
             "echo @text",
             then or "true",
         ]
@@ -115,9 +115,7 @@ def _entry(line: str) -> tuple[str, Entry | None]:
     mode = int(raw, 16)
     path, _, link = name.strip("'").partition("' -> '")
     major, minor = (int(part, 16) for part in number.split(":"))
-    return path, Entry(
-        _shown_mode(mode), int(uid), int(gid), f"{major}:{minor}" if _is_device(mode) else "", link
-    )
+    return path, Entry(_shown_mode(mode), int(uid), int(gid), f"{major}:{minor}" if _is_device(mode) else "", link)
 
 
 def _shown_mode(mode: int) -> int:

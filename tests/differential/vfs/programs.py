@@ -1,0 +1,117 @@
+"""Random programs of file system calls: the same text is run on the kernel's tmpfs and on ours.
+
+Few names, so that calls meet each other's files; odd spellings of paths, because that is where file systems differ. Everything
+is made by name; `slot` is a small number under which an open file is kept.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import NamedTuple
+
+from hypothesis import strategies as st
+
+USER = 1000
+"""The other user; its group is 1000 too, and 2000 is one that it is not in."""
+
+
+class Call(NamedTuple):
+    """One call, as root or as the other user."""
+
+    name: str
+    arguments: tuple[object, ...]
+    as_user: bool = False
+
+
+NAMES = ("a", "b", "c", "d")
+SLOTS = st.integers(0, 2)
+LONGEST = "n" * 255
+WIDE = "\u00e9" * 128  # 256 bytes in UTF-8
+COMPONENTS = st.one_of(
+    st.sampled_from(NAMES), st.sampled_from(NAMES), st.sampled_from([".", "..", LONGEST, LONGEST + "n", WIDE])
+)
+
+
+@st.composite
+def _spelled(draw: st.DrawFn) -> str:
+    parts = draw(st.lists(COMPONENTS, min_size=0, max_size=4))
+    text = draw(st.sampled_from(["/", "//"])).join(parts)
+    return draw(st.sampled_from(["", "", "", "/"])) + text + draw(st.sampled_from(["", "", "", "/", "//"]))
+
+
+PLAIN = st.sampled_from([*NAMES, "a/b", "a/c", "a/b/c", "b/a", "/d", "a/d"])
+PATHS = st.one_of(PLAIN, PLAIN, PLAIN, _spelled())
+TARGETS = st.one_of(
+    PATHS, st.sampled_from(["a/", "../a", "/a/b", "..", ".", "d/../c", "/", "b/.", "x" * 127, "x" * 128])
+)
+
+PERMISSIONS = st.sampled_from([0o777, 0o755, 0o700, 0o000, 0o644, 0o666, 0o1777, 0o2775, 0o4755, 0o6711, 0o311])
+ACCESS = st.sampled_from([os.O_RDONLY, os.O_WRONLY, os.O_RDWR, os.O_ACCMODE])
+CREATION_BITS = (os.O_CREAT, os.O_CREAT, os.O_EXCL, os.O_TRUNC, os.O_NOFOLLOW, os.O_DIRECTORY)
+STATUS_BITS = (os.O_APPEND, os.O_PATH, os.O_NOATIME)
+OPEN_BITS = st.lists(st.sampled_from(CREATION_BITS + STATUS_BITS), max_size=3)
+OPEN_FLAGS = st.builds(lambda access, bits: access | sum(set(bits)) | os.O_NONBLOCK | os.O_CLOEXEC, ACCESS, OPEN_BITS)
+NODE_TYPES = st.sampled_from(
+    [0, stat.S_IFREG, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFDIR, stat.S_IFLNK]
+)
+RDEVS = st.sampled_from([0, os.makedev(240, 7)])
+IDS = st.sampled_from([-1, 0, USER, 2000])
+OFFSETS = st.sampled_from([0, 1, 100, 4095, 4096, 4097, 8191, 12288, 20000, -1])
+DATA = st.sampled_from([b"", b"x", b"hello world", b"y" * 4096, b"z" * 9000])
+SIZES = st.sampled_from([0, 1, 4095, 4096, 5000, 20000, 1 << 40, -1])
+XATTRS = st.sampled_from(["user.a", "user.b", "user.", "trusted.a", "nospace", "other.a", "user." + "n" * 251])
+WHENCES = st.sampled_from([os.SEEK_SET, os.SEEK_CUR, os.SEEK_END, os.SEEK_DATA, os.SEEK_HOLE, 9])
+TIMES = st.sampled_from([None, 5, -1])
+FALLOCATE = st.sampled_from([0, 1, 2, 3, 4])
+
+
+def _call(name: str, *arguments: st.SearchStrategy[object]) -> st.SearchStrategy[Call]:
+    return st.builds(Call, st.just(name), st.tuples(*arguments), st.booleans())
+
+
+MAKING = st.one_of(
+    _call("mkdir", PATHS, PERMISSIONS),
+    _call("mkdir", PLAIN, PERMISSIONS),
+    _call("mknod", PATHS, NODE_TYPES, PERMISSIONS, RDEVS),
+    _call("symlink", TARGETS, PATHS),
+    _call("link", PATHS, PATHS, st.booleans()),
+    _call("open", SLOTS, PATHS, OPEN_FLAGS, PERMISSIONS),
+    _call("open", SLOTS, PLAIN, st.just(os.O_RDWR | os.O_CREAT | os.O_CLOEXEC), PERMISSIONS),
+)
+MOVING = st.one_of(
+    _call("unlink", PATHS),
+    _call("rmdir", PATHS),
+    _call("rename", PATHS, PATHS, st.sampled_from([0, 0, 1, 8])),
+    _call("chdir", PATHS),
+)
+LOOKING = st.one_of(
+    _call("stat", PATHS, st.booleans()),
+    _call("readlink", PATHS),
+    _call("listdir", PATHS),
+    _call("access", PATHS, st.integers(0, 7)),
+)
+CHANGING = st.one_of(
+    _call("chmod", PATHS, PERMISSIONS),
+    _call("chown", PATHS, IDS, IDS, st.booleans()),
+    _call("truncate", PATHS, SIZES),
+    _call("utime", PATHS, TIMES, st.booleans()),
+    _call("setxattr", PATHS, XATTRS, DATA, st.sampled_from([0, 1, 2, 8]), st.booleans()),
+    _call("getxattr", PATHS, XATTRS, st.booleans()),
+    _call("removexattr", PATHS, XATTRS, st.booleans()),
+    _call("listxattr", PATHS, st.booleans()),
+)
+ON_OPEN_FILES = st.one_of(
+    _call("write", SLOTS, DATA),
+    _call("read", SLOTS, st.sampled_from([0, 5, 10000])),
+    _call("pwrite", SLOTS, DATA, OFFSETS),
+    _call("pread", SLOTS, st.sampled_from([5, 9000]), OFFSETS),
+    _call("seek", SLOTS, OFFSETS, WHENCES),
+    _call("ftruncate", SLOTS, SIZES),
+    _call("fstat", SLOTS),
+    _call("fchmod", SLOTS, PERMISSIONS),
+    _call("fallocate", SLOTS, FALLOCATE, OFFSETS, st.sampled_from([0, 1, 4096, 10000])),
+    _call("close", SLOTS),
+)
+SEVERAL = st.lists(st.one_of(MAKING, MAKING, MOVING, LOOKING, CHANGING, ON_OPEN_FILES), min_size=1, max_size=30)
+CONTENTS = st.lists(ON_OPEN_FILES, min_size=1, max_size=25)

@@ -1,0 +1,205 @@
+"""Runs a program on our tmpfs."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from tests.differential.vfs.kernel import attributes
+from tests.differential.vfs.programs import USER
+from vfs import (
+    ROOT,
+    Credentials,
+    File,
+    MkdirOptions,
+    MknodOptions,
+    MountFlags,
+    MountOptions,
+    OpenOptions,
+    PathOperation,
+    RenameOptions,
+    SetStat,
+    VirtualDentry,
+    VirtualFilesystem,
+)
+from vfs.abi import MAY_EXEC
+from vfs.errors import error
+from vfs.fs.tmpfs import TmpfsType
+
+if TYPE_CHECKING:
+    from tests.differential.vfs.programs import Call
+
+_OTHER = Credentials(USER, USER)
+
+
+def run(program: list[Call], flags: MountFlags) -> list[object]:
+    """The result of each call, and the tree that is left."""
+    return World(flags).run(program)
+
+
+class World:
+    """The calls, by a `VirtualFilesystem`, with a working directory and open files as a process has them."""
+
+    def __init__(self, flags: MountFlags) -> None:
+        self.vfs = VirtualFilesystem()
+        self.vfs.register_filesystem_type(TmpfsType())
+        options = MountOptions(flags, "mode=0777")
+        self.root: VirtualDentry = self.vfs.new_mount_namespace(ROOT, "none", "tmpfs", options).root
+        self.cwd = self.root
+        self.files: dict[int, File] = {}
+        self.creds = ROOT
+
+    def run(self, program: list[Call]) -> list[object]:
+        results = [self.attempt(call) for call in program]
+        self.cwd = self.root
+        return [*results, self.tree("/")]
+
+    def attempt(self, call: Call) -> object:
+        self.creds = _OTHER if call.as_user else ROOT
+        try:
+            return getattr(self, call.name)(*call.arguments)
+        except OSError as raised:
+            return f"E{raised.errno}"
+        finally:
+            self.creds = ROOT
+
+    def at(self, path: str, follow: bool = True) -> PathOperation:
+        return PathOperation(self.root, self.cwd, path, follow)
+
+    def file(self, slot: int) -> File:
+        if slot not in self.files:
+            raise error(errno.EBADF)
+        file = self.files[slot]
+        # A descriptor may be used by others than its opener; what the kernel asks then is who uses it.
+        file.creds = self.creds
+        return file
+
+    def mkdir(self, path: str, mode: int) -> None:
+        self.vfs.mkdir_at(self.creds, self.at(path), MkdirOptions(mode))
+
+    def mknod(self, path: str, kind: int, mode: int, rdev: int) -> None:
+        self.vfs.mknod_at(self.creds, self.at(path), MknodOptions(kind | mode, rdev))
+
+    def symlink(self, target: str, path: str) -> None:
+        self.vfs.symlink_at(self.creds, self.at(path), target)
+
+    def link(self, old: str, new: str, follow: bool) -> None:
+        self.vfs.link_at(self.creds, self.at(old, follow), self.at(new))
+
+    def unlink(self, path: str) -> None:
+        self.vfs.unlink_at(self.creds, self.at(path))
+
+    def rmdir(self, path: str) -> None:
+        self.vfs.rmdir_at(self.creds, self.at(path))
+
+    def rename(self, old: str, new: str, flags: int) -> None:
+        self.vfs.rename_at(self.creds, self.at(old), self.at(new), RenameOptions(flags))
+
+    def chdir(self, path: str) -> None:
+        place = self.vfs.get_dentry_at(self.creds, self.at(path))
+        if not stat.S_ISDIR(place.dentry.inode.mode):
+            raise error(errno.ENOTDIR)
+        place.dentry.inode.check_access(self.creds, MAY_EXEC)
+        self.cwd = place
+
+    def open(self, slot: int, path: str, flags: int, mode: int) -> None:
+        self.close(slot)
+        self.files[slot] = self.vfs.open_at(self.creds, self.at(path), OpenOptions(flags, mode))
+
+    def close(self, slot: int) -> None:
+        if slot in self.files:
+            self.files.pop(slot).close()
+
+    def stat(self, path: str, follow: bool) -> object:
+        return attributes(self.vfs.stat_at(self.creds, self.at(path, follow)))
+
+    def readlink(self, path: str) -> str:
+        return self.vfs.readlink_at(self.creds, self.at(path))
+
+    def listdir(self, path: str) -> list[str]:
+        options = OpenOptions(os.O_RDONLY | os.O_DIRECTORY)
+        with self.vfs.open_at(self.creds, self.at(path), options) as directory:
+            return sorted(entry.name for entry in directory.read_directory())
+
+    def access(self, path: str, mask: int) -> None:
+        self.vfs.access_at(self.creds, self.at(path), mask)
+
+    def chmod(self, path: str, mode: int) -> None:
+        self.change(path, SetStat(mode=mode))
+
+    def chown(self, path: str, uid: int, gid: int, follow: bool) -> None:
+        changes = SetStat(uid=None if uid == -1 else uid, gid=None if gid == -1 else gid)
+        self.change(path, changes, follow)
+
+    def truncate(self, path: str, size: int) -> None:
+        self.change(path, SetStat(size=size))
+
+    def utime(self, path: str, seconds: int | None, follow: bool) -> None:
+        if seconds is None:
+            self.change(path, SetStat(touch=True), follow)
+        else:
+            self.change(path, SetStat(atime_ns=seconds * 10**9, mtime_ns=seconds * 10**9), follow)
+
+    def change(self, path: str, changes: SetStat, follow: bool = True) -> None:
+        self.vfs.set_stat_at(self.creds, self.at(path, follow), changes)
+
+    def setxattr(self, path: str, name: str, value: bytes, flags: int, follow: bool) -> None:
+        self.vfs.setxattr_at(self.creds, self.at(path, follow), name, value, flags)
+
+    def getxattr(self, path: str, name: str, follow: bool) -> bytes:
+        return self.vfs.getxattr_at(self.creds, self.at(path, follow), name)
+
+    def removexattr(self, path: str, name: str, follow: bool) -> None:
+        self.vfs.removexattr_at(self.creds, self.at(path, follow), name)
+
+    def listxattr(self, path: str, follow: bool) -> list[str]:
+        return sorted(self.vfs.listxattr_at(self.creds, self.at(path, follow)))
+
+    def write(self, slot: int, data: bytes) -> int:
+        return self.file(slot).write(data)
+
+    def read(self, slot: int, size: int) -> bytes:
+        return self.file(slot).read(size)
+
+    def pwrite(self, slot: int, data: bytes, offset: int) -> int:
+        return self.file(slot).pwrite(data, offset)
+
+    def pread(self, slot: int, size: int, offset: int) -> bytes:
+        return self.file(slot).pread(size, offset)
+
+    def seek(self, slot: int, offset: int, whence: int) -> int:
+        return self.file(slot).seek(offset, whence)
+
+    def ftruncate(self, slot: int, size: int) -> None:
+        self.file(slot).truncate(size)
+
+    def fstat(self, slot: int) -> object:
+        return attributes(self.file(slot).stat())
+
+    def fchmod(self, slot: int, mode: int) -> None:
+        self.file(slot).set_stat(SetStat(mode=mode))
+
+    def fallocate(self, slot: int, mode: int, offset: int, length: int) -> None:
+        self.file(slot).allocate(mode, offset, length)
+
+    def tree(self, path: str) -> list[object]:
+        """Every file with its attributes and contents, and which names are one file."""
+        rows: list[object] = []
+        self._collect(path, rows, {})
+        return rows
+
+    def _collect(self, path: str, rows: list[object], first_names: dict[int, str]) -> None:
+        info = self.vfs.stat_at(ROOT, self.at(path, follow=False))
+        contents: object = None
+        if stat.S_ISREG(info.st_mode) and info.st_size <= 1 << 20:
+            with self.vfs.open_at(ROOT, self.at(path)) as file:
+                contents = file.read()
+        elif stat.S_ISLNK(info.st_mode):
+            contents = self.readlink(path)
+        first = first_names.setdefault(info.st_ino, path)
+        rows.append((path, first, attributes(info), contents))
+        if stat.S_ISDIR(info.st_mode):
+            for name in self.listdir(path):
+                self._collect(path.rstrip("/") + "/" + name, rows, first_names)
