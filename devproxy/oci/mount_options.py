@@ -170,12 +170,11 @@ def _check_data(word: JsonValue, kind: str) -> None:
     if known is None:  # a type that is not mounted: the planner says so (S48)
         return
     key, *values = option.split("=")
+    # A NUMA policy has signs of its own.
+    if key != "mpol" and "," in option:
+        raise word.wrong("one option; options are separate strings")
     if key not in known:
         taken = f"; {kind} takes {', '.join(sorted(known))}" if known else ""
         raise InputError(f"{word.path} is {quote(option)}, which is no mount option of {kind}{taken}")
-    if key == "mpol":  # a NUMA policy has signs of its own
-        return
-    if len(values) > 1:
+    if key != "mpol" and len(values) > 1:
         raise word.wrong(f"{key}=VALUE with one =")
-    if "," in option:
-        raise word.wrong("one option; options are separate strings")

@@ -1,0 +1,105 @@
+"""What --config and --set say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from devproxy.errors import InputError
+from devproxy.oci.configuration import Configuration, Medium, parse_configuration
+
+
+def settings(*pairs: str) -> Configuration:
+    return parse_configuration(None, pairs).configuration
+
+
+def test_without_settings_everything_is_the_default() -> None:
+    assert parse_configuration(None, []) == (Configuration(), ())
+
+
+@pytest.mark.parametrize(
+    ("pair", "expected"),
+    [
+        ("overlay2=none", Configuration(overlay2=Medium.NONE)),
+        ("overlay2=root:memory", Configuration(overlay2=Medium.MEMORY)),
+        ("nvproxy=true", Configuration(nvproxy=True)),
+        ("nvproxy=false", Configuration(nvproxy=False)),
+        ("nvproxy=auto", Configuration()),
+        ("nvproxy-docker=false", Configuration(nvproxy_docker=False)),
+        ("tun=false", Configuration(tun=False)),
+        ("mount-order=listed", Configuration(mount_order="listed")),
+        ("product-name=A=B", Configuration(product_name="A=B")),
+        ("strict=true", Configuration(strict=True)),
+        (" strict = true ", Configuration(strict=True)),
+    ],
+)
+def test_every_key_sets_its_field(pair: str, expected: Configuration) -> None:
+    assert settings(pair) == expected
+
+
+@pytest.mark.parametrize(
+    ("pair", "message"),
+    [
+        ("overlay2=all:memory", 'overlay2 is "all:memory" (a string), expected none or root:memory'),
+        ("overlay2=root:self", "not supported yet"),
+        ("overlay2=root", "expected none or root:memory"),
+        ("overlay2=foo:memory", "expected none or root:memory"),
+        ("overlay2=root:dir=tmp", "expected none or root:memory"),
+        ("overlay2=", "expected none or root:memory"),
+        ("nvproxy=maybe", "expected auto, true or false"),
+        ("tun=1", "expected true or false"),
+        ("tun=auto", "expected true or false"),
+        ("mount-order=random", "expected depth or listed"),
+        ("product-name=a\nb", "expected a line of printable text"),
+        ("strict", "expected KEY=VALUE"),
+        ("bogus=1", 'there is no key "bogus"'),
+        ("mount_order=listed", "there is no key"),
+        ("=1", "there is no key"),
+    ],
+)
+def test_s40_a_wrong_setting_says_what_was_expected(pair: str, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        settings(pair)
+    assert message in str(error.value)
+
+
+def test_an_unknown_key_lists_the_known_ones() -> None:
+    with pytest.raises(InputError) as error:
+        settings("bogus=1")
+    for key in ("overlay2", "nvproxy", "nvproxy-docker", "tun", "mount-order", "product-name", "strict"):
+        assert key in error.value.hint
+
+
+def test_a_file_is_read_and_pairs_win(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text('overlay2 = "none"\ntun = false\nnvproxy = "auto"\nnvproxy-docker = true\nproduct-name = "X"\n')
+    found = parse_configuration(str(file), ["tun=true", "product-name=Y", "product-name=Z"])
+    assert found == (Configuration(overlay2=Medium.NONE, nvproxy_docker=True, product_name="Z"), ())
+
+
+@pytest.mark.parametrize("content", [b"tun = ", b"\xff", b"a = 1\na = 2", b"a = " + b"[" * 5000, b"tun = 3"])
+def test_a_wrong_file_is_named(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "c.toml"
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"c\.toml"):
+        parse_configuration(str(file), [])
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"c\.toml.*No such file"):
+        parse_configuration(str(tmp_path / "c.toml"), [])
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["file-access", "file-access-mounts", "host-fifo", "dcache", "cgroupfs", "tpuproxy",
+     "nvproxy-allowed-driver-capabilities"],
+)  # fmt: skip
+def test_a_key_that_cannot_be_honoured_is_a_warning_and_an_error_under_strict(key: str) -> None:
+    configuration, warnings = parse_configuration(None, [f"{key}=x"])
+    assert configuration == Configuration()
+    assert len(warnings) == 1
+    assert f'{key} = "x" (a string) cannot be honoured' in warnings[0]
+    with pytest.raises(InputError, match=f"{key} .*cannot be honoured"):
+        parse_configuration(None, [f"{key}=x", "strict=true"])
