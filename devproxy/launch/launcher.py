@@ -1,0 +1,74 @@
+"""Start the process of a bundle in a root on the kernel, and stay with it until it ends."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from devproxy.errors import DevproxyError, InputError
+from devproxy.launch.signals import Forwarding
+from devproxy.oci.spec import Process
+from devproxy.targets.kernel.become import Request
+from devproxy.targets.kernel.root import KernelRoot
+from devproxy.targets.kernel.target import open_null
+
+if TYPE_CHECKING:
+    from devproxy.build import Root
+
+
+def launch(
+    root: Root | KernelRoot,
+    argv: Sequence[str] | None = None,
+    *,
+    process: Process | None = None,
+    executable: int | None = None,
+) -> int:
+    """Run a process in `root` until it ends: its exit code, or 128+n when the signal n ended it.
+
+    `process` is the plan's unless given, `argv` replaces its arguments, and `executable` is a descriptor of the program,
+    instead of a search for the first argument (S13). The process gets this one's standard streams and no other
+    descriptor. It leads a session of its own, so that a terminal's signals reach it once: forwarded, as are the others
+    that devproxy gets, when this is the main thread. The root is used up.
+
+    Raises NotFound, NotExecutable, InputError or DevproxyError when it cannot be started.
+    """
+    tree, wanted = (root, process) if isinstance(root, KernelRoot) else _of_plan(root, process)
+    if wanted is None:
+        raise InputError("there is no process to start", hint="give process.args in config.json")
+    if argv is not None:
+        wanted = wanted._replace(args=tuple(argv))
+    streams = _streams()
+    descriptors = streams if executable is None else (*streams, executable)
+    interactive = wanted.terminal and os.isatty(streams[0])
+    try:
+        with Forwarding(tree.pidfd):
+            terminal = tree.start(Request(wanted, interactive), descriptors)
+            if terminal is None:
+                return tree.wait()
+            from devproxy.launch.terminal import relay
+
+            relay(terminal, tree.pidfd)
+            return tree.wait()
+    finally:
+        for descriptor in streams:
+            if descriptor > 2:
+                os.close(descriptor)
+
+
+def _of_plan(root: Root, process: Process | None) -> tuple[KernelRoot, Process | None]:
+    if not isinstance(root.tree, KernelRoot):
+        raise DevproxyError("a process needs a root on the kernel, this one is elsewhere")
+    return root.tree, root.plan.process if process is None else process
+
+
+def _streams() -> tuple[int, ...]:
+    """0, 1 and 2, and the null device for one that is closed: the next file that is opened would take its place."""
+    streams = []
+    for number in range(3):
+        try:
+            os.fstat(number)
+            streams.append(number)
+        except OSError:
+            streams.append(open_null(os.O_RDWR))
+    return tuple(streams)

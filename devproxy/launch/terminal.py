@@ -1,0 +1,69 @@
+"""The user's terminal, relayed to the pseudoterminal of the process (pty(7))."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import select
+import signal
+import termios
+import tty
+from typing import Final
+
+_BLOCK: Final = 65536
+_WINDOW_SIZE: Final = 8
+
+
+def relay(terminal: int, pidfd: int) -> None:
+    """Copy between this process's terminal and the master `terminal` until the process of `pidfd` has ended and what it
+    wrote is shown. The user's terminal is raw meanwhile, so that keys reach the process's own line discipline, and
+    its window size is the process's.
+    """
+    before = termios.tcgetattr(0)
+    handler = signal.getsignal(signal.SIGWINCH)
+    _copy_size(terminal)
+    try:
+        tty.setraw(0)
+        signal.signal(signal.SIGWINCH, lambda _number, _frame: _copy_size(terminal))
+        _copy(terminal, pidfd)
+    finally:
+        signal.signal(signal.SIGWINCH, handler)
+        termios.tcsetattr(0, termios.TCSADRAIN, before)
+        os.close(terminal)
+
+
+def _copy_size(terminal: int) -> None:
+    """TIOCSWINSZ makes the kernel send SIGWINCH to the process (ioctl_tty(2))."""
+    size = fcntl.ioctl(0, termios.TIOCGWINSZ, bytes(_WINDOW_SIZE))
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, size)
+
+
+def _copy(terminal: int, pidfd: int) -> None:
+    poll = select.poll()
+    for descriptor in (0, terminal, pidfd):
+        poll.register(descriptor, select.POLLIN)
+    ended = False
+    while True:
+        ready = {descriptor for descriptor, _ in poll.poll(0 if ended else None)}
+        if terminal in ready and not _copy_block(terminal, 1):
+            return
+        if 0 in ready and not ended and not _copy_block(0, terminal):
+            poll.unregister(0)
+        if ended and terminal not in ready:
+            return
+        ended = ended or pidfd in ready
+
+
+def _copy_block(source: int, destination: int) -> bool:
+    """Copy what is there; false at the end. A master whose other end nobody has open says EIO."""
+    try:
+        data = os.read(source, _BLOCK)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return False
+    view = memoryview(data)
+    while view:
+        view = view[os.write(destination, view) :]
+    return bool(data)

@@ -1,0 +1,92 @@
+"""Capabilities of this process (capabilities(7)), as sets of numbers."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import struct
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from devproxy.linux.process import prctl
+from devproxy.linux.syscalls import check, libc
+
+# In the order of their numbers (include/uapi/linux/capability.h).
+NAMES: Final = (
+    *("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID"),
+    *("CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST"),
+    *("CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO"),
+    *("CAP_SYS_CHROOT", "CAP_SYS_PTRACE", "CAP_SYS_PACCT", "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE"),
+    *("CAP_SYS_RESOURCE", "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD", "CAP_LEASE", "CAP_AUDIT_WRITE"),
+    *("CAP_AUDIT_CONTROL", "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG", "CAP_WAKE_ALARM"),
+    *("CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE"),
+)
+NUMBERS: Final = {name: number for number, name in enumerate(NAMES)}
+
+_PR_CAPBSET_READ, _PR_CAPBSET_DROP = 23, 24
+_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 2, 4
+# _LINUX_CAPABILITY_VERSION_3, and the process itself.
+_HEADER = struct.Struct("=Ii").pack(0x20080522, 0)
+_DATA = struct.Struct("=6I")
+
+
+class Sets(NamedTuple):
+    """The three sets of capset(2), as bit masks."""
+
+    effective: int
+    permitted: int
+    inheritable: int
+
+
+def mask(numbers: Iterable[int]) -> int:
+    """The bit mask of some capabilities."""
+    return sum(1 << number for number in set(numbers))
+
+
+def capget() -> Sets:
+    """The capabilities that this process has (capget(2))."""
+    data = ctypes.create_string_buffer(_DATA.size)
+    check(libc.capget(_HEADER, data))
+    low = _DATA.unpack(data.raw)
+    return Sets(*(low[index] | low[index + 3] << 32 for index in range(3)))
+
+
+def capset(sets: Sets) -> None:
+    """Set the capabilities of this process (capset(2)). Errors: EPERM for one that is not permitted."""
+    low = [value & 0xFFFFFFFF for value in sets]
+    high = [value >> 32 for value in sets]
+    check(libc.capset(_HEADER, _DATA.pack(*low, *high)))
+
+
+def bounding() -> set[int]:
+    """The bounding set: what exec may ever give (prctl(2), PR_CAPBSET_READ)."""
+    held: set[int] = set()
+    for number in range(64):
+        try:
+            if prctl(_PR_CAPBSET_READ, number):
+                held.add(number)
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                return held
+            raise
+    return held
+
+
+def drop_from_bounding(numbers: Iterable[int]) -> None:
+    """Take capabilities out of the bounding set, for ever (prctl(2), PR_CAPBSET_DROP). Errors: EPERM without
+    CAP_SETPCAP.
+    """
+    for number in numbers:
+        prctl(_PR_CAPBSET_DROP, number)
+
+
+def set_ambient(numbers: Iterable[int]) -> None:
+    """Set the ambient set (prctl(2), PR_CAP_AMBIENT). Errors: EPERM for one that is not permitted and inheritable."""
+    _prctl_ambient(_PR_CAP_AMBIENT_CLEAR_ALL, 0)
+    for number in numbers:
+        _prctl_ambient(_PR_CAP_AMBIENT_RAISE, number)
+
+
+def _prctl_ambient(operation: int, number: int) -> None:
+    zero = ctypes.c_ulong(0)
+    check(libc.prctl(_PR_CAP_AMBIENT, ctypes.c_ulong(operation), ctypes.c_ulong(number), zero, zero))

@@ -1,0 +1,63 @@
+"""Namespaces of this process (namespaces(7))."""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import Final
+
+from devproxy.linux.syscalls import check, libc
+
+# CLONE_NEW* by the OCI spec's word for the namespace (config-linux.md, "Namespaces").
+CLONE: Final = {
+    "mount": 0x00020000,
+    "cgroup": 0x02000000,
+    "uts": 0x04000000,
+    "ipc": 0x08000000,
+    "user": 0x10000000,
+    "pid": 0x20000000,
+    "network": 0x40000000,
+    "time": 0x00000080,
+}
+# What only the children of the caller are in (pid_namespaces(7), time_namespaces(7)).
+FOR_CHILDREN: Final = CLONE["pid"] | CLONE["time"]
+
+
+def unshare(flags: int) -> None:
+    """Move this process into new namespaces (unshare(2)). Errors: EPERM without CAP_SYS_ADMIN."""
+    check(libc.unshare(flags))
+
+
+def setns(descriptor: int, flag: int) -> None:
+    """Move this process into the namespace of a descriptor (setns(2)). Errors: EINVAL if it is of another type."""
+    check(libc.setns(descriptor, flag))
+
+
+def sethostname(name: str) -> None:
+    """Set the host name of the UTS namespace (sethostname(2)). Errors: EINVAL if longer than 64 bytes."""
+    encoded = os.fsencode(name)
+    check(libc.sethostname(encoded, len(encoded)), name)
+
+
+def setdomainname(name: str) -> None:
+    """Set the NIS domain name of the UTS namespace (setdomainname(2)). Errors: EINVAL if longer than 64 bytes."""
+    encoded = os.fsencode(name)
+    check(libc.setdomainname(encoded, len(encoded)), name)
+
+
+_AF_UNIX, _SOCK_DGRAM_CLOEXEC = 1, 0o2000002
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
+_IFREQ = struct.Struct("=16sh22x")
+
+
+def bring_up_loopback() -> None:
+    """Set `lo` of a new network namespace up (netdevice(7), SIOCSIFFLAGS), so that 127.0.0.1 answers."""
+    import fcntl
+
+    descriptor = check(libc.socket(_AF_UNIX, _SOCK_DGRAM_CLOEXEC, 0))
+    try:
+        answer = fcntl.ioctl(descriptor, _SIOCGIFFLAGS, _IFREQ.pack(b"lo", 0))
+        flags = _IFREQ.unpack(answer)[1]
+        fcntl.ioctl(descriptor, _SIOCSIFFLAGS, _IFREQ.pack(b"lo", flags | _IFF_UP))
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,125 @@
+"""Paths resolved inside a root, by descriptors: neither `..` nor a symbolic link leads out of it.
+
+`open_in_root` is openat2(2); devproxy.linux.walk does the same where a kernel (before 5.6) or a seccomp filter lacks it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from collections.abc import Callable
+from typing import Final
+
+from devproxy.linux.syscalls import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    CLOSE_RANGE,
+    FACCESSAT2,
+    OPENAT2,
+    check,
+    encode,
+    libc,
+    syscall,
+)
+
+# How a path is opened inside a root: the root's descriptor, the path, open(2) flags without O_CREAT.
+Opener = Callable[[int, str, int], int]
+
+_OPEN_HOW = struct.Struct("=3Q")
+_RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10
+_RESOLVE: Final = _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS
+_TRIES: Final = 128
+_AT_EACCESS = 0x200
+
+
+def open_in_root(root: int, path: str, flags: int) -> int:
+    """Open a path with `root` as its root directory (openat2(2), RESOLVE_IN_ROOT and RESOLVE_NO_MAGICLINKS).
+
+    Errors: those of open(2); ELOOP also for a magic link of procfs (/proc/self/exe); EAGAIN when the tree is renamed
+    faster than it can be walked.
+    """
+    how = _OPEN_HOW.pack(flags | os.O_CLOEXEC, 0, _RESOLVE)
+    encoded = encode(path)
+    for _ in range(_TRIES - 1):
+        try:
+            return syscall(OPENAT2, root, encoded, how, _OPEN_HOW.size, path=path)
+        except OSError as error:
+            # EAGAIN: something was renamed or mounted while `..` was resolved, so the kernel could not be sure.
+            if error.errno not in (errno.EAGAIN, errno.EINTR):
+                raise
+    return syscall(OPENAT2, root, encoded, how, _OPEN_HOW.size, path=path)
+
+
+def has_openat2() -> bool:
+    """Whether openat2(2) can be used here: ENOSYS means an old kernel, EPERM a seccomp filter."""
+    how = _OPEN_HOW.pack(os.O_PATH | os.O_CLOEXEC, 0, _RESOLVE)
+    try:
+        os.close(syscall(OPENAT2, AT_FDCWD, b"/", how, _OPEN_HOW.size))
+    except OSError as error:
+        if error.errno in (errno.ENOSYS, errno.EPERM):
+            return False
+        raise
+    return True
+
+
+def close_range(first: int, last: int, *, cloexec: bool = False) -> None:
+    """Close the descriptors from `first` to `last`, or have exec close them (close_range(2)).
+
+    Before Linux 5.9, and for `cloexec` before 5.11, it is done one by one.
+    """
+    try:
+        syscall(CLOSE_RANGE, first, last, 4 if cloexec else 0)
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EINVAL, errno.EPERM):
+            raise
+        _close_one_by_one(first, last, cloexec=cloexec)
+
+
+def _close_one_by_one(first: int, last: int, *, cloexec: bool) -> None:
+    last = min(last, os.sysconf("SC_OPEN_MAX"))
+    if not cloexec:
+        os.closerange(first, last + 1)
+        return
+    for descriptor in range(first, last + 1):
+        try:
+            os.set_inheritable(descriptor, False)  # noqa: FBT003 (the interpreter's own signature)
+        except OSError:
+            continue
+
+
+LAST_DESCRIPTOR: Final = 0x7FFFFFFF
+
+
+def chown_descriptor(descriptor: int, uid: int, gid: int) -> None:
+    """Change the owner of what an O_PATH descriptor names, and of nothing else (fchownat(2), AT_EMPTY_PATH)."""
+    check(libc.fchownat(descriptor, b"", uid, gid, AT_EMPTY_PATH))
+
+
+def may_execute(descriptor: int, path: str) -> bool:
+    """Whether the process's effective user may execute what a descriptor names (faccessat2(2), Linux 5.8; before that,
+    what the path names by now). Says no for a regular file on a mount with noexec.
+    """
+    try:
+        syscall(FACCESSAT2, descriptor, b"", os.X_OK, AT_EMPTY_PATH | _AT_EACCESS)
+    except PermissionError:
+        return False
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+        return os.access(path, os.X_OK, effective_ids=True)
+    return True
+
+
+PROC_SUPER_MAGIC: Final = 0x9FA0
+DEVPTS_SUPER_MAGIC: Final = 0x1CD1
+
+
+def filesystem_magic(descriptor: int) -> int:
+    """The type of the file system that a descriptor is on (fstatfs(2), f_type)."""
+    # struct statfs is 120 bytes where devproxy runs, and f_type is its first long; the slack is for other builds.
+    import ctypes
+
+    buffer = ctypes.create_string_buffer(256)
+    check(libc.fstatfs(descriptor, buffer))
+    return ctypes.c_long.from_buffer(buffer).value

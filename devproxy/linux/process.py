@@ -1,0 +1,82 @@
+"""What a process sets on itself before it becomes another program."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+from devproxy.linux.syscalls import PIDFD_SEND_SIGNAL, check, encode, libc, syscall
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+_PR_SET_KEEPCAPS = 8
+_PR_SET_NO_NEW_PRIVS = 38
+
+# SIGKILL and SIGSTOP cannot be set; 32 and 33 belong to the C library.
+_SETTABLE: Final = [number for number in range(1, signal.NSIG) if number not in (9, 19, 32, 33)]
+
+
+def prctl(option: int, value: int) -> int:
+    """One operation on this process (prctl(2)); the unused arguments are zero, as some options demand."""
+    return check(libc.prctl(option, ctypes.c_ulong(value), *[ctypes.c_ulong(0)] * 3))
+
+
+def die_with_parent() -> None:
+    """Be killed when the thread that made this process ends (prctl(2), PR_SET_PDEATHSIG).
+
+    The kernel forgets it when the process changes its user.
+    """
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def forbid_dumping() -> None:
+    """Close /proc/PID of this process to others until exec (prctl(2), PR_SET_DUMPABLE; ptrace(2))."""
+    prctl(_PR_SET_DUMPABLE, 0)
+
+
+def keep_capabilities() -> None:
+    """Keep the permitted capabilities when the user is changed (prctl(2), PR_SET_KEEPCAPS)."""
+    prctl(_PR_SET_KEEPCAPS, 1)
+
+
+def forbid_new_privileges() -> None:
+    """Make exec grant nothing (prctl(2), PR_SET_NO_NEW_PRIVS)."""
+    prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def send_signal(pidfd: int, number: int) -> None:
+    """Send a signal to the process of a descriptor, and to no other (pidfd_send_signal(2)). Errors: ESRCH when it has
+    ended.
+    """
+    syscall(PIDFD_SEND_SIGNAL, pidfd, number, None, 0)
+
+
+def reset_signals() -> None:
+    """Give every signal its default action and block none, as a fresh process has it (signal(7)).
+
+    The interpreter ignores SIGPIPE and SIGXFSZ, and exec would hand that on.
+    """
+    for number in _SETTABLE:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def execve(path: str, arguments: Sequence[str], environment: Sequence[str]) -> NoReturn:
+    """Become another program (execve(2)). Unlike os.execve, it takes the environment in order and with duplicates."""
+    check(libc.execve(encode(path), _vector(arguments), _vector(environment)), path)
+    raise AssertionError
+
+
+def fexecve(descriptor: int, arguments: Sequence[str], environment: Sequence[str]) -> NoReturn:
+    """Become the program of a descriptor (fexecve(3)). Errors: ENOENT for a script, whose interpreter could not find it
+    again once exec has closed the descriptor.
+    """
+    check(libc.fexecve(descriptor, _vector(arguments), _vector(environment)))
+    raise AssertionError
+
+
+def _vector(strings: Sequence[str]) -> ctypes.Array[ctypes.c_char_p]:
+    """An array of C strings that ends with NULL."""
+    return (ctypes.c_char_p * (len(strings) + 1))(*(encode(string) for string in strings), None)

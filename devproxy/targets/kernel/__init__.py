@@ -1,0 +1,1 @@
+"""A root on the running kernel: a mount tree of a forked process, built through descriptors."""

@@ -1,0 +1,229 @@
+"""The process that builds a root on the kernel, and then becomes the container's.
+
+The caller is forked once, and once more for a new pid or time namespace, of which only children are part: the first
+child waits then for the second. The namespaces are made first, since proc, sysfs and mqueue belong to those of whoever
+mounts them. The caller's own namespaces, umask and directory are never touched.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, NoReturn
+
+from devproxy.errors import DevproxyError
+from devproxy.host.facts import Host
+from devproxy.linux import mounts, process
+from devproxy.linux.namespaces import CLONE, bring_up_loopback, setdomainname, sethostname, setns, unshare
+from devproxy.linux.paths import LAST_DESCRIPTOR, PROC_SUPER_MAGIC, close_range, filesystem_magic
+from devproxy.oci.spec import Namespace
+from devproxy.targets.kernel.become import Builder, become
+from devproxy.targets.kernel.channel import Channel
+from devproxy.targets.kernel.failure import to_json
+from devproxy.targets.kernel.paths import KernelPaths, kernel_paths
+from devproxy.targets.kernel.root import KernelRoot, exit_code
+from devproxy.targets.kernel.target import KernelTarget
+
+# What is done on the target in the builder; the result is JSON.
+Work = Callable[[KernelTarget], list[Any]]
+
+
+class _Order(NamedTuple):
+    """What the builder is told."""
+
+    host: Host
+    work: Work
+    namespaces: Sequence[Namespace]
+    hostname: str
+    domainname: str
+    live: Mapping[int, str]
+    paths: KernelPaths
+
+
+def start_builder(
+    host: Host,
+    work: Work,
+    *,
+    namespaces: Sequence[Namespace] = (),
+    hostname: str = "",
+    domainname: str = "",
+    live: Mapping[int, str] | None = None,
+    paths: KernelPaths | None = None,
+) -> KernelRoot:
+    """Fork a builder, have it do `work` on a `KernelTarget`, and return the root that came of it.
+
+    `work` runs in the builder. It opens what it needs of the host through the target, and what it returns is the root's
+    `outcomes`. The builder dies with the thread that calls this. `live` maps the kernel's character majors to drivers,
+    where a recorded host's nodes must not reach them; by default it is read from /proc/devices.
+
+    Raises DevproxyError for a namespace that cannot be had and without the privileges that mounting needs, and whatever
+    `work` raised as DevproxyError or OSError. Nothing is left then.
+    """
+    _check_namespaces(namespaces, hostname or domainname)
+    try:
+        paths = paths or kernel_paths()
+    except PermissionError:
+        raise DevproxyError(
+            "building a root on the kernel needs CAP_SYS_ADMIN, which this process lacks",
+            hint="run it as root, or look at the root with 'devproxy inspect', which builds it in memory",
+        ) from None
+    live = _live_majors(host) if live is None else live
+    order = _Order(host, work, namespaces, hostname, domainname, live, paths)
+    ours, theirs = Channel.pair()
+    child = os.fork()
+    if child == 0:
+        _run_builder(order, theirs)
+    theirs.close()
+    root = KernelRoot(ours, child, order.paths.opener, simulated=host.simulated)
+    root.await_report()
+    return root
+
+
+def _check_namespaces(wanted: Sequence[Namespace], name: str) -> None:
+    """Refuse what the kernel target cannot do (config-linux.md, "Namespaces")."""
+    for namespace in wanted:
+        if namespace.type not in CLONE:
+            raise DevproxyError(f"{namespace.where}: namespace type {namespace.type!r} is unknown")
+        if namespace.type == "user":
+            raise DevproxyError(
+                f"{namespace.where}: a user namespace is not supported",
+                hint="hand the bundle to a runtime that maps users, or remove the entry",
+            )
+        if namespace.type == "mount" and namespace.path:
+            raise DevproxyError(
+                f"{namespace.where}: the mount namespace {namespace.path} cannot be joined, the root needs its own",
+                hint="remove the path",
+            )
+    if name and not any(namespace.type == "uts" for namespace in wanted):
+        raise DevproxyError(
+            f"the host name {name} needs a UTS namespace, and linux.namespaces has none: it would rename the host",
+            hint='add {"type": "uts"} to linux.namespaces',
+        )
+
+
+def _live_majors(host: Host) -> dict[int, str]:
+    """The character majors of the running kernel, which only a recorded host can disagree with."""
+    if not host.simulated:
+        return {}
+    from devproxy.host.proc_devices import parse_majors
+
+    with open("/proc/devices", encoding="utf-8") as file:
+        sections, _ = parse_majors(file.read())
+    return {line.major: line.name for line in sections["Character devices:"]}
+
+
+# in the child
+
+
+def _run_builder(order: _Order, channel: Channel) -> NoReturn:
+    """The whole life of the builder: it never returns, and what it raises is told to the caller."""
+    code = 125
+    try:
+        # An object of the caller that is collected here would close a number that is a descriptor of ours by now.
+        gc.disable()
+        _leave_the_caller(channel)
+        _enter_namespaces(order, channel)
+        become(_build(order, channel))
+    except EOFError:
+        code = 0  # the caller has dropped the root
+    except BaseException as error:  # noqa: BLE001 (told to the caller)
+        _tell(channel, error)
+    finally:
+        os._exit(code)
+
+
+def _tell(channel: Channel, error: BaseException) -> None:
+    try:
+        channel.send({"error": to_json(error)})
+    except OSError:
+        return  # nobody is there to be told
+
+
+def _leave_the_caller(channel: Channel) -> None:
+    """Keep nothing of the caller but its standard streams, and die with it."""
+    process.die_with_parent()
+    if channel.is_over():
+        raise EOFError
+    process.forbid_dumping()
+    process.reset_signals()
+    os.setsid()
+    close_range(3, channel.fileno() - 1)
+    close_range(channel.fileno() + 1, LAST_DESCRIPTOR)
+    os.umask(0)
+
+
+def _enter_namespaces(order: _Order, channel: Channel) -> None:
+    """Join and make the namespaces, all paths being opened before the first is entered. Returns in the process that is
+    in all of them.
+    """
+    kinds = {each.type for each in order.namespaces}
+    new = {each.type for each in order.namespaces if not each.path} | {"mount"}
+    joined = [(_open_namespace(each.path), each) for each in order.namespaces if each.path]
+    for descriptor, each in joined:
+        _join(descriptor, each)
+    unshare(sum(CLONE[kind] for kind in new))
+    if kinds & {"pid", "time"}:
+        _become_child(channel)
+    mounts.set_propagation_of_everything(mounts.MS_SLAVE)
+    if order.hostname:
+        sethostname(order.hostname)
+    if order.domainname:
+        setdomainname(order.domainname)
+    if "network" in new:
+        bring_up_loopback()
+
+
+def _open_namespace(path: str) -> int:
+    return os.open(path, os.O_RDONLY)
+
+
+def _join(descriptor: int, namespace: Namespace) -> None:
+    try:
+        setns(descriptor, CLONE[namespace.type])
+    except OSError as error:
+        raise DevproxyError(
+            f"{namespace.where}: {namespace.path} cannot be joined as a {namespace.type} namespace: "
+            f"{(error.strerror or '').lower()}"
+        ) from None
+    os.close(descriptor)
+
+
+def _become_child(channel: Channel) -> None:
+    """Fork: the child goes on, as pid 1 of a new pid namespace; this process waits for it and ends as it does."""
+    child = os.fork()
+    if child:
+        channel.close()
+        os._exit(exit_code(os.waitpid(child, 0)[1]))
+    process.die_with_parent()
+    os.setsid()
+
+
+def _build(order: _Order, channel: Channel) -> Builder:
+    """Do the work, tell the caller what came of it, and hand over what becoming the process needs."""
+    files = _allow_many_descriptors()
+    # The host's procfs, for what is ours in it: the root may have none, or one that is not what it seems.
+    proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY)
+    if filesystem_magic(proc) != PROC_SUPER_MAGIC:
+        raise DevproxyError("/proc of the host is not procfs", hint="mount it: mount -t proc proc /proc")
+    with KernelTarget(order.host, order.live, order.paths) as target:
+        outcomes = order.work(target)
+        target.finish()
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY)
+    channel.send({"outcomes": outcomes, "mountinfo": _read_mountinfo(proc)}, (root,))
+    return Builder(channel, order.paths.opener, root, proc, files)
+
+
+def _allow_many_descriptors() -> tuple[int, int]:
+    """Raise the soft limit of descriptors: every source is open before the first is mounted. Returns the old limits."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return soft, hard
+
+
+def _read_mountinfo(proc: int) -> str:
+    """This process's mount table, which starts at its root since the pivot."""
+    descriptor = os.open("self/mountinfo", os.O_RDONLY, dir_fd=proc)
+    with open(descriptor, encoding="utf-8", errors="surrogateescape") as file:
+        return file.read()

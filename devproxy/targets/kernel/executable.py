@@ -1,0 +1,116 @@
+"""Which file of the root a process is started from (S13 to S15), and what must never be.
+
+Everything is resolved inside the root and without magic links: /proc/self/exe is the interpreter of the host, and a
+container that could start it could also write to it (CVE-2019-5736).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+import stat
+from collections.abc import Sequence
+from typing import Final
+
+from devproxy.linux.paths import Opener, may_execute
+from devproxy.targets.kernel.failure import NotExecutable, NotFound
+
+# What runc and shells use where the environment has no PATH.
+_DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# fs/exec.c, exec_binprm: a script may be interpreted by a script, four levels deep; BINPRM_BUF_SIZE is what is read.
+_LEVELS: Final = 4
+_FIRST_LINE: Final = 256
+
+
+def find_executable(root: int, opener: Opener, name: str, cwd: str, env: Sequence[str]) -> str:
+    """The path of the executable that `name` means, looked for with this process's credentials.
+
+    A name without a slash is searched in PATH, where relative entries are passed over. ENOENT and ENOTDIR go on to the
+    next; so does EACCES, but it is remembered and told in the end (as execvpe(3) has it).
+
+    Raises NotFound, NotExecutable.
+    """
+    if not name:
+        raise NotFound("the process has no program: its first argument is empty or missing")
+    if "/" in name:
+        path = posixpath.normpath(posixpath.join(cwd, name)) if not name.startswith("/") else name
+        _explain(_try(root, opener, path), name, f"{path} of the root")
+        return path
+    entries = next((entry[5:] for entry in env if entry.startswith("PATH=")), _DEFAULT_PATH).split(":")
+    worst = errno.ENOENT
+    for directory in entries:
+        if not directory.startswith("/"):
+            continue
+        path = posixpath.join(directory, name)
+        number = _try(root, opener, path)
+        if number == 0:
+            return path
+        if number == errno.EACCES:
+            worst = number
+        elif number not in (errno.ENOENT, errno.ENOTDIR):
+            _explain(number, name, f"{path} of the root")
+    _explain(worst, name, f"PATH {':'.join(entries)}")
+    raise AssertionError
+
+
+def _try(root: int, opener: Opener, path: str) -> int:
+    """The errno that executing a path would give, as far as can be seen; 0 if it can be executed."""
+    try:
+        found = opener(root, path, os.O_PATH)
+    except OSError as error:
+        return error.errno or errno.EIO
+    try:
+        if not stat.S_ISREG(os.fstat(found).st_mode) or not may_execute(found, path):
+            return errno.EACCES
+    finally:
+        os.close(found)
+    return 0
+
+
+def _explain(number: int, name: str, where: str) -> None:
+    """Raise what an errno means for who asked for `name`."""
+    if number in (errno.ENOENT, errno.ENOTDIR):
+        raise NotFound(f"{name!r} was not found in {where}")
+    if number == errno.ELOOP:
+        raise NotExecutable(f"{name!r}, {where}: a magic link of procfs or too many links, which are not followed")
+    if number:
+        raise NotExecutable(f"{name!r} cannot be executed, {where}: {os.strerror(number).lower()}")
+
+
+def check_interpreters(root: int, opener: Opener, path: str, cwd: str) -> None:
+    """Refuse a script whose interpreter, or that one's, and so on, is a magic link.
+
+    Precondition: this process can read the files. Between this look and exec the root's files may change; who can do
+    that while the process starts has the root's files in his hand already.
+
+    Raises NotFound, NotExecutable.
+    """
+    for _ in range(_LEVELS + 1):
+        try:
+            line = _read_first_line(root, opener, path)
+        except OSError as error:
+            _explain(error.errno or errno.EIO, path, "an interpreter in the root")
+            raise
+        if not line.startswith(b"#!"):
+            return
+        words = line[2:].split(b"\n")[0].split(b"\0")[0].split()
+        if not words:
+            return
+        path = posixpath.join(cwd, os.fsdecode(words[0]))
+    raise NotExecutable(f"{path!r}: more than {_LEVELS} interpreters of interpreters")
+
+
+def _read_first_line(root: int, opener: Opener, path: str) -> bytes:
+    """What exec reads of a file to know what it is. A device or a fifo is not opened; it cannot be executed."""
+    found = opener(root, path, os.O_PATH)
+    try:
+        if not stat.S_ISREG(os.fstat(found).st_mode):
+            return b""
+    finally:
+        os.close(found)
+    opened = opener(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        return os.read(opened, _FIRST_LINE) if stat.S_ISREG(os.fstat(opened).st_mode) else b""
+    finally:
+        os.close(opened)

@@ -1,0 +1,79 @@
+"""What this kernel can do of what the kernel target wants, and the older ways where it cannot."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import NamedTuple
+
+from devproxy.linux import mounts, paths, walk
+from devproxy.linux.paths import Opener
+
+
+class KernelPaths(NamedTuple):
+    """Which of two ways the kernel target goes, three times. Tests force the older ones.
+
+    `detached`: the root is built attached nowhere (6.15), else in a private mount namespace. `openat2`: the kernel
+    resolves paths (5.6), else devproxy.linux.walk. `layers_by_fd`: overlay takes descriptors (6.13), else paths of
+    /proc/self/fd.
+    """
+
+    detached: bool = True
+    openat2: bool = True
+    layers_by_fd: bool = True
+
+    @property
+    def opener(self) -> Opener:
+        """How paths are opened inside a root."""
+        return paths.open_in_root if self.openat2 else walk.open_in_root
+
+
+_found: KernelPaths | None = None
+
+
+def kernel_paths() -> KernelPaths:
+    """What this kernel can, found by trying, once a process. Errors: EPERM without CAP_SYS_ADMIN."""
+    global _found  # noqa: PLW0603 (the answer is a property of the running kernel)
+    if _found is None:
+        _found = KernelPaths(_mounts_on_detached(), paths.has_openat2(), _overlay_takes_descriptors())
+    return _found
+
+
+def _mounts_on_detached() -> bool:
+    """Bind a tmpfs that is attached nowhere onto itself. It vanishes with its descriptors."""
+    context = mounts.fsopen("tmpfs")
+    opened = [context]
+    try:
+        mounts.fsconfig_create(context)
+        opened.append(mounts.fsmount(context, 0))
+        opened.append(mounts.clone_tree(opened[1], recursive=False))
+        mounts.move_mount(opened[2], opened[1])
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return False
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+    return True
+
+
+def _overlay_takes_descriptors() -> bool:
+    """Configure an overlay, which is never made, with a layer by descriptor."""
+    try:
+        context = mounts.fsopen("overlay")
+    except OSError as error:
+        if error.errno != errno.ENODEV:
+            raise
+        return False
+    lower = os.open("/", os.O_PATH | os.O_DIRECTORY)
+    try:
+        mounts.fsconfig_descriptor(context, "lowerdir+", lower)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return False
+    finally:
+        os.close(lower)
+        os.close(context)
+    return True

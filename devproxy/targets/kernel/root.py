@@ -1,0 +1,187 @@
+"""A root on the kernel, seen from outside through one descriptor, and the process that holds it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import stat
+from types import TracebackType
+from typing import Any, Self
+
+from devproxy.linux.mountinfo import parse_line
+from devproxy.linux.paths import Opener
+from devproxy.linux.process import send_signal
+from devproxy.targets.kernel.channel import Channel, Message
+from devproxy.targets.kernel.failure import from_json
+from devproxy.targets.root import MountLine
+
+
+class KernelRoot:
+    """A `Root` that a builder made and holds: when the builder ends, everything vanishes.
+
+    `pid` is the process that will become the container's; `outcomes` is what the builder's work returned. Nothing here
+    opens a device, and every path is resolved inside the root, whoever changes it meanwhile.
+
+    Concurrency: none of its own; it belongs to the thread that built it.
+    """
+
+    def __init__(self, channel: Channel, child: int, opener: Opener, *, simulated: bool) -> None:
+        self._channel = channel
+        self._child = child
+        self._opener = opener
+        self._simulated = simulated
+        self._root = -1
+        self._pidfd = -1
+        self._code: int | None = None
+        self._mountinfo = ""
+        self.pid = 0
+        self.outcomes: list[Any] = []
+
+    @property
+    def simulated(self) -> bool:
+        """See `Root.simulated`."""
+        return self._simulated
+
+    @property
+    def pidfd(self) -> int:
+        """A descriptor of the process `pid` (pidfd_open(2)): readable once it has ended."""
+        return self._pidfd
+
+    # looking
+
+    def listdir(self, path: str) -> list[str]:
+        """See `Root.listdir`."""
+        directory = self._open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            return sorted(os.listdir(directory))
+        finally:
+            os.close(directory)
+
+    def stat(self, path: str) -> os.stat_result:
+        """See `Root.stat`."""
+        return self._stat(path, os.O_PATH)
+
+    def lstat(self, path: str) -> os.stat_result:
+        """See `Root.lstat`."""
+        return self._stat(path, os.O_PATH | os.O_NOFOLLOW)
+
+    def read_bytes(self, path: str) -> bytes:
+        """See `Root.read_bytes`. It is opened a second time, through its descriptor, once it is known what it is."""
+        found = self._open(path, os.O_PATH)
+        try:
+            _require(stat.S_ISREG(os.fstat(found).st_mode), path)
+            with open(f"/proc/self/fd/{found}", "rb") as file:
+                return file.read()
+        finally:
+            os.close(found)
+
+    def readlink(self, path: str) -> str:
+        """See `Root.readlink`."""
+        found = self._open(path, os.O_PATH | os.O_NOFOLLOW)
+        try:
+            _require(stat.S_ISLNK(os.fstat(found).st_mode), path)
+            return os.readlink("", dir_fd=found)
+        finally:
+            os.close(found)
+
+    def mountinfo(self) -> list[MountLine]:
+        """See `Root.mountinfo`: as the builder read it when the root was whole."""
+        return [MountLine(*parse_line(line)) for line in self._mountinfo.splitlines()]
+
+    def _stat(self, path: str, flags: int) -> os.stat_result:
+        found = self._open(path, flags)
+        try:
+            return os.fstat(found)
+        finally:
+            os.close(found)
+
+    def _open(self, path: str, flags: int) -> int:
+        return self._opener(self._root, path, flags)
+
+    # the process
+
+    def await_report(self) -> None:
+        """Wait until the root is whole. Raises what the builder raised; nothing is left then."""
+        try:
+            message = self._receive()
+            self.outcomes, self._mountinfo = message.value["outcomes"], message.value["mountinfo"]
+            self._root, self.pid = message.descriptors[0], message.sender
+            self._pidfd = os.pidfd_open(self.pid)
+        except EOFError:
+            self.close()
+            raise ChildProcessError(errno.ECHILD, f"the builder ended with code {self._code}") from None
+        except BaseException:
+            self.close()
+            raise
+
+    def start(self, request: object, descriptors: tuple[int, ...]) -> int | None:
+        """Let the builder become the process of `request` (devproxy.targets.kernel.become).
+
+        Returns the master of its terminal, if it has one. Raises what kept it from starting; the root is gone then.
+        """
+        terminal = None
+        try:
+            self._channel.send(request, descriptors)
+            while True:
+                terminal = self._receive().descriptors[0]
+        except EOFError:
+            # exec closed the other end: the process runs.
+            return terminal
+        except BaseException:
+            if terminal is not None:
+                os.close(terminal)
+            self.close()
+            raise
+
+    def _receive(self) -> Message:
+        message = self._channel.receive()
+        if "error" in message.value:
+            raise from_json(message.value["error"])
+        return message
+
+    def wait(self) -> int:
+        """Wait for the process to end: its exit code, or 128+n when the signal n ended it."""
+        if self._code is None:
+            self._code = exit_code(os.waitpid(self._child, 0)[1])
+        return self._code
+
+    def close(self) -> None:
+        """Drop the root: the process, if it runs, is killed."""
+        self._channel.close()
+        if self._code is None:
+            self._kill()
+            self.wait()
+        for descriptor in (self._root, self._pidfd):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._root = self._pidfd = -1
+
+    def _kill(self) -> None:
+        # The process itself where it is known: the one that waits for it reaps it then, and ends too.
+        try:
+            if self._pidfd >= 0:
+                send_signal(self._pidfd, signal.SIGKILL)
+            else:
+                os.kill(self._child, signal.SIGKILL)
+        except ProcessLookupError:
+            return  # it has ended already
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def exit_code(status: int) -> int:
+    """What a shell makes of a wait status: the code, or 128+n for the signal n."""
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+def _require(found: bool, path: str) -> None:  # noqa: FBT001 (an assertion)
+    if not found:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)

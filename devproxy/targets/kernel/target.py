@@ -1,0 +1,408 @@
+"""The kernel target: the verbs of `Target` as system calls.
+
+It lives in the process that the builder forked, in a mount namespace of that process's own. The tree is attached
+nowhere while it is built where the kernel can (6.15), so that a failed build leaves nothing; older kernels build it in
+the private namespace, which vanishes with the process just as well.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from devproxy.host.facts import Host
+from devproxy.linux import mounts
+from devproxy.linux.paths import chown_descriptor
+from devproxy.linux.syscalls import about
+from devproxy.mount_options import ATIME, Attribute, Change, Propagation
+from devproxy.node import DeviceNumber, Identity, NodeKind, number_of_rdev
+from devproxy.targets.kernel.filesystems import new_filesystem, new_overlay
+from devproxy.targets.kernel.paths import KernelPaths
+from devproxy.targets.kernel.tree import Closer, Tree
+from devproxy.targets.numbers import Numbers
+from devproxy.targets.target import Detached, FileKind, Look, NumberFound, Source
+
+_PROPAGATION = {
+    Propagation.SHARED: mounts.MS_SHARED,
+    Propagation.SLAVE: mounts.MS_SLAVE,
+    Propagation.PRIVATE: mounts.MS_PRIVATE,
+    Propagation.UNBINDABLE: mounts.MS_UNBINDABLE,
+}
+_FORMATS = {NodeKind.CHARACTER: stat.S_IFCHR, NodeKind.BLOCK: stat.S_IFBLK, NodeKind.FIFO: stat.S_IFIFO}
+_KINDS = {
+    stat.S_IFDIR: FileKind.DIRECTORY,
+    stat.S_IFREG: FileKind.REGULAR,
+    stat.S_IFLNK: FileKind.SYMLINK,
+    stat.S_IFCHR: FileKind.CHARACTER,
+    stat.S_IFBLK: FileKind.BLOCK,
+    stat.S_IFIFO: FileKind.FIFO,
+    stat.S_IFSOCK: FileKind.SOCKET,
+}
+_NULL = DeviceNumber(1, 3)
+
+
+class KernelSource:
+    """An open directory or file of the host (O_PATH). `used` once it has become a mount."""
+
+    def __init__(self, descriptor: int, path: str, *, is_directory: bool) -> None:
+        self.descriptor = descriptor
+        self.path = path
+        self.is_directory = is_directory
+        self.used = False
+
+
+class KernelMount:
+    """A mount by its descriptor, attached nowhere yet."""
+
+    def __init__(self, descriptor: int, *, is_directory: bool) -> None:
+        self.descriptor = descriptor
+        self.is_directory = is_directory
+
+
+class KernelTarget:
+    """A `Target` on the running kernel.
+
+    Precondition: this process has a mount namespace of its own, in which nothing is shared, and a umask of 0: modes are
+    meant as they are given.
+    """
+
+    def __init__(self, host: Host, live: Mapping[int, str], paths: KernelPaths) -> None:
+        self._numbers = Numbers(host, live)
+        self._paths = paths
+        self._closer = Closer()
+        self._tree: Tree | None = None
+        self._placed = False
+        self._finished = False
+        self._root_propagation = 0
+        self._sources: list[KernelSource] = []
+        self._empty = -1
+        self._null = open_null(os.O_PATH)
+
+    # sources and detached mounts
+
+    def open_source(self, path: str) -> KernelSource:
+        """See `Target.open_source`. Links are followed as the host does: the operator named this path."""
+        try:
+            descriptor, is_directory = os.open(path, os.O_PATH | os.O_DIRECTORY), True
+        except NotADirectoryError:
+            descriptor, is_directory = os.open(path, os.O_PATH), False
+        source = KernelSource(descriptor, path, is_directory=is_directory)
+        self._sources.append(source)
+        return source
+
+    def filesystem(
+        self, fstype: str, source: str, change: Change, flags: Sequence[str], data: Sequence[str]
+    ) -> KernelMount:
+        """See `Target.filesystem`."""
+        return KernelMount(new_filesystem(fstype, source, int(change.set), flags, data), is_directory=True)
+
+    def bind(self, source: Source, *, recursive: bool) -> KernelMount:
+        """See `Target.bind`."""
+        opened = self._use(source)
+        with about(opened.path):
+            mount = mounts.clone_tree(opened.descriptor, recursive=recursive)
+        self._closer.add(opened.descriptor)
+        return KernelMount(mount, is_directory=opened.is_directory)
+
+    def overlay(self, lower: Source) -> KernelMount:
+        """See `Target.overlay`. Before 6.15 an upper layer has to be attached while the overlay is made."""
+        opened = self._use(lower)
+        if not opened.is_directory:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), opened.path)
+        upper = new_filesystem("tmpfs", "overlay", 0, (), ("mode=0755",))
+        if not self._paths.detached:
+            _cover_root(upper)
+        mount = new_overlay(opened.descriptor, upper, by_fd=self._paths.layers_by_fd)
+        if not self._paths.detached:
+            mounts.detach(upper)
+        self._closer.add(opened.descriptor)
+        self._closer.add(upper)
+        return KernelMount(mount, is_directory=True)
+
+    def change(self, mount: Detached, change: Change, *, recursive: bool) -> None:
+        """See `Target.change`."""
+        atime = change.atime or change.set & ATIME
+        clear = int(change.clear) | (ATIME if atime else 0)
+        mounts.mount_setattr(_own(mount).descriptor, attributes=int(change.set), clear=clear, recursive=recursive)
+
+    # mounts in the tree
+
+    def attach(self, mount: Detached, path: str) -> None:
+        """See `Target.attach`."""
+        own = _own(mount)
+        if self._tree is None:
+            self._attach_root(own, path)
+            return
+        tree = self._tree
+        mount_point = self._open_mount_point(path, is_directory=own.is_directory)
+        tree.done(mount_point)
+        try:
+            mounts.move_mount(own.descriptor, mount_point)
+        except OSError as error:
+            kind = stat.S_ISDIR(os.fstat(mount_point).st_mode)
+            number = errno.EISDIR if kind and not own.is_directory else error.errno
+            raise OSError(number, os.strerror(number or 0), path) from None
+        tree.done(own.descriptor)
+        tree.forget()
+
+    def _attach_root(self, mount: KernelMount, path: str) -> None:
+        if path != "/":
+            raise OSError(errno.EINVAL, "the first mount is the root's", path)
+        if not mount.is_directory:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+        self._tree = Tree(mount.descriptor, self._paths.opener, self._closer)
+        if not self._paths.detached:
+            self._place()
+
+    def _open_mount_point(self, path: str, *, is_directory: bool) -> int:
+        return self._there.open(path, os.O_PATH | (os.O_DIRECTORY if is_directory else 0))
+
+    def propagate(self, path: str, propagation: Propagation, *, recursive: bool) -> None:
+        """See `Target.propagate`. That of the root waits for `finish`: pivot_root(2) refuses a shared one."""
+        if path == "/":
+            self._root_propagation = _PROPAGATION[propagation]
+            return
+        self._change_attached(path, propagation=_PROPAGATION[propagation], recursive=recursive)
+
+    def seal(self, path: str) -> None:
+        """See `Target.seal`."""
+        self._change_attached(path, attributes=int(Attribute.RDONLY))
+
+    def _change_attached(
+        self, path: str, *, attributes: int = 0, propagation: int = 0, recursive: bool = False
+    ) -> None:
+        """mount_setattr(2) on the topmost mount at a path. It refuses a mount of a detached tree, so that the root is
+        placed first.
+        """
+        self._place()
+        place = self._there.open(path, os.O_PATH)
+        self._there.done(place)
+        with about(path):
+            mounts.mount_setattr(place, attributes=attributes, propagation=propagation, recursive=recursive)
+
+    def seal_path(self, path: str) -> bool:
+        """See `Target.seal_path`. The copy is read-only before it is seen (no moment in between)."""
+        place = self._open_if_there(path)
+        if place is None:
+            return False
+        with about(path):
+            copy = mounts.clone_tree(place, recursive=True)
+            mounts.mount_setattr(copy, attributes=int(Attribute.RDONLY), recursive=True)
+            self._cover(place, copy)
+        return True
+
+    def mask(self, path: str) -> bool:
+        """See `Target.mask`. The null device is the host's, verified before anything was mounted: what the root calls
+        /dev/null may be anything.
+        """
+        place = self._open_if_there(path)
+        if place is None:
+            return False
+        with about(path):
+            hiding = self._empty_directory() if stat.S_ISDIR(os.fstat(place).st_mode) else self._null
+            self._cover(place, mounts.clone_tree(hiding, recursive=False))
+        return True
+
+    def _empty_directory(self) -> int:
+        if self._empty < 0:
+            self._empty = new_filesystem("tmpfs", "tmpfs", int(Attribute.RDONLY), (), ())
+        return self._empty
+
+    def _open_if_there(self, path: str) -> int | None:
+        try:
+            return self._there.open(path, os.O_PATH)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def _cover(self, place: int, mount: int) -> None:
+        mounts.move_mount(mount, place)
+        self._there.done(place)
+        self._there.done(mount)
+        self._there.forget()
+
+    # names in the tree
+
+    def make_mount_point(self, path: str, *, directory: bool) -> str:
+        """See `Target.make_mount_point`. Returns "" if it is there by now."""
+        tree = self._there
+        if directory:
+            made, first = tree.make_directories(path)
+            tree.done(made)
+            return first
+        folder, _, name = path.rstrip("/").rpartition("/")
+        parent, first = tree.make_directories(folder)
+        tree.done(parent)
+        try:
+            with about(path):
+                made = os.open(name, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY, 0o644, dir_fd=parent)
+        except FileExistsError:
+            raise OSError(errno.ELOOP, "a symbolic link that leads nowhere inside the root", path) from None
+        tree.done(made)
+        return first or path
+
+    def make_directory(self, path: str, mode: int) -> bool:
+        """See `Target.make_directory`."""
+        made, first = self._there.make_directories(path, mode)
+        self._there.done(made)
+        return bool(first)
+
+    def make_node(self, path: str, kind: NodeKind, number: DeviceNumber | None, mode: int, uid: int, gid: int) -> None:
+        """See `Target.make_node`. An owner is set through a descriptor of what was verified."""
+        rdev = 0 if number is None else number.rdev
+        wanted = _FORMATS[kind] | mode
+        with about(path):
+            parent, name = self._there.parent(path, make=True)
+            os.mknod(name, wanted, rdev, dir_fd=parent)
+            if uid or gid:
+                self._give(parent, name, (wanted, rdev), (uid, gid))
+            else:
+                _verify(os.stat(name, dir_fd=parent, follow_symlinks=False), (wanted, rdev))
+
+    def _give(self, parent: int, name: str, wanted: tuple[int, int], owner: tuple[int, int]) -> None:
+        made = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=parent)
+        self._there.done(made)
+        _verify(os.fstat(made), wanted)
+        chown_descriptor(made, *owner)
+
+    def make_symlink(self, path: str, target: str) -> None:
+        """See `Target.make_symlink`."""
+        with about(path):
+            parent, name = self._there.parent(path, make=True)
+            os.symlink(target, name, dir_fd=parent)
+
+    # looking
+
+    def look(self, path: str) -> Look | None:
+        """See `Target.look`."""
+        try:
+            parent, name = self._there.parent(path)
+            return _look(os.stat(name, dir_fd=parent, follow_symlinks=False), parent, name)
+        except FileNotFoundError:
+            return None
+
+    def look_in(self, source: Source, path: str) -> Look | None:
+        """See `Target.look_in`."""
+        tree = Tree(self._opened(source).descriptor, self._paths.opener, self._closer)
+        try:
+            parent, name = tree.parent(path)
+            return _look(os.stat(name, dir_fd=parent, follow_symlinks=False), parent, name)
+        except FileNotFoundError:
+            return None
+        finally:
+            tree.forget()
+
+    def list_directory(self, path: str) -> list[str]:
+        """See `Target.list_directory`."""
+        directory = self._there.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        self._there.done(directory)
+        return os.listdir(directory)
+
+    def number_of(self, identity: Identity) -> NumberFound:
+        """See `Target.number_of`."""
+        return self._numbers.number_of(identity)
+
+    # the end
+
+    def finish(self) -> None:
+        """See `Target.finish`. Makes the tree this process's root (pivot_root(2)); nothing of the host's is left."""
+        if self._finished:
+            return
+        leftover = next((source for source in self._sources if not source.used), None)
+        if leftover is not None:
+            raise OSError(errno.EBUSY, "a source that was opened was never used", leftover.path)
+        root = self._there.root
+        self._place()
+        os.fchdir(root)
+        mounts.pivot_root_here()
+        if self._root_propagation:
+            mounts.mount_setattr(root, propagation=self._root_propagation)
+        self._finished = True
+
+    def close(self) -> None:
+        """Drop every descriptor. A tree that was placed nowhere vanishes with them."""
+        descriptors = [source.descriptor for source in self._sources if not source.used]
+        if self._tree is not None:
+            self._tree.forget()
+            descriptors.append(self._tree.root)
+        for descriptor in (*descriptors, self._empty, self._null):
+            if descriptor >= 0:
+                self._closer.add(descriptor)
+        self._tree, self._sources, self._empty, self._null = None, [], -1, -1
+        self._closer.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def _there(self) -> Tree:
+        if self._tree is None:
+            raise OSError(errno.EINVAL, "nothing is attached at / yet", "/")
+        return self._tree
+
+    def _place(self) -> None:
+        """Attach the root in the private namespace, once."""
+        if not self._placed:
+            _cover_root(self._there.root)
+            self._placed = True
+
+    def _opened(self, source: Source) -> KernelSource:
+        assert isinstance(source, KernelSource)
+        return source
+
+    def _use(self, source: Source) -> KernelSource:
+        opened = self._opened(source)
+        if opened.used:
+            raise OSError(errno.EBADF, "a source is used once", opened.path)
+        opened.used = True
+        return opened
+
+
+def _own(mount: Detached) -> KernelMount:
+    assert isinstance(mount, KernelMount)
+    return mount
+
+
+def _cover_root(mount: int) -> None:
+    """Attach a mount over the namespace's root directory. Nobody sees it: this process's root stays the one below."""
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY)
+    try:
+        mounts.move_mount(mount, root)
+    finally:
+        os.close(root)
+
+
+def open_null(flags: int) -> int:
+    """Open the host's null device. Errors: ENODEV if /dev/null is something else."""
+    descriptor = os.open("/dev/null", flags | os.O_NOFOLLOW)
+    found = os.fstat(descriptor)
+    if not stat.S_ISCHR(found.st_mode) or found.st_rdev != _NULL.rdev:
+        os.close(descriptor)
+        raise OSError(errno.ENODEV, f"not the null device, character {_NULL}", "/dev/null")
+    return descriptor
+
+
+def _verify(found: os.stat_result, wanted: tuple[int, int]) -> None:
+    """Errors: ESTALE if what is there is not what was made: somebody else writes in this directory."""
+    if (found.st_mode, found.st_rdev) != wanted:
+        raise OSError(errno.ESTALE, "what was made here was replaced at once")
+
+
+def _look(found: os.stat_result, parent: int, name: str) -> Look:
+    kind = _KINDS[stat.S_IFMT(found.st_mode)]
+    return Look(
+        kind,
+        stat.S_IMODE(found.st_mode),
+        found.st_uid,
+        found.st_gid,
+        number_of_rdev(found.st_rdev) if kind in (FileKind.CHARACTER, FileKind.BLOCK) else None,
+        os.readlink(name, dir_fd=parent) if kind is FileKind.SYMLINK else None,
+    )

@@ -1,0 +1,60 @@
+"""Which number a device has here: one rule for every dynamic driver, on every target.
+
+The plan's Host decides majors, by the driver's exact name in /proc/devices. A driver that it does not list is given a
+dynamic major, as register_chrdev(9) would: from 254 down to 234, then from 511 down to 384 (S80; Linux,
+Documentation/admin-guide/devices.txt).
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from typing import Final
+
+from devproxy.host.facts import Host
+from devproxy.node import DeviceNumber, Fixed, Identity
+from devproxy.targets.target import NumberFound
+
+DYNAMIC_MAJORS: Final = (*range(254, 233, -1), *range(511, 383, -1))
+
+
+class Numbers:
+    """The numbers of one root. `live` maps the character majors of the running kernel to their drivers, where opening a
+    node would reach them; it is empty for a target in memory.
+
+    Invariant: a driver keeps its major; a major that the Host or the live kernel uses is never reserved.
+    """
+
+    def __init__(self, host: Host, live: Mapping[int, str]) -> None:
+        self._host = host
+        self._live = live
+        self._used = {line.major for line in host.character} | live.keys()
+        self._reserved: dict[str, int] = {}
+
+    def number_of(self, identity: Identity) -> NumberFound:
+        """The number of a device here.
+
+        Errors: EBUSY when no dynamic major is left; EADDRINUSE when the host is simulated and the number would reach a
+        live driver.
+        """
+        if isinstance(identity, Fixed):
+            return NumberFound(identity.number, reserved=False)
+        major = self._host.major_of(identity.driver)
+        if major is None:
+            return NumberFound(DeviceNumber(self._reserve(identity.driver), identity.minor), reserved=True)
+        if self._host.simulated and major in self._live:
+            raise OSError(
+                errno.EADDRINUSE,
+                f"major {major} is {identity.driver} on {self._host.name} and {self._live[major]} on this machine: "
+                "the node would open a live device",
+            )
+        return NumberFound(DeviceNumber(major, identity.minor), reserved=False)
+
+    def _reserve(self, driver: str) -> int:
+        if driver not in self._reserved:
+            major = next((major for major in DYNAMIC_MAJORS if major not in self._used), None)
+            if major is None:
+                raise OSError(errno.EBUSY, f"no dynamic major is left for {driver}")
+            self._used.add(major)
+            self._reserved[driver] = major
+        return self._reserved[driver]
