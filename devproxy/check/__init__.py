@@ -1,1 +1,1 @@
-"""Is it right: what should be there against what is there."""
+"""Is the root right: what was expected, what is there, and their difference as findings with stable codes."""

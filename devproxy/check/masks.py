@@ -1,0 +1,70 @@
+"""Masked and read-only paths, looked at in the root itself: what they hide differs from kernel to kernel, so each root is
+held to what its own build says it did.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from devproxy.check.finding import Finding, error, unreadable
+from devproxy.check.mount_table import flags_in_force
+from devproxy.check.resolve import real_path
+from devproxy.check.side import Side
+from devproxy.outcome import Outcome, Result
+from devproxy.plan.steps import Mask, SealPath
+
+_NULL = os.makedev(1, 3)
+
+
+def check_masks(side: Side) -> list[Finding]:
+    """Every masked path hides what was there, every read-only path is read-only; one that was missing is missing still."""
+    findings: list[Finding] = []
+    for outcome in side.root.outcomes:
+        step = outcome.step
+        if isinstance(step, Mask | SealPath):
+            try:
+                findings += _check(side, step, outcome)
+            except OSError as problem:
+                findings.append(unreadable(step.path, problem, str(step.reason)))
+    return findings
+
+
+def _check(side: Side, step: Mask | SealPath, outcome: Outcome) -> list[Finding]:
+    code = "path-not-masked" if isinstance(step, Mask) else "path-not-readonly"
+    try:
+        found = side.root.stat(step.path)
+    except (FileNotFoundError, NotADirectoryError):
+        return []  # nothing is there to hide or to protect
+    if outcome.result is Result.SKIPPED:
+        return [error(code, step.path, "missing, as when the root was built", "there now", str(step.reason))]
+    if isinstance(step, SealPath):
+        sealed = _is_readonly(side, step.path)
+        return [] if sealed else [error(code, step.path, "read-only", "writable", str(step.reason))]
+    shows = _shows(side, step.path, found)
+    return (
+        [error(code, step.path, "an empty read-only directory or an empty file", shows, str(step.reason))]
+        if shows
+        else []
+    )
+
+
+def _shows(side: Side, path: str, found: os.stat_result) -> str:
+    """What a masked path lets through, or nothing."""
+    if stat.S_ISDIR(found.st_mode):
+        names = side.root.listdir(path)
+        if names:
+            return f"a directory with {len(names)} entries"
+        return "" if _is_readonly(side, path) else "a writable directory"
+    if stat.S_ISCHR(found.st_mode):
+        number = f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
+        return "" if found.st_rdev == _NULL else f"character device {number}"
+    if stat.S_ISREG(found.st_mode):
+        size = len(side.root.read_bytes(path))
+        return f"a file of {size} bytes" if size else ""
+    return "something that is no file"
+
+
+def _is_readonly(side: Side, path: str) -> bool:
+    line = side.table.holding(real_path(side.root, path))
+    return line is not None and "ro" in flags_in_force(line)

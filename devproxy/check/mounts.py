@@ -1,0 +1,138 @@
+"""The mount table of the expected root against that of the observed one.
+
+Compared are mount points, classes of types, how many are stacked, and the flags in force. Ids, devices and sources differ
+from target to target and are not looked at. What the host itself brings is no difference: the flags that a bind inherits
+from its source's mount, and what is mounted below a recursive bind.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final, NamedTuple
+
+from devproxy.build import Root
+from devproxy.check.finding import Finding, error
+from devproxy.check.mount_table import BIND, flags_in_force, type_class
+from devproxy.check.resolve import real_path
+from devproxy.check.side import Side
+from devproxy.linux.mountinfo import parse_line
+from devproxy.plan.plan import Plan
+from devproxy.plan.steps import Bind, MountFilesystem, MountRoot
+from devproxy.targets.root import MountLine
+
+_ATIME: Final = frozenset({"noatime", "relatime", "strictatime"})
+# statvfs(3); the last three are Linux's own (include/linux/statfs.h).
+_INHERITED: Final = {
+    os.ST_RDONLY: "ro",
+    os.ST_NOSUID: "nosuid",
+    os.ST_NODEV: "nodev",
+    os.ST_NOEXEC: "noexec",
+    os.ST_NODIRATIME: "nodiratime",
+    os.ST_NOATIME: "noatime",
+    os.ST_RELATIME: "relatime",
+    0x2000: "nosymfollow",
+}
+
+
+class Asked(NamedTuple):
+    """What the plan says about a mount point: who asks for the mount, the flags that a bind may bring along, and the places
+    below it where the host has mounts of its own.
+    """
+
+    why: str
+    inherits: frozenset[str]
+    below: frozenset[str]
+
+
+class MountComparison(NamedTuple):
+    """The differences, how many mounts were compared, and how many exist on the observed side alone with good reason."""
+
+    findings: list[Finding]
+    compared: int
+    below_binds: int
+
+
+def compare_mounts(plan: Plan, expected: Side, observed: Side) -> MountComparison:
+    """Compare the two mount tables."""
+    asked = _asked(plan, observed.root)
+    host_places = frozenset().union(*(entry.below for entry in asked.values()))
+    findings: list[Finding] = []
+    tolerated = 0
+    for point in sorted(expected.table.points | observed.table.points):
+        wanted, found = expected.own_mounts(point), observed.own_mounts(point)
+        entry = asked.get(point, _NOBODY)
+        for want, line in zip(wanted, found, strict=False):
+            findings += _compare(want, line, entry)
+        for want in wanted[len(found) :]:
+            findings.append(
+                error("mount-missing", point, f"{type_class(want.fstype)} mounted", "not mounted", entry.why)
+            )
+        surplus = found[len(wanted) :]
+        if point in host_places:
+            tolerated += len(surplus)
+        else:
+            findings += [error("mount-unexpected", point, "nothing", f"{line.fstype} mounted") for line in surplus]
+    return MountComparison(findings, expected.table.count, tolerated)
+
+
+_NOBODY: Final = Asked("", frozenset(), frozenset())
+
+
+def _compare(want: MountLine, line: MountLine, asked: Asked) -> list[Finding]:
+    point, kind = want.mount_point, type_class(want.fstype)
+    if kind not in (BIND, type_class(line.fstype)):
+        return [error("mount-type-differs", point, kind, line.fstype, asked.why)]
+    wanted, found = flags_in_force(want), flags_in_force(line)
+    lost, extra = wanted - found, found - wanted
+    if kind == BIND:
+        extra -= asked.inherits
+        lost -= _ATIME if found & _ATIME <= asked.inherits else frozenset()
+    if not lost and not extra:
+        return []
+    return [error("mount-flags-differ", point, _words(wanted), _words(found), asked.why)]
+
+
+def _words(flags: frozenset[str]) -> str:
+    return ",".join(("ro" if "ro" in flags else "rw", *sorted(flags - {"ro"})))
+
+
+def _asked(plan: Plan, root: Root) -> dict[str, Asked]:
+    asked: dict[str, Asked] = {}
+    for step in plan.steps:
+        match step:
+            case MountFilesystem():
+                place = real_path(root, step.path)
+                asked[place] = Asked(str(step.reason), frozenset(), asked.get(place, _NOBODY).below)
+            case Bind():
+                cleared = {"ro" if a.name == "RDONLY" else str(a.name).lower() for a in step.options.change.clear}
+                recursive = step.options.recursive_bind
+                place = real_path(root, step.path)
+                inherits = _inherited(step.source) - cleared
+                asked[place] = Asked(
+                    str(step.reason), inherits, _below(step.source, place) if recursive else frozenset()
+                )
+            case MountRoot():
+                asked["/"] = Asked(
+                    str(step.reason), _inherited(step.source), frozenset() if step.overlay else _below(step.source, "/")
+                )
+            case _:
+                pass
+    return asked
+
+
+def _inherited(source: str) -> frozenset[str]:
+    """The flags of the host's mount that holds `source`: a bind starts with them (open_tree(2))."""
+    try:
+        bits = os.statvfs(source).f_flag
+    except OSError:
+        return frozenset()
+    flags = frozenset(name for bit, name in _INHERITED.items() if bits & bit)
+    return flags if flags & _ATIME else flags | {"strictatime"}
+
+
+def _below(source: str, place: str) -> frozenset[str]:
+    """Where the host's mounts below `source` appear in the root when it is bound recursively at `place`."""
+    above = os.path.realpath(source).rstrip("/") + "/"
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        points = [parse_line(line).mount_point for line in file]
+    return frozenset(f"{place.rstrip('/')}/{point[len(above) :]}" for point in points if point.startswith(above))

@@ -1,0 +1,45 @@
+"""Where a path of the plan really lies in a root: mount tables name places, plans name paths that may hold links."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import deque
+
+from devproxy.check.entry import Tree
+
+_MOST_LINKS = 40  # MAXSYMLINKS, path_resolution(7)
+
+
+def real_path(tree: Tree, path: str) -> str:
+    """`path` with every link followed inside the root (realpath(3)). What is missing, or cannot be looked at, is kept as it
+    stands, and so is a path of more than 40 links: whoever compares it will see why.
+    """
+    left, done, links = deque(_names(path)), "/", 0
+    while left:
+        name = left.popleft()
+        if name == "..":
+            done = os.path.dirname(done)
+            continue
+        here = os.path.join(done, name)
+        target = _link_at(tree, here)
+        if target is None:
+            done = here
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            return path
+        done = "/" if target.startswith("/") else done
+        left.extendleft(reversed(_names(target)))
+    return done
+
+
+def _names(path: str) -> list[str]:
+    return [name for name in path.split("/") if name not in ("", ".")]
+
+
+def _link_at(tree: Tree, path: str) -> str | None:
+    try:
+        return tree.readlink(path) if stat.S_ISLNK(tree.lstat(path).st_mode) else None
+    except OSError:
+        return None

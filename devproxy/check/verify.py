@@ -1,0 +1,113 @@
+"""Verification: the difference between the root that a plan builds in memory and the root that is there.
+
+Compared are the mount table, /dev whole, every path that a step names, masked and read-only paths, and the outcomes. proc,
+sysfs, devpts, mqueue and cgroup count as mounts, their contents never: those are the kernel's, so what is masked or
+read-only in there is decided by each root, and only held to its own word. The rest of the rootfs is not walked.
+"""
+
+from __future__ import annotations
+
+from devproxy.build import Root, build
+from devproxy.check.entries import compare_dev, compare_path, named_paths, reasons_of
+from devproxy.check.entry import entry_at
+from devproxy.check.finding import Finding, Report, Severity, error, unreadable
+from devproxy.check.masks import check_masks
+from devproxy.check.mounts import compare_mounts
+from devproxy.check.side import Side, side_of
+from devproxy.host.facts import MajorLine
+from devproxy.node import OfDriver
+from devproxy.outcome import Outcome
+from devproxy.plan.plan import Plan
+from devproxy.plan.steps import MakeNode, Mask, RequireNode, SealPath, Step
+
+
+def verify(plan: Plan, root: Root) -> Report:
+    """Compare `root` with what `plan` builds in memory and report the differences.
+
+    Raises DevproxyError when the plan cannot be built in memory.
+    """
+    try:
+        observed = side_of(root)
+    except OSError as problem:
+        return Report((unreadable("/proc/self/mountinfo", problem, "the mount table"),), ())
+    with build(_with_reserved(plan, root), "memory") as memory:
+        return _compare(plan, side_of(memory), observed)
+
+
+def _with_reserved(plan: Plan, root: Root) -> Plan:
+    """The plan with the majors that the observed root had to reserve: a live kernel passes over those of its own drivers,
+    memory knows of none.
+    """
+    lines: dict[str, MajorLine] = {}
+    for step in plan.steps:
+        if isinstance(step, MakeNode) and _is_reserved(plan, step) and isinstance(step.identity, OfDriver):
+            try:
+                found = entry_at(root, step.path)
+            except OSError:
+                continue
+            if found is not None and found.number is not None and plan.host.driver_of(found.number.major) is None:
+                lines.setdefault(step.identity.driver, MajorLine(found.number.major, step.identity.driver, "reserved"))
+    return plan._replace(host=plan.host._replace(character=(*plan.host.character, *lines.values())))
+
+
+def _is_reserved(plan: Plan, step: Step) -> bool:
+    """Whether the number of a node's driver is nobody's on the plan's host, so that each target reserves one."""
+    return (
+        isinstance(step, MakeNode | RequireNode)
+        and isinstance(step.identity, OfDriver)
+        and plan.host.major_of(step.identity.driver) is None
+    )
+
+
+def _compare(plan: Plan, expected: Side, observed: Side) -> Report:
+    reasons = reasons_of(plan)
+    mounts = compare_mounts(plan, expected, observed)
+    findings, in_dev = compare_dev(expected, observed, reasons)
+    named = named_paths(plan, expected, observed) - in_dev
+    for path in sorted(named):
+        findings += compare_path(path, expected, observed, reasons.get(path, ""))
+    findings += check_masks(observed)
+    told, outcomes = _compare_outcomes(plan, expected, observed)
+    compared = (
+        ("mounts", mounts.compared),
+        ("entries of /dev", len(in_dev)),
+        ("other paths of the plan", len(named)),
+        ("masked paths", sum(isinstance(step, Mask) for step in plan.steps)),
+        ("read-only paths", sum(isinstance(step, SealPath) for step in plan.steps)),
+        ("outcomes", outcomes),
+    )
+    return Report((*mounts.findings, *findings, *told), compared, _notes(mounts.below_binds))
+
+
+def _notes(below_binds: int) -> tuple[str, ...]:
+    if not below_binds:
+        return ()
+    return (f"{below_binds} mounts of the host lie below recursive binds; they show on the kernel alone",)
+
+
+def _compare_outcomes(plan: Plan, expected: Side, observed: Side) -> tuple[list[Finding], int]:
+    """What both builds decided, step by step, where the state of proc and sysfs has no say in it."""
+    findings: list[Finding] = []
+    count = 0
+    for want, found in zip(expected.root.outcomes, observed.root.outcomes, strict=True):
+        step = found.step
+        if isinstance(step, Mask | SealPath) and observed.table.is_inside_pseudo(step.path):
+            continue
+        count += 1
+        same_words = want.found == found.found or _is_reserved(plan, step)
+        if want.result is not found.result or not same_words:
+            findings.append(_outcome_differs(want, found))
+    return findings, count
+
+
+def _outcome_differs(want: Outcome, found: Outcome) -> Finding:
+    step = found.step
+    difference = error("outcome-differs", step.path, _told(want), _told(found), str(step.reason))
+    if want.result is found.result:
+        # The same was done for another reason; what it led to was compared above.
+        return difference._replace(severity=Severity.WARNING)
+    return difference
+
+
+def _told(outcome: Outcome) -> str:
+    return f"{outcome.result.value} ({outcome.found})" if outcome.found else outcome.result.value
