@@ -40,13 +40,15 @@ class Context:
 
     # output
 
-    def wants_json(self, *, asked: bool) -> bool:
-        """Whether a verb prints JSON: it was asked to, or nobody is there to read a table."""
-        return asked or not self.out.isatty()
+    def wants_json(self, *, asked: bool, refused: bool = False) -> bool:
+        """Whether a verb prints JSON: it was asked to (`--json`), or nobody is there to read a table and text was not
+        asked for (`--text`).
+        """
+        return asked or not (refused or self.out.isatty())
 
     def print(self, text: str = "") -> None:
         """One line of the result."""
-        self.out.write(_printable(text) + "\n")
+        self.out.write(_printable(text, styles=self.colour) + "\n")
 
     def print_json(self, document: object) -> None:
         """The result as JSON, indented, keys in the order given."""
@@ -60,7 +62,7 @@ class Context:
 
     def table(self, rows: Iterable[Sequence[str]], header: Sequence[str]) -> None:
         """Aligned columns; the last one is not padded. Styles in cells do not count as width."""
-        lines = [tuple(_printable(cell) for cell in row) for row in (header, *rows)]
+        lines = [tuple(_printable(cell, styles=self.colour) for cell in row) for row in (header, *rows)]
         widths = [max(_width(line[column]) for line in lines) for column in range(len(header))]
         for number, line in enumerate(lines):
             cells = [cell + " " * (width - _width(cell)) for cell, width in zip(line, widths, strict=True)]
@@ -101,7 +103,7 @@ class Context:
         label = "" if level == "info" else f"{level}: "
         if colour and self._err_colour:
             label = _styled(label, (colour,))
-        self.err.write(f"{'' if level == 'hint' else 'devproxy: '}{label}{_printable(message)}\n")
+        self.err.write(f"{'' if level == 'hint' else 'devproxy: '}{label}{_printable(message, styles=False)}\n")
 
 
 def _has_colour(stream: TextIO) -> bool:
@@ -120,15 +122,13 @@ def _width(cell: str) -> int:
     return len(re.sub(r"\x1b\[[0-9;]*m", "", cell))
 
 
-def _printable(text: str) -> str:
-    """Names come from bundles and images: control characters (but for our own colours) and lone surrogates are shown
-    escaped, so that a file name can neither move the cursor nor break the output.
+def _printable(text: str, *, styles: bool) -> str:
+    """Names come from bundles and images: control characters (but for our own colours, with `styles`) and lone surrogates
+    are shown escaped, so that a file name can neither move the cursor nor pass for a line of its own.
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(
-        c if c.isprintable() or c in "\n\t" or _is_style(text, i) else _escape(c) for i, c in enumerate(text)
-    )
+    return "".join(c if c.isprintable() or (styles and _is_style(text, i)) else _escape(c) for i, c in enumerate(text))
 
 
 def _is_style(text: str, index: int) -> bool:

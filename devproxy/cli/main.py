@@ -8,6 +8,7 @@ not found.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from importlib import import_module
@@ -57,6 +58,9 @@ class VerbModule(Protocol):
 
 def entry() -> None:
     """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that this locale cannot write is no reason to fail
     sys.exit(main(sys.argv[1:]))
 
 
@@ -125,9 +129,16 @@ def make_parser(words: Sequence[str], *, every_verb: bool = False) -> argparse.A
         parents=[_global_parser()],
     )
     parser.add_argument("--version", action="version", version=f"devproxy {__version__}")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    # Without `prog` argparse would format a usage here, and import shutil for the width of the terminal.
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, prog="devproxy")
     for verb in VERBS:
-        sub = verbs.add_parser(verb.name, help=verb.help, description=_sentence(verb.help), allow_abbrev=False)
+        sub = verbs.add_parser(
+            verb.name,
+            help=verb.help,
+            description=_sentence(verb.help),
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         if every_verb or verb.name in words:
             _module(verb.name).add_arguments(sub)
     return parser

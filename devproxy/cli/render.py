@@ -1,0 +1,142 @@
+"""How a root looks on paper: lines like those of `ls -l`, `stat`, `tree` and /proc/self/mountinfo, and the same as JSON."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+
+from devproxy.build import Root
+from devproxy.outcome import Outcome
+from devproxy.targets.root import MountLine
+
+
+def listing(root: Root, paths: list[str]) -> list[str]:
+    """`crw-rw-rw-  0  0  1, 3  null` for each path, aligned."""
+    rows = [_cells(root, path) for path in paths]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
+    sizes = max((len(row[3]) for row in rows), default=0)
+    return [
+        "  ".join((*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3].rjust(sizes), row[4]))
+        for row in rows
+    ]
+
+
+def _cells(root: Root, path: str) -> tuple[str, ...]:
+    name = path.rpartition("/")[2] or "/"
+    try:
+        found = root.lstat(path)
+        link = f" -> {root.readlink(path)}" if stat.S_ISLNK(found.st_mode) else ""
+    except OSError as error:
+        return ("?" * 10, "?", "?", "?", f"{name}  ({(error.strerror or '').lower()})")
+    return (stat.filemode(found.st_mode), str(found.st_uid), str(found.st_gid), _size(found), name + link)
+
+
+def _size(found: os.stat_result) -> str:
+    if stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode):
+        return f"{os.major(found.st_rdev)}, {os.minor(found.st_rdev)}"
+    return str(found.st_size)
+
+
+def status(root: Root, path: str) -> list[str]:
+    """What `stat` prints of a path, a final link not followed."""
+    found = root.lstat(path)
+    arrow = f" -> {root.readlink(path)}" if stat.S_ISLNK(found.st_mode) else ""
+    device = f"   Device: {_size(found)}" if stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode) else ""
+    mode = stat.S_IMODE(found.st_mode)
+    return [
+        f"  File: {path}{arrow}",
+        f"  Type: {kind_of(found.st_mode)}{device}",
+        f"  Size: {found.st_size}   Links: {found.st_nlink}   Inode: {found.st_ino}",
+        f"Access: {mode:04o} {stat.filemode(found.st_mode)}   Uid: {found.st_uid}   Gid: {found.st_gid}",
+    ]
+
+
+_KINDS = {
+    stat.S_IFDIR: "directory",
+    stat.S_IFREG: "regular file",
+    stat.S_IFLNK: "symbolic link",
+    stat.S_IFCHR: "character device",
+    stat.S_IFBLK: "block device",
+    stat.S_IFIFO: "fifo",
+    stat.S_IFSOCK: "socket",
+}
+
+
+def kind_of(mode: int) -> str:
+    """The kind of a file, by its st_mode."""
+    return _KINDS.get(stat.S_IFMT(mode), "unknown")
+
+
+def entry_document(root: Root, path: str) -> dict[str, object]:
+    """A path for JSON; `error` in place of the rest when it cannot be looked at."""
+    try:
+        found = root.lstat(path)
+        link = root.readlink(path) if stat.S_ISLNK(found.st_mode) else None
+    except OSError as error:
+        return {"path": path, "error": error.strerror}
+    device = stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode)
+    return {
+        "path": path,
+        "kind": kind_of(found.st_mode),
+        "mode": f"{stat.S_IMODE(found.st_mode):04o}",
+        "uid": found.st_uid,
+        "gid": found.st_gid,
+        "size": found.st_size,
+        "number": f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}" if device else None,
+        "link": link,
+    }
+
+
+def walk(root: Root, top: str) -> Iterator[str]:
+    """Every path below `top`, links not followed, parents first."""
+    for name in _names(root, top):
+        path = f"{top.rstrip('/')}/{name}"
+        yield path
+        yield from walk(root, path)
+
+
+def tree(root: Root, top: str, indent: str = "") -> Iterator[str]:
+    """What `tree` prints below `top`."""
+    names = _names(root, top)
+    for number, name in enumerate(names, 1):
+        path = f"{top.rstrip('/')}/{name}"
+        last = number == len(names)
+        yield f"{indent}{'└── ' if last else '├── '}{_leaf(root, path)}"
+        yield from tree(root, path, indent + ("    " if last else "│   "))
+
+
+def _leaf(root: Root, path: str) -> str:
+    mode, _, _, size, name = _cells(root, path)
+    return f"{name}  ({mode[0]} {size})" if mode[0] in "cb" else name
+
+
+def _names(root: Root, path: str) -> list[str]:
+    """The names in a directory; none for anything else, and for a link."""
+    try:
+        return root.listdir(path) if stat.S_ISDIR(root.lstat(path).st_mode) else []
+    except OSError:
+        return []
+
+
+def mountinfo_line(line: MountLine) -> str:
+    """A line of /proc/self/mountinfo (proc_pid_mountinfo(5))."""
+    own = (str(line.mount_id), str(line.parent_id), line.device, _mangle(line.root), _mangle(line.mount_point))
+    rest = (line.fstype, _mangle(line.source), ",".join(line.super_options))
+    return " ".join((*own, ",".join(line.options), *line.tags, "-", *rest))
+
+
+def _mangle(text: str) -> str:
+    r"""Octal escapes for space, tab, newline, backslash and hash, as fs/proc_namespace.c writes them."""
+    return "".join(f"\\{ord(c):03o}" if c in " \t\n\\#" else c for c in text)
+
+
+def outcome_document(outcome: Outcome) -> dict[str, object]:
+    """An outcome for JSON."""
+    return {
+        "step": outcome.step.describe(),
+        "result": outcome.result.value,
+        "found": outcome.found,
+        "warning": outcome.warning,
+        "reason": str(outcome.step.reason),
+    }

@@ -1,0 +1,123 @@
+"""`devproxy run`: the bundle's process, in a root that was just built on the kernel and checked.
+
+This is the hot path: what it imports is asserted by a test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+
+from devproxy.build import Root, build
+from devproxy.check.outcomes import check_outcomes
+from devproxy.cli.bundle import add_bundle_arguments, make_plan, tell_outcomes
+from devproxy.cli.context import Context
+from devproxy.errors import DevproxyError, InputError
+from devproxy.plan.plan import Plan
+
+_EXAMPLES = """\
+examples:
+  devproxy run .                              the bundle's own process
+  devproxy run . -- ls -l /dev                another command in the same root
+  devproxy run . --host h100.tar -- ls /dev   with the device nodes of a recorded host
+  devproxy run . -v                           and what was decided on the way
+
+exit codes: the process's own; 128+n when signal n ended it; 2 bad usage or input; 125 devproxy failed after the input was
+found good; 126 the program could not be executed; 127 it was not found; 130 interrupted.
+
+Building on the kernel needs root for now; 'devproxy inspect' shows the same root in memory without.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's own arguments."""
+    parser.usage = "devproxy run BUNDLE [--host HOST] [--mode MODE] [--target kernel] [--timings] [global options] [-- COMMAND ...]"
+    add_bundle_arguments(parser)
+    parser.add_argument(
+        "--target", choices=("kernel",), default="kernel", help="where the root is built (default: kernel)"
+    )
+    parser.add_argument("--timings", action="store_true", help="tell how long each phase took, on standard error")
+    parser.epilog = _EXAMPLES
+
+
+class Phases:
+    """How long each phase took, told as it ends."""
+
+    def __init__(self, context: Context, *, told: bool) -> None:
+        self._context = context
+        self._told = told
+        self._start = time.perf_counter_ns()
+
+    def done(self, name: str) -> None:
+        """A phase ended; the next one begins."""
+        now = time.perf_counter_ns()
+        if self._told:
+            self._context.say(f"{name}: {(now - self._start) / 1e6:.2f} ms")
+        self._start = now
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Plan, build, check, launch; returns the process's exit code."""
+    command: list[str] | None = args.command
+    if command == []:
+        raise InputError("nothing stands behind '--'", hint="give a command there, or leave '--' out")
+    phases = Phases(context, told=args.timings)
+    plan = make_plan(args, context, phases.done)
+    _require_process(plan, command)
+    _require_root(args)
+    with build(plan, args.target) as root:
+        phases.done("build")
+        tell_outcomes(root.outcomes, context)
+        _check(root, context)
+        phases.done("check")
+        code = _launch(root, command, context)
+        phases.done("process")
+        return code
+
+
+def _require_process(plan: Plan, command: list[str] | None) -> None:
+    if plan.process is None and command is None:
+        raise InputError("config.json has no process", hint="give a command behind '--'")
+
+
+def _require_root(args: argparse.Namespace) -> None:
+    if os.geteuid() == 0:
+        return
+    host = "" if args.host == "live" else f" --host {args.host}"
+    mode = "" if args.mode == "auto" else f" --mode {args.mode}"
+    raise DevproxyError(
+        f"building a root on the kernel needs root for now (mounts, device nodes), and this is uid {os.geteuid()}",
+        hint=f"the same root in memory needs none: devproxy inspect {args.bundle}{host}{mode} ls /dev",
+    )
+
+
+def _check(root: Root, context: Context) -> None:
+    """The root against its own outcomes: no process is started in one that is not what it says."""
+    report = check_outcomes(root)
+    for finding in report.findings:
+        (context.warn if finding not in report.errors else context.error)(finding.describe())
+    if report.errors:
+        raise DevproxyError(
+            f"the root is not what was built: {len(report.errors)} findings, nothing was started",
+            hint="something else changes this machine's mounts or devices, or this is a defect of devproxy",
+        )
+    if report.inconclusive and root.plan.strict:
+        raise DevproxyError("the root could not be looked at whole, nothing was started", hint="strict is set")
+
+
+def _launch(root: Root, command: list[str] | None, context: Context) -> int:
+    from devproxy.launch import NotExecutable, NotFound, launch
+
+    process = root.plan.process
+    if process is not None and process.terminal and not sys.stdin.isatty():
+        context.warn("process.terminal is true, but standard input is no terminal: the process gets none")
+    try:
+        return launch(root, command)
+    except NotFound as error:
+        context.error(error.message, error.hint)
+        return 127
+    except NotExecutable as error:
+        context.error(error.message, error.hint)
+        return 126

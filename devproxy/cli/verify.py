@@ -1,0 +1,138 @@
+"""`devproxy verify`: a root built on the kernel, to throw away, against the root that the same plan builds in memory."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import stat
+
+from devproxy.build import Root, build
+from devproxy.check import text
+from devproxy.check.finding import Finding, Report, Severity
+from devproxy.check.report_json import report_document
+from devproxy.check.verify import verify
+from devproxy.cli.bundle import add_bundle_arguments, add_format_arguments, make_plan, tell_outcomes, wants_json
+from devproxy.cli.context import Context
+from devproxy.node import OfDriver, number_of_rdev
+from devproxy.outcome import Outcome, Result
+from devproxy.plan.plan import Plan
+from devproxy.plan.steps import Bind, MakeNode, MakeSymlink, Mask, MountFilesystem, MountRoot, SealPath
+
+_EXAMPLES = """\
+examples:
+  devproxy verify .                               this bundle on this host
+  devproxy verify . --host h100.tar               with the device nodes of a recorded host
+  devproxy verify . --json > report.json          for a script
+
+Compared are the mount table with its flags, all of /dev, every path that the plan names, masked and read-only paths.
+
+exit codes: 0 no differences; 3 an error was found; 4 inconclusive, something could not be seen (without root: nothing
+can be built on the kernel, so nothing can be seen).
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's own arguments."""
+    add_bundle_arguments(parser)
+    add_format_arguments(parser)
+    parser.epilog = _EXAMPLES
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Build twice, compare, print."""
+    plan = make_plan(args, context)
+    if os.geteuid() != 0:
+        return _print(plan, None, _no_root(), args, context)
+    with build(plan, "kernel") as root:
+        tell_outcomes(root.outcomes, context)
+        return _print(plan, root, verify(plan, root), args, context)
+
+
+def _no_root() -> Report:
+    found = f"uid {os.geteuid()}"
+    why = "building a root on the kernel needs root for now"
+    hint = "the same root in memory needs none: devproxy inspect BUNDLE tree /dev"
+    return Report((Finding("unreadable", Severity.INCONCLUSIVE, "/", "root (uid 0)", found, why, hint),), ())
+
+
+def _print(plan: Plan, root: Root | None, report: Report, args: argparse.Namespace, context: Context) -> int:
+    if wants_json(args, context):
+        where = {
+            "bundle": plan.bundle,
+            "host": plan.host.name,
+            "simulated": plan.host.simulated,
+            "mode": plan.mode.value,
+        }
+        built = {} if root is None else {what: paths for what, paths, _ in _built(root.outcomes)}
+        context.print_json({**where, "built": built, **report_document(report)})
+        return report.exit_code
+    if root is not None:
+        _print_built(plan, root, context)
+    if report.findings:
+        context.table(text.rows(report), text.HEADER)
+        context.print()
+    for note in report.notes:
+        context.print(f"note: {note}")
+    if report.compared:
+        context.print(f"compared with the same plan built in memory: {text.compared(report)}")
+    context.print(context.style(text.verdict(report), "bold", "green" if report.ok else "red"))
+    for hint in dict.fromkeys(finding.hint for finding in report.findings if finding.hint):
+        context.print(f"hint: {hint}")
+    return report.exit_code
+
+
+def _print_built(plan: Plan, root: Root, context: Context) -> None:
+    recorded = " (recorded)" if root.simulated else ""
+    context.print(f"built {plan.bundle} on the kernel: mode {plan.mode.value}, host {plan.host.name}{recorded}")
+    context.print()
+    rows = [(what, str(len(paths)), _first(paths, left_out)) for what, paths, left_out in _built(root.outcomes)]
+    context.table(rows, ("BUILT", "COUNT", "WHERE"))
+    context.print()
+    devices = [_device_row(root, outcome) for outcome in root.outcomes if _has_driver(outcome)]
+    if devices:
+        context.table(devices, ("DEVICE", "NUMBER", "MODE", "DRIVER", "WHY"))
+        context.print()
+
+
+_BUILT = {
+    "mounts": (MountRoot, MountFilesystem, Bind),
+    "device nodes": (MakeNode,),
+    "links": (MakeSymlink,),
+    "masked": (Mask,),
+    "read-only": (SealPath,),
+}
+
+
+def _built(outcomes: tuple[Outcome, ...]) -> list[tuple[str, list[str], int]]:
+    """What was built, by kind: the paths, and how many steps of the kind were left out."""
+    built = []
+    for what, kinds in _BUILT.items():
+        mine = [outcome for outcome in outcomes if isinstance(outcome.step, kinds)]
+        paths = [outcome.step.path for outcome in mine if outcome.result is not Result.SKIPPED]
+        built.append((what, paths, len(mine) - len(paths)))
+    return built
+
+
+def _first(paths: list[str], left_out: int) -> str:
+    """The first few, and how many more."""
+    shown = " ".join(paths[:6])
+    more = f" and {len(paths) - 6} more" if len(paths) > 6 else ""
+    skipped = f" ({left_out} not there or left out)" if left_out else ""
+    return shown + more + skipped
+
+
+def _has_driver(outcome: Outcome) -> bool:
+    """Whether it is a node whose number the host's driver decided: what people come to look for."""
+    step = outcome.step
+    return isinstance(step, MakeNode) and isinstance(step.identity, OfDriver)
+
+
+def _device_row(root: Root, outcome: Outcome) -> tuple[str, ...]:
+    step = outcome.step
+    driver = step.identity.driver if isinstance(step, MakeNode) and isinstance(step.identity, OfDriver) else ""
+    why = f"{step.reason.source}; {outcome.found}" if outcome.found else step.reason.source
+    try:
+        found = root.lstat(step.path)
+    except OSError as error:
+        return (step.path, "?", "?", driver, (error.strerror or "").lower())
+    return (step.path, str(number_of_rdev(found.st_rdev)), stat.filemode(found.st_mode), driver, why)
