@@ -117,9 +117,16 @@ def _build_on_kernel(plan: Plan, paths: KernelPaths | None) -> Root:
         # Outcomes cross to this process as plain values: the steps themselves are here already, in the same order.
         return [[outcome.result.value, outcome.found, outcome.warning] for outcome in carry_out(plan, target)]
 
-    tree, told = start_builder(plan, work, paths)
+    tree = start_builder(
+        plan.host,
+        work,
+        namespaces=plan.namespaces,
+        hostname=plan.hostname,
+        domainname=plan.domainname,
+        paths=paths,
+    )
     outcomes = tuple(
-        Outcome(step, Result(result), str(found), bool(warning))
-        for step, (result, found, warning) in zip(plan.steps, told, strict=True)
+        Outcome(step, Result(result), found, warning)
+        for step, (result, found, warning) in zip(plan.steps, tree.outcomes, strict=True)
     )
     return Root(plan, outcomes, tree)

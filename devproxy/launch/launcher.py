@@ -34,10 +34,10 @@ def launch(
     Raises NotFound, NotExecutable, InputError or DevproxyError when it cannot be started.
     """
     tree, wanted = (root, process) if isinstance(root, KernelRoot) else _of_plan(root, process)
+    if argv is not None:
+        wanted = (wanted or Process(()))._replace(args=tuple(argv))
     if wanted is None:
         raise InputError("there is no process to start", hint="give process.args in config.json")
-    if argv is not None:
-        wanted = wanted._replace(args=tuple(argv))
     streams = _streams()
     descriptors = streams if executable is None else (*streams, executable)
     interactive = wanted.terminal and os.isatty(streams[0])
