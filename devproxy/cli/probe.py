@@ -37,7 +37,7 @@ def _print_tables(host: Host, context: Context) -> None:
     product = f", {host.product_name}" if host.product_name else ""
     context.print(f"host {host.name}{recorded}: Linux {host.kernel or 'of unknown release'}{product}")
     if host.nvidia is None:
-        context.print("no NVIDIA driver and no NVIDIA GPU")
+        context.print("no NVIDIA GPU")
     else:
         _print_nvidia(host, host.nvidia, context)
     majors = [(str(line.major), line.name) for line in host.character if line.name.startswith(_INTERESTING)]
@@ -50,7 +50,8 @@ def _print_tables(host: Host, context: Context) -> None:
 
 
 def _print_nvidia(host: Host, nvidia: Nvidia, context: Context) -> None:
-    version = f"driver {nvidia.version}" if nvidia.version else "no NVIDIA driver is loaded"
+    loaded = "a driver of unknown version" if host.major_of("nvidia") is not None else "no NVIDIA driver"
+    version = f"driver {nvidia.version}" if nvidia.version else loaded
     context.print(f"{len(nvidia.gpus)} NVIDIA GPU{'' if len(nvidia.gpus) == 1 else 's'}, {version}")
     if nvidia.gpus:
         context.print()

@@ -28,12 +28,17 @@ class Kept(NamedTuple):
 
 
 class Recording(NamedTuple):
-    """What a recorder kept. Paths are absolute; `facts` are JSON documents by name; `unread` gives an errno's name."""
+    """What a recorder kept. Paths are absolute; `facts` are JSON documents by name; `unread` gives an errno's name;
+    `looked` are paths that were looked at and not read (a socket, a directory that was not listed), and `others` the
+    names in a listed directory that were not even looked at.
+    """
 
     files: dict[str, Kept]
     facts: dict[str, bytes]
     absent: frozenset[str]
     unread: dict[str, str]
+    looked: dict[str, Entry]
+    others: dict[str, list[str]]
 
 
 class Recorder:
@@ -45,12 +50,18 @@ class Recorder:
         self._facts: dict[str, bytes] = {}
         self._absent: set[str] = set()
         self._unread: dict[str, str] = {}
+        self._looked: dict[str, Entry] = {}
+        self._listings: dict[str, list[str]] = {}
 
     def recording(self) -> Recording:
         """What was kept. What came or went meanwhile is as it was when it was there."""
-        absent = self._absent - self._files.keys()
+        looked = {path: entry for path, entry in self._looked.items() if path not in self._files}
         unread = {path: why for path, why in self._unread.items() if path not in self._files}
-        return Recording(dict(self._files), dict(self._facts), frozenset(absent), unread)
+        absent = self._absent - self._files.keys() - looked.keys()
+        known = _children([*self._files, *unread, *looked])
+        others = {path: sorted({*names} - known.get(path, set())) for path, names in self._listings.items()}
+        others = {path: names for path, names in others.items() if names}
+        return Recording(dict(self._files), dict(self._facts), frozenset(absent), unread, looked, others)
 
     def read_bytes(self, path: str, limit: int) -> bytes:
         """See `Reader`."""
@@ -64,18 +75,19 @@ class Recorder:
         with self._failures_of(path):
             names = self._reader.listdir(path)
             self._files[path] = Kept(self._reader.lstat(path))
+            self._listings[path] = names
             return names
 
     def lstat(self, path: str) -> Entry:
-        """See `Reader`. Only nodes and links are kept: of a file or directory that is not read, a tar could tell no
-        truth.
-        """
+        """See `Reader`. Looking is all there is to nodes and links: they are kept whole."""
         with self._failures_of(path):
             entry = self._reader.lstat(path)
             if stat.S_ISCHR(entry.mode) or stat.S_ISBLK(entry.mode):
                 self._files[path] = Kept(entry)
             elif stat.S_ISLNK(entry.mode):
                 self._files[path] = Kept(entry, link=self._reader.readlink(path))
+            else:
+                self._looked[path] = entry
             return entry
 
     def readlink(self, path: str) -> str:
@@ -111,7 +123,7 @@ class RecordedReader:
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
-        self._children = _children([*recording.files, *recording.unread])
+        self._children = _children([*recording.files, *recording.unread, *recording.looked])
 
     def read_bytes(self, path: str, limit: int) -> bytes:
         """See `Reader`."""
@@ -123,14 +135,14 @@ class RecordedReader:
         return kept.data
 
     def listdir(self, path: str) -> list[str]:
-        """See `Reader`. Only what the probe looked at has been kept."""
+        """See `Reader`."""
         if not stat.S_ISDIR(self._find(path).entry.mode):
             raise _error(errno.ENOTDIR, path)
-        return sorted(self._children.get(path, ()))
+        return sorted(self._children.get(path, set()).union(self._recording.others.get(path, ())))
 
     def lstat(self, path: str) -> Entry:
         """See `Reader`."""
-        return self._find(path).entry
+        return self._recording.looked.get(path) or self._find(path).entry
 
     def readlink(self, path: str) -> str:
         """See `Reader`."""

@@ -1,6 +1,6 @@
 """Recordings as files: a plain tar that every tool can list.
 
-    manifest.json            format, time, tool, what was absent, what could not be read and why
+    manifest.json            format, time, tool, what was absent, what could not be read and why, what was not read
     facts/uname.json         one document for each source that is no file
     root/dev/nvidia0         device nodes with their numbers, links, the files that were read, and each
     root/dev                 directory that was listed
@@ -16,7 +16,7 @@ import json
 import os
 import stat
 import time
-from typing import Final
+from typing import Final, TypeGuard
 
 from devproxy import __version__
 from devproxy.errors import InputError
@@ -65,11 +65,11 @@ def decode(archive: bytes) -> Recording:
         members[name] = member
     if _MANIFEST not in members:
         raise TarError(_MANIFEST, "is missing: this is no recording")
-    absent, unread = _read_manifest(members.pop(_MANIFEST).data)
+    manifest = _read_manifest(members.pop(_MANIFEST).data)
     facts = {_fact_name(name): members[name].data for name in members if name.startswith("facts/")}
     files = {name.removeprefix("root"): _kept(members[name]) for name in members if name.startswith("root/")}
     _check_tree(files)
-    return Recording(files, facts, absent, unread)
+    return manifest._replace(files=files, facts=facts)
 
 
 def encode(recording: Recording, *, recorded_at: int, tool: str = f"devproxy {__version__}") -> bytes:
@@ -119,9 +119,11 @@ def save(archive: bytes, path: str) -> None:
 
 
 def _read_file(path: str) -> bytes:
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    with open(fd, "rb") as file:
-        found = os.fstat(fd)
+    def without_waiting(name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_NONBLOCK | os.O_NOCTTY)
+
+    with open(path, "rb", opener=without_waiting) as file:
+        found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
             raise TarError("", "is no regular file")
         if found.st_size > _MOST_BYTES:
@@ -159,7 +161,8 @@ def _check_tree(files: dict[str, Kept]) -> None:
                 raise TarError(f"root{path}", f"lies below root{parent}, which is no directory")
 
 
-def _read_manifest(data: bytes) -> tuple[frozenset[str], dict[str, str]]:
+def _read_manifest(data: bytes) -> Recording:
+    """A recording without its files: what the manifest alone says."""
     try:
         manifest = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -168,12 +171,47 @@ def _read_manifest(data: bytes) -> tuple[frozenset[str], dict[str, str]]:
         raise TarError(_MANIFEST, "does not say its format: this is no recording")
     if version != FORMAT:
         raise TarError(_MANIFEST, f"says format {version}, this devproxy reads format {FORMAT}")
-    absent, unread = manifest.get("absent"), manifest.get("unread")
-    if not isinstance(absent, list) or not all(isinstance(path, str) for path in absent):
+    if not _is_texts(absent := manifest.get("absent")):
         raise TarError(_MANIFEST, "has no list of absent paths")
-    if not isinstance(unread, dict) or not all(name in errno.errorcode.values() for name in unread.values()):
-        raise TarError(_MANIFEST, "has no errno's name for each unread path")
-    return frozenset(absent), unread
+    unread, looked, others = (_table(manifest, name) for name in ("unread", "looked", "others"))
+    return Recording(
+        files={},
+        facts={},
+        absent=frozenset(absent),
+        unread={path: _error_name(path, name) for path, name in unread.items()},
+        looked={path: _looked(path, words) for path, words in looked.items()},
+        others={path: _names(path, names) for path, names in others.items()},
+    )
+
+
+def _table(manifest: dict[str, object], name: str) -> dict[str, object]:
+    table = manifest.get(name)
+    if not isinstance(table, dict):
+        raise TarError(_MANIFEST, f"has no table {name!r} of paths")
+    return table
+
+
+def _error_name(path: str, name: object) -> str:
+    if isinstance(name, str) and name in errno.errorcode.values():
+        return name
+    raise TarError(_MANIFEST, f"has {name!r} for the unread {path!r}, expected an errno's name")
+
+
+def _names(path: str, names: object) -> list[str]:
+    if _is_texts(names):
+        return names
+    raise TarError(_MANIFEST, f"has {names!r} for the other names in {path!r}, expected a list of names")
+
+
+def _looked(path: str, words: object) -> Entry:
+    match words:
+        case [str() as mode, int() as uid, int() as gid] if 0 < len(mode) <= 6 and not mode.strip("01234567"):
+            return Entry(int(mode, 8), uid, gid, 0)
+    raise TarError(_MANIFEST, f"has {words!r} for {path!r}, expected mode, uid and gid")
+
+
+def _is_texts(value: object) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
 # writing
@@ -195,6 +233,8 @@ def _manifest(recording: Recording, recorded_at: int, tool: str) -> bytes:
         "tool": tool,
         "absent": sorted(recording.absent),
         "unread": dict(sorted(recording.unread.items())),
+        "looked": {path: [f"{mode:06o}", uid, gid] for path, (mode, uid, gid, _) in sorted(recording.looked.items())},
+        "others": dict(sorted(recording.others.items())),
     }
     return json.dumps(manifest, indent=1).encode() + b"\n"
 
