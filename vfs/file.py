@@ -29,7 +29,7 @@ _DAY_NS = 24 * 3600 * 1_000_000_000
 
 
 class File:
-    """An open file description. `creds` are those of the opener; `position` is where read and write go on.
+    """An open file description. `creds` are the opener's until somebody else uses it and says so; `position` is where read and write go on.
 
     Invariant: while it is open it counts in `Mount.open_files`, and in `Mount.writers` when it can write a regular file.
     """

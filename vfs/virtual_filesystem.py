@@ -207,10 +207,12 @@ class VirtualFilesystem:
         Errors: EPERM, EACCES; EISDIR and EINVAL for the size of what is no regular file; EOPNOTSUPP for the mode of a link.
         """
         with self.lock:
+            if changes.size is not None and changes.size < 0:
+                raise error(errno.EINVAL, op.path)
             mount, dentry = resolve(self.path_cache, creds, op)
             inode = dentry.inode
             if changes.size is not None:
-                if not stat.S_ISREG(inode.mode) or changes.size < 0:
+                if not stat.S_ISREG(inode.mode):
                     raise error(errno.EISDIR if stat.S_ISDIR(inode.mode) else errno.EINVAL, op.path)
                 mount.check_writable()
                 inode.check_access(creds, MAY_WRITE)

@@ -170,7 +170,7 @@ class RegularOpenFile(File):
         inode = self.inode
         with inode.fs.lock:
             written = inode.write(data, offset)
-            if inode.mode & (stat.S_ISUID | stat.S_ISGID) and not self.creds.has(Capability.FSETID):
+            if written and inode.mode & (stat.S_ISUID | stat.S_ISGID) and not self.creds.has(Capability.FSETID):
                 inode.mode = without_set_id(inode.mode)
         return written
 
