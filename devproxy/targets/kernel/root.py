@@ -34,6 +34,7 @@ class KernelRoot:
         self._root = -1
         self._pidfd = -1
         self._code: int | None = None
+        self._ending = False
         self._mountinfo = ""
         self.pid = 0
         self.outcomes: list[Any] = []
@@ -135,8 +136,13 @@ class KernelRoot:
             raise
 
     def _receive(self) -> Message:
-        message = self._channel.receive()
+        try:
+            message = self._channel.receive()
+        except EOFError:
+            self._ending = self._pidfd < 0
+            raise
         if "error" in message.value:
+            self._ending = True
             raise from_json(message.value["error"])
         return message
 
@@ -150,7 +156,8 @@ class KernelRoot:
         """Drop the root: the process, if it runs, is killed."""
         self._channel.close()
         if self._code is None:
-            self._kill()
+            if not self._ending:
+                self._kill()
             self.wait()
         for descriptor in (self._root, self._pidfd):
             if descriptor >= 0:
