@@ -15,6 +15,8 @@ Names are imported when they are first used, so that a command pays only for the
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,14 +44,26 @@ _ROOMS = {
 }
 
 
-def __getattr__(name: str) -> object:
-    """Import a public name from its room on first use (PEP 562)."""
-    room = _ROOMS.get(name)
-    if room is None:
-        raise AttributeError(f"module 'devproxy' has no attribute {name!r}")
-    from importlib import import_module
+class _Package(ModuleType):
+    """This package: `plan`, `build` and `launch` are functions here, though there are rooms of these names.
 
-    # The name is kept, because importing a submodule of the same name (devproxy.build) would set the module in its place.
-    value: object = getattr(import_module(room), name)
-    globals()[name] = value
-    return value
+    Importing a submodule binds it in its package; for these names the binding is left out, and the function stays in view.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _ROOMS and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> object:
+        """Import a public name from its room on first use."""
+        room = _ROOMS.get(name)
+        if room is None:
+            raise AttributeError(f"module 'devproxy' has no attribute {name!r}")
+        from importlib import import_module
+
+        value: object = getattr(import_module(room), name)
+        super().__setattr__(name, value)
+        return value
+
+
+sys.modules[__name__].__class__ = _Package
