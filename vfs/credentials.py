@@ -34,6 +34,8 @@ class Capability(enum.IntFlag):
 
 NO_CAPABILITIES = Capability(0)
 ALL_CAPABILITIES = ~NO_CAPABILITIES
+_DAC_OVERRIDE = int(Capability.DAC_OVERRIDE)
+_DAC_READ_SEARCH = int(Capability.DAC_READ_SEARCH)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +46,11 @@ class Credentials:
     gid: int
     groups: frozenset[int] = field(default_factory=frozenset)
     capabilities: Capability = NO_CAPABILITIES
+    bits: int = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # The same as a plain integer: testing an enum's flags costs ten times as much.
+        object.__setattr__(self, "bits", int(self.capabilities))
 
     def in_group(self, gid: int) -> bool:
         """Whether `gid` is the group or one of the supplementary groups."""
@@ -51,7 +58,8 @@ class Credentials:
 
     def has(self, capability: Capability) -> bool:
         """Whether all of the named capabilities are held."""
-        return self.capabilities & capability == capability
+        wanted = int(capability)
+        return self.bits & wanted == wanted
 
 
 ROOT = Credentials(0, 0, frozenset(), ALL_CAPABILITIES)
@@ -72,17 +80,15 @@ def permits(creds: Credentials, inode: Inode, mask: int) -> bool:
         granted = mode
     if not mask & ~granted & 7:
         return True
-    capabilities = creds.capabilities
-    if not capabilities:
-        return False
+    bits = creds.bits
     if stat.S_ISDIR(mode):
-        if capabilities & Capability.DAC_READ_SEARCH and not mask & MAY_WRITE:
+        if bits & _DAC_READ_SEARCH and not mask & MAY_WRITE:
             return True
-        return bool(capabilities & Capability.DAC_OVERRIDE)
-    if capabilities & Capability.DAC_READ_SEARCH and mask == MAY_READ:
+        return bool(bits & _DAC_OVERRIDE)
+    if bits & _DAC_READ_SEARCH and mask == MAY_READ:
         return True
     # Even the superuser executes only what somebody may execute.
-    return bool(capabilities & Capability.DAC_OVERRIDE) and (not mask & MAY_EXEC or bool(mode & 0o111))
+    return bool(bits & _DAC_OVERRIDE) and (not mask & MAY_EXEC or bool(mode & 0o111))
 
 
 def check_permission(creds: Credentials, inode: Inode, mask: int) -> None:

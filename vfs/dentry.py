@@ -21,12 +21,15 @@ ODD_MOUNTED: Final = 1
 ODD_SYMLINK: Final = 2
 """A symbolic link."""
 ODD_REVALIDATE: Final = 4
-"""The file system wants to be asked at every step."""
+"""A directory of a file system that wants to be asked at every step."""
 ODD_SEARCH: Final = 8
 """A directory that not everybody may search."""
 DEAD: Final = 16
 """The name is gone: unlinked, or renamed over."""
 
+_S_IFMT: Final = 0o170000
+_S_IFDIR: Final = stat.S_IFDIR
+_S_IFREG: Final = stat.S_IFREG
 _NO_CHILDREN: Final[dict[str, Dentry]] = {}
 
 
@@ -43,26 +46,23 @@ class Dentry:
         self.name = name
         self.parent: Dentry = self if parent is None else parent
         self.inode = inode
-        self.odd = 0
         mode = inode.mode
-        if mode & 0o170111 == 0o040111:
-            self.children: dict[str, Dentry] = {}
-            if inode.fs.revalidates:
-                self.odd = ODD_REVALIDATE
-        else:
-            self.children = {} if stat.S_ISDIR(mode) else _NO_CHILDREN
+        self.children: dict[str, Dentry] = {} if mode & _S_IFMT == _S_IFDIR else _NO_CHILDREN
+        self.odd = 0
+        if mode & _S_IFMT != _S_IFREG:
             self.update_flags()
 
     def update_flags(self) -> None:
         """Derive from the inode what `odd` says about it; called when the mode has changed."""
         mode = self.inode.mode
         odd = self.odd & (ODD_MOUNTED | DEAD)
-        if self.inode.fs.revalidates:
-            odd |= ODD_REVALIDATE
         if stat.S_ISLNK(mode):
             odd |= ODD_SYMLINK
-        elif stat.S_ISDIR(mode) and mode & 0o111 != 0o111:
-            odd |= ODD_SEARCH
+        elif stat.S_ISDIR(mode):
+            if self.inode.fs.revalidates:
+                odd |= ODD_REVALIDATE
+            if mode & 0o111 != 0o111:
+                odd |= ODD_SEARCH
         self.odd = odd
 
     def __repr__(self) -> str:

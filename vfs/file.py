@@ -23,9 +23,18 @@ if TYPE_CHECKING:
     from vfs.credentials import Credentials
     from vfs.device import OpenDevice
     from vfs.inode import DirectoryEntry, Inode
-    from vfs.mount import VirtualDentry
+    from vfs.mount import Mount, VirtualDentry
 
 _DAY_NS = 24 * 3600 * 1_000_000_000
+_NO_ATIME = int(MountFlags.NOATIME | MountFlags.RDONLY)
+_STRICTATIME = int(MountFlags.STRICTATIME)
+_O_APPEND = os.O_APPEND
+_O_NOATIME = os.O_NOATIME
+_S_IFMT = 0o170000
+_S_IFREG = stat.S_IFREG
+_ACCESS_BITS = O_ACCMODE | os.O_PATH
+_READABLE = frozenset({os.O_RDONLY, os.O_RDWR})
+_WRITABLE = frozenset({os.O_WRONLY, os.O_RDWR})
 
 
 class File:
@@ -34,20 +43,33 @@ class File:
     Invariant: while it is open it counts in `Mount.open_files`, and in `Mount.writers` when it can write a regular file.
     """
 
-    __slots__ = ("closed", "creds", "flags", "inode", "location", "position", "readable", "writable")
+    __slots__ = (
+        "closed",
+        "counts_as_writer",
+        "creds",
+        "flags",
+        "inode",
+        "location",
+        "position",
+        "readable",
+        "writable",
+    )
 
     seekable: ClassVar[bool] = True
 
     def __init__(self, location: VirtualDentry, flags: int, creds: Credentials) -> None:
         self.location = location
-        self.inode: Inode = location.dentry.inode
+        inode: Inode = location.dentry.inode
+        self.inode = inode
         self.flags = flags
         self.creds = creds
         self.position = 0
         self.closed = False
-        access = flags & O_ACCMODE
-        self.readable = access in {os.O_RDONLY, os.O_RDWR} and not flags & os.O_PATH
-        self.writable = access in {os.O_WRONLY, os.O_RDWR} and not flags & os.O_PATH
+        access = flags & _ACCESS_BITS
+        self.readable = access in _READABLE
+        self.writable = access in _WRITABLE
+        # Nodes, fifos and sockets do not keep a mount from being sealed.
+        self.counts_as_writer = self.writable and inode.mode & _S_IFMT == _S_IFREG
 
     # for subclasses
 
@@ -69,18 +91,19 @@ class File:
 
         Errors: EBADF if not open for reading; EISDIR; EINVAL; EAGAIN for an empty pipe; a driver's own.
         """
-        data = self.pread(self._whole(self.position) if size < 0 else size, self.position, _stream=True)
+        if not self.readable:
+            raise error(errno.EBADF)
+        data = self.read_at(self._left() if size < 0 else size, self.position)
         self.position += len(data)
+        self._touch_atime()
         return data
 
-    def pread(self, size: int, offset: int, *, _stream: bool = False) -> bytes:
+    def pread(self, size: int, offset: int) -> bytes:
         """Read from `offset` without moving the position.
 
-        Errors: as `read`; ESPIPE for a file without positions.
+        Errors: as `read`; ESPIPE for a file without positions; EINVAL for a negative offset.
         """
-        if not self.readable or self.closed:
-            raise error(errno.EBADF)
-        self._check_offset(offset, stream=_stream)
+        self._check_offset(offset, allowed=self.readable)
         data = self.read_at(size, offset)
         self._touch_atime()
         return data
@@ -90,24 +113,26 @@ class File:
 
         Errors: EBADF if not open for writing; ENOSPC; EFBIG; EPIPE; EINVAL; a driver's own.
         """
-        if self.flags & os.O_APPEND:
+        if not self.writable:
+            raise error(errno.EBADF)
+        if self.flags & _O_APPEND:
+            # The end must not move between looking and writing.
             with self.inode.fs.lock:
                 self.position = self.inode.size
-                written = self.pwrite(data, self.position, _stream=True)
+                written = self.write_at(data, self.position)
         else:
-            written = self.pwrite(data, self.position, _stream=True)
+            written = self.write_at(data, self.position)
         self.position += written
         return written
 
-    def pwrite(self, data: bytes | bytearray | memoryview, offset: int, *, _stream: bool = False) -> int:
+    def pwrite(self, data: bytes | bytearray | memoryview, offset: int) -> int:
         """Write at `offset` without moving the position; at the end with O_APPEND, as Linux does (pwrite(2), "BUGS").
 
-        Errors: as `write`; ESPIPE for a file without positions.
+        Errors: as `write`; ESPIPE for a file without positions; EINVAL for a negative offset.
         """
-        if not self.writable or self.closed:
-            raise error(errno.EBADF)
-        self._check_offset(offset, stream=_stream)
-        return self.write_at(data, self.inode.size if self.flags & os.O_APPEND else offset)
+        self._check_offset(offset, allowed=self.writable)
+        with self.inode.fs.lock:
+            return self.write_at(data, self.inode.size if self.flags & _O_APPEND else offset)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move the position, and return it. SEEK_DATA and SEEK_HOLE see a file without holes here.
@@ -146,7 +171,7 @@ class File:
 
         Errors: EINVAL if not open for writing, no regular file, or a negative size; ENOSPC, EFBIG.
         """
-        if not self.writable or self.closed or size < 0 or not stat.S_ISREG(self.inode.mode):
+        if not self.writable or size < 0 or not stat.S_ISREG(self.inode.mode):
             raise error(errno.EINVAL)
         self.set_stat(SetStat(size=size))
 
@@ -155,7 +180,7 @@ class File:
 
         Errors: EBADF if not open for writing; EINVAL; ENOSPC; EFBIG; ENODEV if no regular file or directory; EOPNOTSUPP here.
         """
-        if not self.writable or self.closed:
+        if not self.writable:
             raise error(errno.EBADF)
         raise error(errno.EOPNOTSUPP if stat.S_ISREG(self.inode.mode) else errno.ENODEV)
 
@@ -202,23 +227,24 @@ class File:
         """Close the file; closing again does nothing."""
         if self.closed:
             return
-        from vfs import mounting
-
         self.closed = True
-        try:
-            self.release()
-        finally:
-            mount = self.location.mount
-            with self.inode.fs.lock:
+        mount = self.location.mount
+        with self.inode.fs.lock:
+            try:
+                self.release()
+            finally:
+                self.readable = self.writable = False
                 mount.open_files -= 1
-                if self.counts_as_writer():
+                if self.counts_as_writer:
                     mount.writers -= 1
                 if mount.dead and not mount.open_files:
-                    mounting.let_go(mount)
+                    self._let_go(mount)
 
-    def counts_as_writer(self) -> bool:
-        """Whether the file keeps its mount from being sealed: nodes, fifos and sockets do not."""
-        return self.writable and stat.S_IFMT(self.inode.mode) in {stat.S_IFREG, stat.S_IFDIR}
+    @staticmethod
+    def _let_go(mount: Mount) -> None:
+        from vfs import mounting
+
+        mounting.let_go(mount)
 
     def check_open(self) -> None:
         """Errors: EBADF for a closed file or one opened with O_PATH."""
@@ -233,23 +259,25 @@ class File:
     ) -> None:
         self.close()
 
-    def _check_offset(self, offset: int, *, stream: bool) -> None:
-        if not stream and not self.seekable:
-            raise error(errno.ESPIPE)
+    def _check_offset(self, offset: int, *, allowed: bool) -> None:
         if offset < 0:
             raise error(errno.EINVAL)
+        if not allowed:
+            raise error(errno.EBADF)
+        if not self.seekable:
+            raise error(errno.ESPIPE)
 
-    def _whole(self, position: int) -> int:
-        return max(self.inode.size - position, 0) if stat.S_ISREG(self.inode.mode) else 1 << 16
+    def _left(self) -> int:
+        return max(self.inode.size - self.position, 0) if stat.S_ISREG(self.inode.mode) else 1 << 16
 
     def _touch_atime(self) -> None:
-        flags = self.location.mount.flags
-        if flags & (MountFlags.NOATIME | MountFlags.RDONLY) or self.flags & os.O_NOATIME:
+        bits = self.location.mount.bits
+        if bits & _NO_ATIME or self.flags & _O_NOATIME:
             return
         inode, now = self.inode, time.time_ns()
         # relatime (mount(8)): once a change, else once a day; strictatime asks for every read.
         old = inode.atime_ns
-        if old <= max(inode.mtime_ns, inode.ctime_ns) or now - old >= _DAY_NS or flags & MountFlags.STRICTATIME:
+        if old <= inode.mtime_ns or old <= inode.ctime_ns or now - old >= _DAY_NS or bits & _STRICTATIME:
             inode.atime_ns = now
 
 

@@ -27,8 +27,24 @@ if TYPE_CHECKING:
     from vfs.inode import Inode
     from vfs.pathcache import PathCache
 
+_CREATION_FLAGS = os.O_CREAT | os.O_EXCL | os.O_TRUNC
 _O_PATH_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_ACCESS = {os.O_RDONLY: MAY_READ, os.O_WRONLY: MAY_WRITE, os.O_RDWR: MAY_READ | MAY_WRITE}
+_O_NOATIME = os.O_NOATIME
+_NODEV = int(MountFlags.NODEV)
+_S_IFMT = 0o170000
+_S_IFREG = stat.S_IFREG
+_ACCESS_BITS = O_ACCMODE | os.O_TRUNC
+# O_ACCMODE itself asks for both rights and gives neither (open(2), "O_ACCMODE"); truncating is writing.
+_ACCESS = {
+    os.O_RDONLY: MAY_READ,
+    os.O_WRONLY: MAY_WRITE,
+    os.O_RDWR: MAY_READ | MAY_WRITE,
+    O_ACCMODE: MAY_READ | MAY_WRITE,
+    os.O_RDONLY | os.O_TRUNC: MAY_READ | MAY_WRITE,
+    os.O_WRONLY | os.O_TRUNC: MAY_WRITE,
+    os.O_RDWR | os.O_TRUNC: MAY_READ | MAY_WRITE,
+    O_ACCMODE | os.O_TRUNC: MAY_READ | MAY_WRITE,
+}
 
 
 def open_file(cache: PathCache, creds: Credentials, op: PathOperation, options: OpenOptions) -> File:
@@ -101,8 +117,7 @@ def _open_existing(creds: Credentials, location: VirtualDentry, flags: int, path
     mount, dentry = location
     if flags & os.O_PATH:
         return _count(File(location, flags, creds))
-    inode = dentry.inode
-    truncates = bool(flags & os.O_TRUNC) and stat.S_ISREG(inode.mode)
+    truncates = flags & os.O_TRUNC and stat.S_ISREG(dentry.inode.mode)
     if truncates:
         mount.check_writable()
     _check_open(creds, location, flags, path)
@@ -124,18 +139,17 @@ def _truncate(creds: Credentials, dentry: Dentry, file: File) -> None:
 
 def _check_open(creds: Credentials, location: VirtualDentry, flags: int, path: str) -> None:
     inode: Inode = location.dentry.inode
-    mode = inode.mode
-    wanted = _ACCESS.get(flags & O_ACCMODE, MAY_READ | MAY_WRITE)
-    if flags & os.O_TRUNC:
-        wanted |= MAY_WRITE
-    if stat.S_ISLNK(mode):
-        raise error(errno.ELOOP, path)
-    if stat.S_ISDIR(mode) and wanted & MAY_WRITE:
-        raise error(errno.EISDIR, path)
-    if (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)) and location.mount.flags & MountFlags.NODEV:
-        raise error(errno.EACCES, path)
+    wanted = _ACCESS[flags & _ACCESS_BITS]
+    kind = inode.mode & _S_IFMT
+    if kind != _S_IFREG:
+        if kind == stat.S_IFLNK:
+            raise error(errno.ELOOP, path)
+        if kind == stat.S_IFDIR and wanted & MAY_WRITE:
+            raise error(errno.EISDIR, path)
+        if kind in {stat.S_IFCHR, stat.S_IFBLK} and location.mount.bits & _NODEV:
+            raise error(errno.EACCES, path)
     inode.check_access(creds, wanted)
-    if flags & os.O_NOATIME and not is_owner(creds, inode):
+    if flags & _O_NOATIME and not is_owner(creds, inode):
         raise error(errno.EPERM, path)
 
 
@@ -145,14 +159,14 @@ def open_unchecked(creds: Credentials, location: VirtualDentry, flags: int) -> F
     Errors: EROFS for a file to be written on a read-only mount; ENXIO; the type's or the driver's own.
     """
     inode = location.dentry.inode
-    if flags & O_ACCMODE and stat.S_ISREG(inode.mode):
+    if flags & O_ACCMODE and inode.mode & _S_IFMT == _S_IFREG:
         location.mount.check_writable()
-    return _count(inode.open(location, flags & ~(os.O_CREAT | os.O_EXCL | os.O_TRUNC), creds))
+    return _count(inode.open(location, flags & ~_CREATION_FLAGS, creds))
 
 
 def _count(file: File) -> File:
     mount = file.location.mount
     mount.open_files += 1
-    if file.counts_as_writer():
+    if file.counts_as_writer:
         mount.writers += 1
     return file

@@ -79,11 +79,10 @@ class PipeFile(File):
 
     def release(self) -> None:
         """Take this end away; the pipe goes with its last end, and what is in it too."""
-        with self.inode.fs.lock:
-            self.pipe.readers -= self.readable
-            self.pipe.writers -= self.writable
-            if not self.pipe.readers and not self.pipe.writers:
-                self._pipes.forget(self.inode)
+        self.pipe.readers -= self.readable
+        self.pipe.writers -= self.writable
+        if not self.pipe.readers and not self.pipe.writers:
+            self._pipes.forget(self.inode)
 
 
 class Pipes:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from vfs.mount import Mount
     from vfs.pathcache import PathCache
 
+_NOSYMFOLLOW = int(MountFlags.NOSYMFOLLOW)
 SPECIAL_NAMES = frozenset({"", ".", ".."})
 """Last components that name no entry of a directory: the root, the directory itself, its parent."""
 
@@ -244,7 +245,7 @@ class Walk:
         Errors: ELOOP for too many, or on a mount that follows none; ENOENT for an empty text.
         """
         self.links += 1
-        if self.links > SYMLINKS_MAX or self.mount.flags & MountFlags.NOSYMFOLLOW:
+        if self.links > SYMLINKS_MAX or self.mount.bits & _NOSYMFOLLOW:
             raise error(errno.ELOOP, self.path)
         text = link.inode.readlink()
         if not text:

@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from vfs import dcache, mounting, namei, opening, xattr
-from vfs.abi import MAY_EXEC, MAY_WRITE
+from vfs.abi import MAY_EXEC, MAY_READ, MAY_WRITE
 from vfs.credentials import checked_set_stat
 from vfs.dentry import DEAD
 from vfs.device import AnonymousDevices, DeviceTable
@@ -104,7 +104,7 @@ class VirtualFilesystem:
         """
         mount, dentry = resolve(self.path_cache, creds, op)
         inode = dentry.inode
-        if mask & MAY_EXEC and stat.S_ISREG(inode.mode) and mount.flags & MountFlags.NOEXEC:
+        if mask & MAY_EXEC and stat.S_ISREG(inode.mode) and MountFlags.NOEXEC in mount.flags:
             raise error(errno.EACCES, op.path)
         inode.check_access(creds, mask)
         if mask & MAY_WRITE and stat.S_IFMT(inode.mode) in {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK}:
@@ -116,6 +116,17 @@ class VirtualFilesystem:
         Errors: EINVAL for a file that is no link.
         """
         return resolve(self.path_cache, creds, op._replace(follow_final_symlink=False)).dentry.inode.readlink()
+
+    def listdir_at(self, creds: Credentials, op: PathOperation) -> list[str]:
+        """The names in a directory, as os.listdir gives them: without "." and "..", in the type's order.
+
+        Errors: ENOTDIR; EACCES for a directory that may not be read.
+        """
+        inode = resolve(self.path_cache, creds, op).dentry.inode
+        if not stat.S_ISDIR(inode.mode):
+            raise error(errno.ENOTDIR, op.path)
+        inode.check_access(creds, MAY_READ)
+        return inode.names()
 
     def statfs_at(self, creds: Credentials, op: PathOperation) -> StatFilesystem:
         """statfs(2).

@@ -119,9 +119,11 @@ class World:
         return self.vfs.readlink_at(self.creds, self.at(path))
 
     def listdir(self, path: str) -> list[str]:
+        names = sorted(self.vfs.listdir_at(self.creds, self.at(path)))
         options = OpenOptions(os.O_RDONLY | os.O_DIRECTORY)
         with self.vfs.open_at(self.creds, self.at(path), options) as directory:
-            return sorted(entry.name for entry in directory.read_directory())
+            assert names == sorted(entry.name for entry in directory.read_directory())
+        return names
 
     def access(self, path: str, mask: int) -> None:
         self.vfs.access_at(self.creds, self.at(path), mask)

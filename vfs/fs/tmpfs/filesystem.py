@@ -86,12 +86,9 @@ class TmpfsFilesystem(Filesystem):
             raise error(errno.ENOSPC)
         self.pages += count
 
-    def try_charge_page(self) -> bool:
-        """Charge one page if there is room."""
-        if self.max_pages is not None and self.pages >= self.max_pages:
-            return False
-        self.pages += 1
-        return True
+    def free_pages(self) -> int:
+        """How many pages may still be charged; -1 without a limit."""
+        return -1 if self.max_pages is None else self.max_pages - self.pages
 
     def uncharge_pages(self, count: int) -> None:
         """Give pages back."""

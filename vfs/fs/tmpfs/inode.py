@@ -165,8 +165,12 @@ class Directory(TmpfsInode):
 
     def iterate(self) -> Iterator[DirectoryEntry]:
         """See `Inode.iterate`."""
-        for name, inode in list(self.entries.items()):
-            yield DirectoryEntry(name, inode.ino, stat.S_IFMT(inode.mode))
+        items = list(self.entries.items())
+        return iter([DirectoryEntry(name, inode.ino, inode.mode & 0o170000) for name, inode in items])
+
+    def names(self) -> list[str]:
+        """See `Inode.names`."""
+        return list(self.entries)
 
     def mknod(self, creds: Credentials, name: str, options: MknodOptions) -> Inode:
         """See `Inode.mknod`."""

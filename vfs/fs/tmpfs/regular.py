@@ -1,7 +1,8 @@
 """Regular files of a tmpfs: pages in a dictionary, so that holes cost nothing and any size is set in no time.
 
-A page is a bytearray of at most PAGE_SIZE bytes; what it lacks at its end is zeros. A page that is there counts against the
-limit of the file system, however short it is.
+A page has at most PAGE_SIZE bytes; what it lacks at its end is zeros. It is `bytes` as long as it was written in one piece,
+which costs no second copy, and a bytearray once it was changed. A page that is there counts against the limit of the file
+system, however short it is.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class RegularFile(TmpfsInode):
 
     def __init__(self, fs: TmpfsFilesystem, mode: int, uid: int, gid: int) -> None:
         super().__init__(fs, mode, uid, gid)
-        self.pages: dict[int, bytearray] = {}
+        self.pages: dict[int, bytes | bytearray] = {}
         self.opens = 0
 
     def stat(self) -> os.stat_result:
@@ -75,12 +76,11 @@ class RegularFile(TmpfsInode):
         size = min(size, self.size - offset)
         if size <= 0:
             return b""
-        start = offset & _MASK
-        if start + size <= PAGE_SIZE:
-            data = bytes(memoryview(self.pages.get(offset >> _SHIFT, b""))[start : start + size])
-            return data if len(data) == size else data + bytes(size - len(data))
+        index, start = offset >> _SHIFT, offset & _MASK
+        page = self.pages.get(index, b"")
+        if start + size <= len(page):
+            return bytes(page[start : start + size])
         pieces: list[bytes | memoryview] = []
-        index = offset >> _SHIFT
         while size > 0:
             wanted = min(size, PAGE_SIZE - start)
             piece = memoryview(self.pages.get(index, b""))[start : start + wanted]
@@ -97,26 +97,26 @@ class RegularFile(TmpfsInode):
 
         Errors: ENOSPC if it takes nothing; EFBIG.
         """
-        view = memoryview(data).cast("B") if not isinstance(data, bytes) else memoryview(data)
-        total = len(view)
-        if total and offset >= MAX_FILE_SIZE:
+        data = bytes(data)
+        if data and offset >= MAX_FILE_SIZE:
             raise error(errno.EFBIG)
-        total = min(total, MAX_FILE_SIZE - offset)
-        pages, fs = self.pages, self.fs
-        done = 0
+        total = min(len(data), MAX_FILE_SIZE - offset)
+        pages = self.pages
+        room = self.fs.free_pages()
+        done = added = 0
+        index, start = offset >> _SHIFT, offset & _MASK
         while done < total:
-            position = offset + done
-            index, start = position >> _SHIFT, position & _MASK
-            chunk = view[done : done + min(PAGE_SIZE - start, total - done)]
             page = pages.get(index)
             if page is None:
-                if not fs.try_charge_page():
+                if added == room:
                     break
-                page = pages[index] = bytearray(start)
-            elif len(page) < start:
-                page.extend(_ZEROS[len(page) : start])
-            page[start : start + len(chunk)] = chunk
+                added += 1
+            chunk = data[done : done + PAGE_SIZE - start]
+            pages[index] = chunk if not start and len(chunk) >= len(page or b"") else _merged(page, start, chunk)
             done += len(chunk)
+            index += 1
+            start = 0
+        self.fs.charge_pages(added)
         if done < total and not done:
             raise error(errno.ENOSPC)
         if done:
@@ -127,6 +127,10 @@ class RegularFile(TmpfsInode):
     def punch(self, offset: int, end: int) -> None:
         """Make a hole: whole pages go, the rest becomes zeros."""
         pages = self.pages
+        if offset == 0 and end == MAX_FILE_SIZE:
+            self.fs.uncharge_pages(len(pages))
+            pages.clear()
+            return
         first, last = -(-offset >> _SHIFT), end >> _SHIFT
         gone = [index for index in pages if first <= index < last]
         for index in gone:
@@ -138,7 +142,7 @@ class RegularFile(TmpfsInode):
                 base = index << _SHIFT
                 start, stop = max(offset - base, 0), min(end - base, len(page))
                 if start < stop:
-                    page[start:stop] = _ZEROS[start:stop]
+                    pages[index] = _merged(page, start, _ZEROS[start:stop])
 
     def reserve(self, offset: int, end: int) -> None:
         """Make all pages of a range exist.
@@ -151,7 +155,16 @@ class RegularFile(TmpfsInode):
         self.fs.charge_pages(last - first - present)
         for index in range(first, last):
             if index not in pages:
-                pages[index] = bytearray()
+                pages[index] = b""
+
+
+def _merged(page: bytes | bytearray | None, start: int, chunk: bytes) -> bytearray:
+    """The page with a chunk put over it; changed in place if it can be."""
+    page = page if isinstance(page, bytearray) else bytearray(page or b"")
+    if len(page) < start:
+        page.extend(_ZEROS[len(page) : start])
+    page[start : start + len(chunk)] = chunk
+    return page
 
 
 class RegularOpenFile(File):
@@ -170,8 +183,8 @@ class RegularOpenFile(File):
         inode = self.inode
         with inode.fs.lock:
             written = inode.write(data, offset)
-            if written and inode.mode & (stat.S_ISUID | stat.S_ISGID) and not self.creds.has(Capability.FSETID):
-                inode.mode = without_set_id(inode.mode)
+            if written:
+                self._drop_set_id()
         return written
 
     def seek_hole_or_data(self, offset: int, whence: int) -> int:
@@ -198,7 +211,7 @@ class RegularOpenFile(File):
             raise error(errno.EINVAL)
         if mode not in {0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE}:
             raise error(errno.EOPNOTSUPP)
-        if not self.writable or self.closed:
+        if not self.writable:
             raise error(errno.EBADF)
         end = offset + length
         if end > MAX_FILE_SIZE:
@@ -212,8 +225,13 @@ class RegularOpenFile(File):
                 if not mode & FALLOC_FL_KEEP_SIZE:
                     inode.size = max(inode.size, end)
             inode.mtime_ns = inode.ctime_ns = time.time_ns()
+            self._drop_set_id()
+
+    def _drop_set_id(self) -> None:
+        inode = self.inode
+        if inode.mode & (stat.S_ISUID | stat.S_ISGID) and not self.creds.has(Capability.FSETID):
+            inode.mode = without_set_id(inode.mode)
 
     def release(self) -> None:
         """See `File.release`."""
-        with self.inode.fs.lock:
-            self.inode.close()
+        self.inode.close()
