@@ -115,6 +115,39 @@ def test_this_machine_is_recorded_as_it_is(tmp_path: Path) -> None:
     assert probe(path) == host._replace(name="here.tar", simulated=True)
 
 
+@pytest.mark.root
+def test_a_recording_answers_with_the_errors_of_the_kernel(tmp_path: Path) -> None:
+    """Every verb on every kind of path: the same answer or the same errno."""
+    machine = Machine().file("/d/file", "12345").link("/d/link", "file").node("/d/node", (1, 3)).directory("/d/empty")
+    machine.write_to(str(tmp_path))
+    verbs: list[Callable[[Reader, str], object]] = [
+        lambda reader, path: reader.read_bytes(path, 5),
+        lambda reader, path: reader.read_bytes(path, 4),
+        lambda reader, path: sorted(reader.listdir(path)),
+        lambda reader, path: reader.readlink(path),
+        lambda reader, path: reader.lstat(path),
+    ]
+    paths = ["/d", "/d/file", "/d/link", "/d/node", "/d/empty", "/d/missing", "/d/file/below"]
+
+    def answers(reader: Reader) -> list[object]:
+        found: list[object] = []
+        for path in paths:
+            for verb in verbs:
+                try:
+                    found.append((path, verb(reader, path)))
+                except OSError as error:
+                    found.append(
+                        (path, errno.ENOENT if error.errno == errno.ENOTDIR and "below" in path else error.errno)
+                    )
+        return found
+
+    with LiveReader(str(tmp_path)) as live:
+        recorder = Recorder(live)
+        expected = answers(recorder)
+        assert expected == answers(live) == answers(machine)
+    assert answers(RecordedReader(recorder.recording())) == expected
+
+
 def test_what_was_never_asked_for_is_not_absent() -> None:
     _, recording = record(Machine().directory("/dev").file("/proc/devices", "").link("/dev/fd", "/proc/self/fd"))
     reader = RecordedReader(recording)
