@@ -101,6 +101,13 @@ def _dispatch(args: argparse.Namespace) -> int:
     except DevproxyError as error:
         context.error(error.message, error.hint)
         return _code_of(args.verb, error)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # What no room below has put into its own words; the path at least is known.
+        where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+        context.error(f"{where}{(error.strerror or str(error)).lower()}")
+        return 125 if args.verb == "run" else 1
 
 
 def _tell(words: Sequence[str], error: DevproxyError) -> int:

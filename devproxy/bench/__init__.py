@@ -1,0 +1,1 @@
+"""The figures of the budgets, measured beside the peers in one run."""
