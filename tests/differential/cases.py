@@ -165,15 +165,15 @@ CASES = (
     Case(
         "devices of every kind",
         changes=devices(
-            device("/dev/block", "b", 7, 0, fileMode=0o640, uid=3, gid=4),
-            device("/dev/chr", "c", 1, 5, fileMode=0o604),
+            device("/dev/loop0", "b", 7, 0, fileMode=0o640, uid=3, gid=4),
+            device("/dev/nought", "c", 1, 5, fileMode=0o604),
             device("/dev/unbuffered", "u", 1, 3, gid=9),
             {"path": "/dev/pipe", "type": "p", "fileMode": 0o622, "uid": 1},
             device("/dev/sub/dir/null", "c", 1, 3, fileMode=0o666),
         )
         | {"process": {"capabilities": dict.fromkeys(("bounding", "effective", "permitted"), ALL)}},
         paths=("/dev/sub", "/dev/sub/dir"),
-        then="echo x > /dev/sub/dir/null && echo written; head -c 3 /dev/chr | od -An -tx1",
+        then="echo x > /dev/sub/dir/null && echo written; head -c 3 /dev/nought | od -An -tx1",
     ),
     Case(
         "a device outside /dev",
@@ -217,7 +217,7 @@ CASES = (
         then="env | grep -v -E '^(HOME|PWD|SHLVL|OLDPWD|_)=' ; grep -E '^(Cap|NoNew)' /proc/self/status",
     ),
     # Without a pid namespace, whose first process is safe from its own signals.
-    Case("the process is killed", {"linux": {"namespaces": [{"type": "mount"}]}}, then="kill -9 $$"),
+    Case("the process is killed", {"linux": {"namespaces": [{"type": "mount"}]}, "hostname": None}, then="kill -9 $$"),
     Case(
         "masked and read-only paths of the image",
         changes={

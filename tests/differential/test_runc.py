@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tests.differential.cases import CASES, Case
 from tests.differential.decisions import Decision, Difference, only_ours, type_is, unexplained
 from tests.differential.peers import with_devproxy, with_runc
+from tests.differential.view import Entry
 
 pytestmark = [pytest.mark.root, pytest.mark.peer]
 
@@ -26,7 +28,7 @@ def _private_tmp(difference: Difference) -> bool:
 def _more_in_dev(difference: Difference) -> bool:
     where = difference.where
     return only_ours(difference, "/dev/fuse", "/dev/net", "/dev/net/tun") or (
-        difference.what == "entry" and where.startswith(("/dev/char", "/dev/block/")) and difference.theirs is None
+        difference.what == "entry" and where.startswith(("/dev/char", "/dev/block")) and difference.theirs is None
     )
 
 
@@ -38,8 +40,42 @@ def _no_cgroup(difference: Difference) -> bool:
     return difference.what == "mount" and difference.ours is None and difference.where.startswith("/sys/fs/cgroup")
 
 
+def _null_over_a_masked_file(difference: Difference) -> bool:
+    # The host's own device, seen on the host's own /dev: an image cannot put another in its place.
+    return type_is(difference.ours, "devtmpfs", "tmpfs") and type_is(difference.theirs, "tmpfs") and _masked(difference)
+
+
+def _masked(difference: Difference) -> bool:
+    return difference.where in ("/proc/keys", "/proc/timer_list", "/proc/kcore", "/secret")
+
+
+def _bound_on_itself_in_the_overlay(difference: Difference) -> bool:
+    return difference.what == "mount" and type_is(difference.ours, "overlay") and difference.where == "/fixed"
+
+
+def _mode_of_the_mount_point(difference: Difference) -> bool:
+    ours, theirs = difference.ours, difference.theirs
+    if not (isinstance(ours, Entry) and isinstance(theirs, Entry) and difference.where in ("/t", "/s", "/p/q/r/sub")):
+        return False
+    return theirs._replace(mode=ours.mode) == ours and theirs.mode == stat.S_IFDIR | 0o755
+
+
+def _first_node_stays(difference: Difference) -> bool:
+    ours = difference.ours
+    return (
+        difference.where == "/dev/null"
+        and isinstance(ours, Entry)
+        and (ours.mode & 0o777, ours.number) == (0o666, "1:3")
+    )
+
+
 DECISIONS = (
     Decision("S40: writes to the root vanish, in an overlay", _root_is_overlaid),
+    Decision("S33: parents come before children", lambda difference: difference.what == "order"),
+    Decision("S54: a tmpfs has the mode it is given; runc's old one kept the mount point's", _mode_of_the_mount_point),
+    Decision("S69: a node that is there already keeps its mode and owner", _first_node_stays),
+    Decision("S40: so does what is bound on itself there", _bound_on_itself_in_the_overlay),
+    Decision("CVE-2025-31133: a file is masked by the host's null device", _null_over_a_masked_file),
     Decision("S57: an empty or missing /tmp gets a tmpfs", _private_tmp),
     Decision("S6, H1: /dev has fuse, tun and links by number", _more_in_dev),
     Decision("S5: /dev has no link to the kernel's memory", _no_core_link),

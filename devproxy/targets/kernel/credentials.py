@@ -37,7 +37,8 @@ def wanted_capabilities(asked: Capabilities | None) -> Wanted:
     """
     wanted = Wanted(*(_numbers(names, kind) for kind, names in (asked or Capabilities())._asdict().items()))
     _require_subset(wanted.effective, wanted.permitted, "effective", "permitted")
-    _require_subset(wanted.ambient, wanted.permitted & wanted.inheritable, "ambient", "permitted and inheritable")
+    # The kernel raises no other: `runc spec` writes ambient ones without inheritable, and runc leaves them out.
+    wanted = wanted._replace(ambient=wanted.ambient & wanted.permitted & wanted.inheritable)
     held = capabilities.capget().permitted
     for kind, numbers in wanted._asdict().items():
         missing = sorted(NAMES[number] for number in numbers if not held >> number & 1)

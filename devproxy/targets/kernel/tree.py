@@ -20,10 +20,10 @@ class Closer:
         self._descriptors: list[int] = []
 
     def add(self, descriptor: int) -> None:
-        """Close it soon."""
-        self._descriptors.append(descriptor)
+        """Close it soon; never before the next one is added, so that what was just added can still be used."""
         if len(self._descriptors) >= _BATCH:
             self.flush()
+        self._descriptors.append(descriptor)
 
     def flush(self) -> None:
         """Close all of them now."""
