@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from devproxy.host.facts import Nvidia, NvidiaGpu, PciDevice
 from devproxy.host.pci import PciAddress, parse_address
@@ -16,16 +16,8 @@ _GPU_CLASSES: Final = (0x0300, 0x0302)
 _MINORS: Final = 1 << 20
 
 
-class _Found(NamedTuple):
-    """A GPU before it has a rank. `usable` is false when the driver does not have it, or was told to leave it alone."""
-
-    usable: bool
-    position: PciAddress
-    address: str
-    minor: int | None
-    uuid: str | None
-    model: str
-    source: str
+# Whether nvidia-smi shows the GPU, where it is, and the GPU itself, which has no rank yet.
+_Found = tuple[bool, PciAddress, NvidiaGpu]
 
 
 def read_nvidia(root: HostRoot, pci: tuple[PciDevice, ...]) -> Nvidia | None:
@@ -37,15 +29,12 @@ def read_nvidia(root: HostRoot, pci: tuple[PciDevice, ...]) -> Nvidia | None:
     version = root.read_text(f"{_DRIVER}/version")
     params = root.read_text(f"{_DRIVER}/params")
     driven = [found for name in root.listdir(f"{_DRIVER}/gpus") if (found := _read_gpu(root, name)) is not None]
-    known = {found.position for found in driven}
-    others = [found for device in pci if (found := _undriven(device)) is not None and found.position not in known]
+    known = {position for _, position, _ in driven}
+    others = [found for device in pci if (found := _undriven(device)) is not None and found[1] not in known]
     if version is None and params is None and not driven and not others:
         return None
-    ordered = sorted(driven + others, key=lambda found: (not found.usable, found.position))
-    gpus = tuple(
-        NvidiaGpu(rank, found.address, found.minor, found.uuid, found.model, found.source)
-        for rank, found in enumerate(ordered)
-    )
+    ordered = sorted(driven + others, key=lambda found: (not found[0], found[1]))
+    gpus = tuple(gpu._replace(rank=rank) for rank, (_, _, gpu) in enumerate(ordered))
     return Nvidia(parse_version(version or ""), _read_params(root, params or ""), gpus)
 
 
@@ -101,7 +90,7 @@ def _read_gpu(root: HostRoot, name: str) -> _Found | None:
     known = uuid.startswith("GPU-") and "?" not in uuid
     usable = fields.get("GPU Excluded") != "Yes"
     minor = _minor(root, path, fields.get("Device Minor"))
-    return _Found(usable, position, name, minor, uuid if known else None, fields.get("Model", ""), path)
+    return usable, position, NvidiaGpu(0, name, minor, uuid if known else None, fields.get("Model", ""), path)
 
 
 def _minor(root: HostRoot, path: str, text: str | None) -> int | None:
@@ -117,12 +106,4 @@ def _undriven(device: PciDevice) -> _Found | None:
     position = parse_address(device.address)
     if position is None or device.vendor != _VENDOR or device.class_code >> 8 not in _GPU_CLASSES:
         return None
-    return _Found(
-        usable=False,
-        position=position,
-        address=device.address,
-        minor=None,
-        uuid=None,
-        model="",
-        source=device.source,
-    )
+    return False, position, NvidiaGpu(0, device.address, None, None, "", device.source)

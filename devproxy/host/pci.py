@@ -6,7 +6,7 @@ device, class and driver at once.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from devproxy.host.facts import PciDevice
 from devproxy.host.root import HostRoot
@@ -14,13 +14,8 @@ from devproxy.host.root import HostRoot
 _DEVICES: Final = "/sys/bus/pci/devices"
 
 
-class PciAddress(NamedTuple):
-    """Where a function is, as numbers: what functions are ordered by. A domain may have more than four digits."""
-
-    domain: int
-    bus: int
-    device: int
-    function: int
+# Domain, bus, device and function: what functions are ordered by. A domain may have more than four digits.
+PciAddress = tuple[int, int, int, int]
 
 
 def parse_address(text: str) -> PciAddress | None:
@@ -28,9 +23,11 @@ def parse_address(text: str) -> PciAddress | None:
     domain, _, rest = text.partition(":")
     bus, _, rest = rest.partition(":")
     device, _, function = rest.partition(".")
-    numbers = [_hexadecimal(part) for part in (domain, bus, device, function)]
-    known = [number for number in numbers if number is not None]
-    return PciAddress(*known) if len(known) == len(numbers) else None
+    match [_hexadecimal(part) for part in (domain, bus, device, function)]:
+        case [int() as first, int() as second, int() as third, int() as fourth]:
+            return first, second, third, fourth
+        case _:
+            return None
 
 
 def read_pci(root: HostRoot) -> tuple[PciDevice, ...]:
