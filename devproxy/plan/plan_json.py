@@ -4,7 +4,7 @@
      "host": {"name": "live", "simulated": false},
      "steps": [{"step": "make-node", "path": "/dev/null", ..., "reason": {"source": "...", "note": ""}, "text": "..."}]}
 
-A step has its own fields by their names, `step` for its kind and `text` for its line. Modes are octal strings,
+A step has its own fields by their names, and always `step` (its kind), `path`, `reason` and `text` (its line). Modes are octal strings,
 identities `{"driver": "nvidia-uvm", "minor": 0}` or `{"major": 1, "minor": 3}`, attributes of a mount lists of their
 names (`["nosuid", "ro"]`), conditions `{"when_empty": "/tmp"}`. What is not there is null. `format` grows when a field
 changes its meaning or goes away.
@@ -66,7 +66,7 @@ def to_json(plan: Plan) -> dict[str, object]:
 
 
 def _step(step: Step) -> dict[str, object]:
-    fields: dict[str, object] = {"step": _KINDS[type(step)]}
+    fields: dict[str, object] = {"step": _KINDS[type(step)], "path": step.path}
     for name, value in step._asdict().items():
         if name == "mode":
             fields[name] = f"{value:04o}"
