@@ -16,13 +16,15 @@ import tempfile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.differential.vfs.programs import Call
 
 from tests.differential.vfs.programs import USER
 
 PLACE = "/dev/shm"
 AT_FDCWD = -100
-_libc = ctypes.CDLL(None, use_errno=True)
+libc = ctypes.CDLL(None, use_errno=True)
 
 
 def run(program: list[Call]) -> list[object]:
@@ -30,23 +32,23 @@ def run(program: list[Call]) -> list[object]:
     place = tempfile.mkdtemp(dir=PLACE)
     os.chmod(place, 0o777)
     try:
-        return _in_child(place, program)
+        return in_child(place, program)
     finally:
         shutil.rmtree(place)
 
 
-def _in_child(place: str, program: list[Call]) -> list[object]:
+def in_child(place: str, program: list[Call], make_world: Callable[[str], World] | None = None) -> list[object]:
+    """Run a program with `place` as its root."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             os.close(reading)
-            os.chroot(place)
-            os.chdir("/")
+            world = (make_world or enter)(place)
             os.setgroups([])
             os.umask(0)
             with os.fdopen(writing, "wb") as pipe:
-                pickle.dump(World().run(program), pipe)
+                pickle.dump(world.run(program), pipe)
         finally:
             os._exit(0)
     os.close(writing)
@@ -58,7 +60,14 @@ def _in_child(place: str, program: list[Call]) -> list[object]:
     return results
 
 
-def _check(result: int) -> None:
+def enter(place: str) -> World:
+    """A world whose root is a plain directory."""
+    os.chroot(place)
+    os.chdir("/")
+    return World()
+
+
+def check(result: int) -> None:
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
@@ -103,7 +112,7 @@ class World:
 
     def link(self, old: str, new: str, follow: bool) -> None:
         old_name, new_name = os.fsencode(old), os.fsencode(new)
-        _check(_libc.linkat(AT_FDCWD, old_name, AT_FDCWD, new_name, 0x400 if follow else 0))
+        check(libc.linkat(AT_FDCWD, old_name, AT_FDCWD, new_name, 0x400 if follow else 0))
 
     def unlink(self, path: str) -> None:
         os.unlink(path)
@@ -112,7 +121,7 @@ class World:
         os.rmdir(path)
 
     def rename(self, old: str, new: str, flags: int) -> None:
-        _check(_libc.renameat2(AT_FDCWD, os.fsencode(old), AT_FDCWD, os.fsencode(new), flags))
+        check(libc.renameat2(AT_FDCWD, os.fsencode(old), AT_FDCWD, os.fsencode(new), flags))
 
     def chdir(self, path: str) -> None:
         os.chdir(path)
@@ -135,7 +144,7 @@ class World:
         return sorted(os.listdir(path))
 
     def access(self, path: str, mask: int) -> None:
-        _check(_libc.faccessat(AT_FDCWD, os.fsencode(path), mask, 0x200))
+        check(libc.faccessat(AT_FDCWD, os.fsencode(path), mask, 0x200))
 
     def chmod(self, path: str, mode: int) -> None:
         os.chmod(path, mode)
@@ -187,16 +196,16 @@ class World:
 
     def fallocate(self, slot: int, mode: int, offset: int, length: int) -> None:
         descriptor = self.descriptor(slot)
-        _check(_libc.fallocate(descriptor, mode, ctypes.c_long(offset), ctypes.c_long(length)))
+        check(libc.fallocate(descriptor, mode, ctypes.c_long(offset), ctypes.c_long(length)))
 
     def tree(self, path: str) -> list[object]:
         """Every file with its attributes and contents, and which names are one file."""
         rows: list[object] = []
-        first_names: dict[int, str] = {}
+        first_names: dict[tuple[int, int], str] = {}
         self._collect(path, rows, first_names)
         return rows
 
-    def _collect(self, path: str, rows: list[object], first_names: dict[int, str]) -> None:
+    def _collect(self, path: str, rows: list[object], first_names: dict[tuple[int, int], str]) -> None:
         info = os.lstat(path)
         contents: object = None
         if stat.S_ISREG(info.st_mode) and info.st_size <= 1 << 20:
@@ -204,7 +213,7 @@ class World:
                 contents = file.read()
         elif stat.S_ISLNK(info.st_mode):
             contents = os.readlink(path)
-        first = first_names.setdefault(info.st_ino, path)
+        first = first_names.setdefault((info.st_dev, info.st_ino), path)
         rows.append((path, first, attributes(info), contents))
         if stat.S_ISDIR(info.st_mode):
             for name in sorted(os.listdir(path)):

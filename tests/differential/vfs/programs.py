@@ -79,12 +79,10 @@ MAKING = st.one_of(
     _call("open", SLOTS, PATHS, OPEN_FLAGS, PERMISSIONS),
     _call("open", SLOTS, PLAIN, st.just(os.O_RDWR | os.O_CREAT | os.O_CLOEXEC), PERMISSIONS),
 )
-MOVING = st.one_of(
-    _call("unlink", PATHS),
-    _call("rmdir", PATHS),
-    _call("rename", PATHS, PATHS, st.sampled_from([0, 0, 1, 8])),
-    _call("chdir", PATHS),
+REMOVING = st.one_of(
+    _call("unlink", PATHS), _call("rmdir", PATHS), _call("rename", PATHS, PATHS, st.sampled_from([0, 0, 1, 8]))
 )
+MOVING = st.one_of(REMOVING, _call("chdir", PATHS))
 LOOKING = st.one_of(
     _call("stat", PATHS, st.booleans()),
     _call("readlink", PATHS),
@@ -115,3 +113,17 @@ ON_OPEN_FILES = st.one_of(
 )
 SEVERAL = st.lists(st.one_of(MAKING, MAKING, MOVING, LOOKING, CHANGING, ON_OPEN_FILES), min_size=1, max_size=30)
 CONTENTS = st.lists(ON_OPEN_FILES, min_size=1, max_size=25)
+
+MOUNT_PATHS = st.one_of(PLAIN, PLAIN, st.sampled_from(["a/..", "b/..", "c/..", "/", ".", "a/b/..", "c/d"]))
+MOUNT_FLAGS = st.sampled_from([0, 0, 1, 4, 8, 256])
+"""MS_RDONLY, MS_NODEV, MS_NOEXEC, MS_NOSYMFOLLOW."""
+
+ON_MOUNTS = st.one_of(
+    st.builds(Call, st.just("mount"), st.tuples(MOUNT_PATHS, MOUNT_FLAGS)),
+    st.builds(Call, st.just("bind"), st.tuples(MOUNT_PATHS, MOUNT_PATHS, st.booleans())),
+    st.builds(Call, st.just("umount"), st.tuples(MOUNT_PATHS, st.sampled_from([0, 0, 2, 8, 16]))),
+)
+MOUNTING = st.lists(
+    st.one_of(MAKING, ON_MOUNTS, ON_MOUNTS, REMOVING, LOOKING, _call("close", SLOTS)), min_size=1, max_size=25
+)
+"""Programs that mount, too; they start below /a, /b and /c."""

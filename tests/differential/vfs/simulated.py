@@ -192,7 +192,7 @@ class World:
         self._collect(path, rows, {})
         return rows
 
-    def _collect(self, path: str, rows: list[object], first_names: dict[int, str]) -> None:
+    def _collect(self, path: str, rows: list[object], first_names: dict[tuple[int, int], str]) -> None:
         info = self.vfs.stat_at(ROOT, self.at(path, follow=False))
         contents: object = None
         if stat.S_ISREG(info.st_mode) and info.st_size <= 1 << 20:
@@ -200,7 +200,7 @@ class World:
                 contents = file.read()
         elif stat.S_ISLNK(info.st_mode):
             contents = self.readlink(path)
-        first = first_names.setdefault(info.st_ino, path)
+        first = first_names.setdefault((info.st_dev, info.st_ino), path)
         rows.append((path, first, attributes(info), contents))
         if stat.S_ISDIR(info.st_mode):
             for name in self.listdir(path):

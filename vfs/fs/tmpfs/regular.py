@@ -1,7 +1,6 @@
 """Regular files of a tmpfs: pages in a dictionary, so that holes cost nothing and any size is set in no time.
 
-A page has at most PAGE_SIZE bytes; what it lacks at its end is zeros. It is `bytes` as long as it was written in one piece,
-which costs no second copy, and a bytearray once it was changed. A page that is there counts against the limit of the file
+A page has at most PAGE_SIZE bytes; what it lacks at its end is zeros. A page that is there counts against the limit of the file
 system, however short it is.
 """
 
@@ -24,9 +23,13 @@ if TYPE_CHECKING:
     from vfs.fs.tmpfs.filesystem import TmpfsFilesystem
     from vfs.mount import VirtualDentry
 
+Page = bytes | bytearray | memoryview
+"""Immutable as it was written, or a bytearray once it was changed."""
+
 _SHIFT: Final = PAGE_SIZE.bit_length() - 1
 _MASK: Final = PAGE_SIZE - 1
 _ZEROS: Final = bytes(PAGE_SIZE)
+_SHARED: Final = 16 * PAGE_SIZE
 
 
 class RegularFile(TmpfsInode):
@@ -39,7 +42,7 @@ class RegularFile(TmpfsInode):
 
     def __init__(self, fs: TmpfsFilesystem, mode: int, uid: int, gid: int) -> None:
         super().__init__(fs, mode, uid, gid)
-        self.pages: dict[int, bytes | bytearray] = {}
+        self.pages: dict[int, Page] = {}
         self.opens = 0
 
     def stat(self) -> os.stat_result:
@@ -98,6 +101,8 @@ class RegularFile(TmpfsInode):
         Errors: ENOSPC if it takes nothing; EFBIG.
         """
         data = bytes(data)
+        # Pages share what the caller gave, which never changes; but only if a single page left over keeps little alive.
+        source = memoryview(data) if PAGE_SIZE < len(data) <= _SHARED else data
         if data and offset >= MAX_FILE_SIZE:
             raise error(errno.EFBIG)
         total = min(len(data), MAX_FILE_SIZE - offset)
@@ -111,7 +116,7 @@ class RegularFile(TmpfsInode):
                 if added == room:
                     break
                 added += 1
-            chunk = data[done : done + PAGE_SIZE - start]
+            chunk = source[done : done + PAGE_SIZE - start]
             pages[index] = chunk if not start and len(chunk) >= len(page or b"") else _merged(page, start, chunk)
             done += len(chunk)
             index += 1
@@ -158,7 +163,7 @@ class RegularFile(TmpfsInode):
                 pages[index] = b""
 
 
-def _merged(page: bytes | bytearray | None, start: int, chunk: bytes) -> bytearray:
+def _merged(page: Page | None, start: int, chunk: bytes | memoryview) -> bytearray:
     """The page with a chunk put over it; changed in place if it can be."""
     page = page if isinstance(page, bytearray) else bytearray(page or b"")
     if len(page) < start:
