@@ -122,12 +122,21 @@ class Carrier:
             raise InputError(f"root.path {step.source} is not a directory", hint="root.path names the container's root")
         found, overlay = "", step.overlay
         if overlay and step.when is not None:
-            missing = next((path for path in step.when.paths if self._target.look_in(source, path) is None), None)
+            missing = next((path for path in step.when.paths if self._is_missing(source, path)), None)
             overlay = missing is not None
             found = f"overlay, because {missing} is missing" if overlay else "nothing is missing, no overlay"
         mount = self._target.overlay(source) if overlay else self._target.bind(source, recursive=True)
         self._target.attach(mount, "/")
         return Outcome(step, Result.CHOSEN if found else Result.DONE, found)
+
+    def _is_missing(self, source: Source, path: str) -> bool:
+        try:
+            return self._target.look_in(source, path) is None
+        except OSError as error:
+            if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+                raise
+            # It cannot be there; the step that needs it says so in its own words.
+            return True
 
     def _mount_filesystem(self, step: MountFilesystem) -> Outcome:
         if step.when is not None:

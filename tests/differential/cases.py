@@ -14,7 +14,7 @@ ALL = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_KILL", "CAP_MKNOD", "
 DEFAULT_MOUNTS: list[dict[str, Any]] = runc_spec_like()["mounts"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """A bundle: its config, what its rootfs holds, which paths to look at, and what else its process prints."""
 

@@ -111,10 +111,11 @@ ON_OPEN_FILES = st.one_of(
     _call("fallocate", SLOTS, FALLOCATE, OFFSETS, st.sampled_from([0, 1, 4096, 10000])),
     _call("close", SLOTS),
 )
-SEVERAL = st.lists(st.one_of(MAKING, MAKING, MOVING, LOOKING, CHANGING, ON_OPEN_FILES), min_size=1, max_size=30)
-CONTENTS = st.lists(ON_OPEN_FILES, min_size=1, max_size=25)
+SEVERAL = st.lists(st.one_of(MAKING, MAKING, MOVING, LOOKING, CHANGING, ON_OPEN_FILES), min_size=10, max_size=40)
+CONTENTS = st.lists(ON_OPEN_FILES, min_size=10, max_size=40)
 
-MOUNT_PATHS = st.one_of(PLAIN, PLAIN, st.sampled_from(["a/..", "b/..", "c/..", "/", ".", "a/b/..", "c/d"]))
+EXISTING = st.sampled_from(["a", "b", "c", "a/b"])
+MOUNT_PATHS = st.one_of(EXISTING, EXISTING, PLAIN, st.sampled_from(["a/..", "b/..", "c/..", "/", ".", "a/b/..", "c/d"]))
 MOUNT_FLAGS = st.sampled_from([0, 0, 1, 4, 8, 256])
 """MS_RDONLY, MS_NODEV, MS_NOEXEC, MS_NOSYMFOLLOW."""
 
@@ -124,6 +125,6 @@ ON_MOUNTS = st.one_of(
     st.builds(Call, st.just("umount"), st.tuples(MOUNT_PATHS, st.sampled_from([0, 0, 2, 8, 16]))),
 )
 MOUNTING = st.lists(
-    st.one_of(MAKING, ON_MOUNTS, ON_MOUNTS, REMOVING, LOOKING, _call("close", SLOTS)), min_size=1, max_size=25
+    st.one_of(MAKING, ON_MOUNTS, ON_MOUNTS, REMOVING, LOOKING, _call("close", SLOTS)), min_size=10, max_size=40
 )
 """Programs that mount, too; they start below /a, /b and /c."""
