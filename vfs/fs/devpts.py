@@ -34,7 +34,7 @@ class DevptsType(FilesystemType):
     ) -> StaticFilesystem:
         """Errors: EINVAL."""
         values = _parse(options.data)
-        fs = StaticFilesystem(vfs, self.name, magic=_MAGIC, mode=0o755, options=_shown(values))
+        fs = StaticFilesystem(vfs, self.name, magic=_MAGIC, mode=0o755, options=_shown(values), whole=True)
         ptmx = Synthetic(stat.S_IFCHR | values.get("ptmxmode", 0), rdev=_PTMX_RDEV)
         fs.directory.entries["ptmx"] = StaticFile(fs, _PTMX_INO, ptmx)
         return fs

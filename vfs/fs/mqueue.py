@@ -30,4 +30,4 @@ class MqueueType(FilesystemType):
         """Errors: EINVAL for any option."""
         for key, value in mount_data(options.data):
             raise refused(key, value)
-        return StaticFilesystem(vfs, self.name, magic=_MAGIC, mode=stat.S_ISVTX | 0o777)
+        return StaticFilesystem(vfs, self.name, magic=_MAGIC, mode=stat.S_ISVTX | 0o777, whole=True)

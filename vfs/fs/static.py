@@ -3,13 +3,15 @@
 What such a file system shows is its kernel's business; here it is a root directory with the right mode, and the names that
 its type puts there when it is mounted. Nobody changes the tree by system calls (EPERM, as kernfs says).
 
-Mount points are the exception: a container may ask for a mount at a name that the tree lacks. Such a name is made in memory,
-called synthetic, by whoever builds the tree and holds the directory itself (S50).
+Mount points are the exception. Which names proc and sysfs have differs from kernel to kernel, so a container may ask for a
+mount at a name that is not known here. Such a name is made in memory, called synthetic, by whoever builds the tree and holds
+the directory itself (S50).
 """
 
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import stat
 import time
@@ -88,17 +90,16 @@ class EmptyFile(File):
         return b""
 
 
-class StaticDirectory(SyntheticParent):
-    """A directory that holds what its file system put there, and synthetic names."""
+class StaticDirectory(Inode):
+    """A directory that holds what its file system put there, and nothing else ever."""
 
-    __slots__ = ("_next_ino", "entries")
+    __slots__ = ("entries",)
 
-    def __init__(self, fs: Filesystem, ino: int, mode: int, next_ino: Iterator[int]) -> None:
+    def __init__(self, fs: Filesystem, ino: int, mode: int) -> None:
         super().__init__(fs, ino, stat.S_IFDIR | mode, 0, 0)
         self.nlink = 2
         self.atime_ns = self.mtime_ns = self.ctime_ns = time.time_ns()
         self.entries: dict[str, Inode] = {}
-        self._next_ino = next_ino
 
     def find(self, name: str) -> Inode | None:
         """The file called `name`, or None."""
@@ -116,30 +117,56 @@ class StaticDirectory(SyntheticParent):
         for name, inode in list(self.entries.items()):
             yield DirectoryEntry(name, inode.ino, stat.S_IFMT(inode.mode))
 
+
+class OpenDirectory(StaticDirectory, SyntheticParent):
+    """A directory that holds what its file system put there, and synthetic names."""
+
+    __slots__ = ("_inos",)
+
+    def __init__(self, fs: Filesystem, ino: int, mode: int, inos: Iterator[int]) -> None:
+        super().__init__(fs, ino, mode)
+        self._inos = inos
+
     def make_synthetic(self, name: str, what: Synthetic) -> None:
         """See `SyntheticParent.make_synthetic`."""
-        self.entries[name] = synthetic_inode(self.fs, what, self._next_ino)
+        self.entries[name] = synthetic_inode(self.fs, what, self._inos)
         if stat.S_ISDIR(what.mode):
             self.nlink += 1
 
 
-def synthetic_inode(fs: Filesystem, what: Synthetic, next_ino: Iterator[int]) -> Inode:
+def synthetic_inode(fs: Filesystem, what: Synthetic, inos: Iterator[int]) -> Inode:
     """The inode of a synthetic name, a directory's ready to hold more of them."""
     if not stat.S_ISDIR(what.mode):
-        return StaticFile(fs, next(next_ino), what)
-    directory = StaticDirectory(fs, next(next_ino), stat.S_IMODE(what.mode), next_ino)
+        return StaticFile(fs, next(inos), what)
+    directory = OpenDirectory(fs, next(inos), stat.S_IMODE(what.mode), inos)
     directory.uid, directory.gid = what.uid, what.gid
     return directory
 
 
 class StaticFilesystem(Filesystem):
-    """A file system of fixed names. `magic` is what statfs(2) calls its type, `options` what mountinfo shows after rw."""
+    """A file system of fixed names. `magic` is what statfs(2) calls its type, `options` what mountinfo shows after rw.
 
-    def __init__(self, vfs: VirtualFilesystem, type_name: str, *, magic: int, mode: int, options: str = "") -> None:
+    `whole` says that the names put in the root are all that any kernel has there; otherwise mount points may be synthetic.
+    """
+
+    def __init__(
+        self,
+        vfs: VirtualFilesystem,
+        type_name: str,
+        *,
+        magic: int,
+        mode: int,
+        options: str = "",
+        whole: bool = False,
+    ) -> None:
         super().__init__(vfs, type_name)
         self._magic = magic
         self._options = options
-        self.directory = StaticDirectory(self, ROOT_INO, mode, iter(range(ROOT_INO + 1, 1 << 32)))
+        self.directory: StaticDirectory = (
+            StaticDirectory(self, ROOT_INO, mode)
+            if whole
+            else OpenDirectory(self, ROOT_INO, mode, itertools.count(ROOT_INO + 1))
+        )
         self.root = Dentry("", None, self.directory)
 
     def statfs(self) -> StatFilesystem:

@@ -7,6 +7,7 @@ import os
 import shlex
 import stat
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -109,8 +110,8 @@ def ours(fstype: str, data: str) -> str:
 
 
 @pytest.mark.root
-def test_options_and_root_directory_are_those_of_the_kernel(tmp_path: object) -> None:
-    theirs = kernel_answers(os.fspath(tmp_path))  # type: ignore[arg-type]
+def test_options_and_root_directory_are_those_of_the_kernel(tmp_path: Path) -> None:
+    theirs = kernel_answers(str(tmp_path))
     assert {pair: ours(*pair) for pair in PAIRS} == dict(zip(PAIRS, theirs, strict=True))
 
 
@@ -149,7 +150,7 @@ def test_ptmx_is_5_2_with_the_mode_asked_for() -> None:
     assert (ptmx.st_mode, ptmx.st_rdev, ptmx.st_ino) == (stat.S_IFCHR | 0o666, os.makedev(5, 2), 2)
 
 
-@pytest.mark.parametrize("fstype", ["proc", "sysfs", "devpts", "mqueue", "cgroup2"])
+@pytest.mark.parametrize("fstype", ["proc", "sysfs", "cgroup", "cgroup2"])
 def test_nothing_can_be_made_by_a_system_call_but_a_mount_point_by_who_builds_the_tree(fstype: str) -> None:
     vfs = VirtualFilesystem()
     for each in TYPES:
@@ -163,3 +164,8 @@ def test_nothing_can_be_made_by_a_system_call_but_a_mount_point_by_who_builds_th
     vfs.mount_at(ROOT, "none", inner, "mqueue")
     assert stat.S_IMODE(vfs.stat_at(ROOT, inner).st_mode) == 0o1777
     assert vfs.stat_at(ROOT, PathOperation(root, root, "/")).st_nlink == 3
+
+
+@pytest.mark.parametrize("fstype", ["devpts", "mqueue"])
+def test_what_is_known_whole_takes_no_mount_points(fstype: str) -> None:
+    assert not isinstance(make(fstype, "").root.inode, SyntheticParent)

@@ -1,0 +1,165 @@
+"""Finding and making names in a root in memory, in the steps that a target on the kernel takes, with the same errors."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from devproxy.node import number_of_rdev
+from devproxy.targets.target import FileKind, Look
+from vfs import dcache
+from vfs.credentials import ROOT
+from vfs.errors import error
+from vfs.fs.static import Synthetic, SyntheticParent
+from vfs.mount import VirtualDentry
+from vfs.options import MkdirOptions, MknodOptions, SetStat
+from vfs.path import check_name
+from vfs.resolve import PathOperation
+
+if TYPE_CHECKING:
+    from vfs.inode import Inode
+    from vfs.virtual_filesystem import VirtualFilesystem
+
+_KINDS = {
+    stat.S_IFDIR: FileKind.DIRECTORY,
+    stat.S_IFREG: FileKind.REGULAR,
+    stat.S_IFLNK: FileKind.SYMLINK,
+    stat.S_IFCHR: FileKind.CHARACTER,
+    stat.S_IFBLK: FileKind.BLOCK,
+    stat.S_IFIFO: FileKind.FIFO,
+    stat.S_IFSOCK: FileKind.SOCKET,
+}
+
+
+class Names:
+    """The names of one tree, from its root.
+
+    What is made in a directory of the machine is made in memory and hides nothing: a kernel would make it there.
+    """
+
+    def __init__(self, vfs: VirtualFilesystem, root: VirtualDentry) -> None:
+        self._vfs = vfs
+        self._root = root
+
+    def find(self, path: str, *, follow: bool = True) -> VirtualDentry:
+        """The place that a path names, inside the root. Errors: ENOENT, ENOTDIR, ELOOP."""
+        return self._vfs.get_dentry_at(ROOT, self.operation(path, follow=follow))
+
+    def operation(self, path: str, *, follow: bool = True) -> PathOperation:
+        """A path as the VFS's calls take it."""
+        return PathOperation(self._root, self._root, path, follow)
+
+    def find_directory(self, path: str) -> VirtualDentry:
+        """As `find`. Errors: ENOTDIR for anything else than a directory."""
+        found = self.find(path or "/")
+        if not stat.S_ISDIR(found.dentry.inode.mode):
+            raise error(errno.ENOTDIR, path)
+        return found
+
+    def parent(self, path: str, *, make: bool = False) -> tuple[VirtualDentry, str]:
+        """The directory that a path's last name is in, and that name; `make` makes missing ones (0755).
+
+        The name is "." where the last component is none of its own (`/`, `..`).
+        """
+        directory, _, name = path.rstrip("/").rpartition("/")
+        if name in {"", ".", ".."}:
+            directory, name = path, "."
+        return (self.make_directories(directory)[0] if make else self.find_directory(directory)), name
+
+    def make_directories(self, path: str, mode: int = 0o755) -> tuple[VirtualDentry, str]:
+        """Find a directory, making what is missing: parents 0755, itself `mode`. Returns also the first path made.
+
+        Errors: ELOOP for a link that leads nowhere; ENOTDIR, EROFS.
+        """
+        try:
+            return self.find_directory(path), ""
+        except FileNotFoundError:
+            pass
+        names = [name for name in path.split("/") if name]
+        current, prefix, first = self._root, "", ""
+        for index, name in enumerate(names, 1):
+            prefix += "/" + name
+            try:
+                current = self.find_directory(prefix)
+            except FileNotFoundError:
+                current = self._make_directory(current, name, mode if index == len(names) else 0o755, prefix)
+                first = first or prefix
+        return current, first
+
+    def _make_directory(self, parent: VirtualDentry, name: str, mode: int, path: str) -> VirtualDentry:
+        # If the name is there already, it leads nowhere, or to something else: looking again says which.
+        with suppress(FileExistsError):
+            self.make(parent, name, Synthetic(stat.S_IFDIR | mode), path)
+        try:
+            return self.find_directory(path)
+        except FileNotFoundError:
+            raise OSError(errno.ELOOP, "a symbolic link that leads nowhere inside the root", path) from None
+
+    def make(self, parent: VirtualDentry, name: str, what: Synthetic, path: str) -> None:
+        """Make a name with exactly this mode and owner. Errors name `path`: EEXIST, EROFS, EPERM, ENAMETOOLONG."""
+        try:
+            if isinstance(parent.dentry.inode, SyntheticParent):
+                self._make_synthetic(parent, name, parent.dentry.inode, what)
+            else:
+                self._make_for_real(PathOperation(parent, parent, name, follow_final_symlink=False), what)
+        except OSError as problem:
+            raise OSError(problem.errno, problem.strerror, path) from None
+
+    def _make_for_real(self, op: PathOperation, what: Synthetic) -> None:
+        if stat.S_ISDIR(what.mode):
+            self._vfs.mkdir_at(ROOT, op, MkdirOptions(stat.S_IMODE(what.mode)))
+        elif stat.S_ISLNK(what.mode):
+            self._vfs.symlink_at(ROOT, op, what.target)
+        else:
+            self._vfs.mknod_at(ROOT, op, MknodOptions(what.mode, what.rdev))
+        if what.uid or what.gid:
+            self._vfs.set_stat_at(ROOT, op, SetStat(uid=what.uid, gid=what.gid))
+
+    def _make_synthetic(self, parent: VirtualDentry, name: str, inode: SyntheticParent, what: Synthetic) -> None:
+        with self._vfs.lock:
+            check_name(name)
+            if name == "." or dcache.find(parent.dentry, name) is not None:
+                raise error(errno.EEXIST)
+            if stat.S_ISLNK(what.mode) and not what.target:
+                raise error(errno.ENOENT)
+            parent.mount.check_writable()
+            inode.make_synthetic(name, what)
+
+    def look(self, path: str) -> Look | None:
+        """What is at a path, a final link not followed, or None if it is missing. Errors: ENOTDIR, ELOOP."""
+        try:
+            parent, name = self.parent(path)
+            place = self._vfs.get_dentry_at(ROOT, PathOperation(self._root, parent, name, follow_final_symlink=False))
+        except FileNotFoundError:
+            return None
+        return _look(place.dentry.inode)
+
+    def list_directory(self, path: str) -> list[str]:
+        """The names in a directory. Errors: ENOENT, ENOTDIR, ELOOP."""
+        return [entry.name for entry in self.find_directory(path).dentry.inode.iterate()]
+
+
+def _look(inode: Inode) -> Look:
+    found = inode.stat()
+    kind = _KINDS[stat.S_IFMT(found.st_mode)]
+    return Look(
+        kind,
+        stat.S_IMODE(found.st_mode),
+        found.st_uid,
+        found.st_gid,
+        number_of_rdev(found.st_rdev) if kind in {FileKind.CHARACTER, FileKind.BLOCK} else None,
+        inode.readlink() if kind is FileKind.SYMLINK else None,
+    )
+
+
+def is_directory(place: VirtualDentry) -> bool:
+    """Whether a place is a directory."""
+    return stat.S_ISDIR(place.dentry.inode.mode)
+
+
+def path_error(number: int, path: str, text: str = "") -> OSError:
+    """An error that names the path a verb was given."""
+    return OSError(number, text or os.strerror(number), path)

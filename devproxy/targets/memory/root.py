@@ -1,0 +1,98 @@
+"""A root in memory, to look at."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from devproxy.linux.mountinfo import parse_line
+from devproxy.targets.root import MountLine
+from vfs import mounting
+from vfs.credentials import ROOT
+from vfs.errors import error
+from vfs.mountinfo import mountinfo
+from vfs.options import OpenOptions
+from vfs.resolve import PathOperation, at
+
+if TYPE_CHECKING:
+    from devproxy.targets.memory.sharing import Sharing
+    from vfs.mount import VirtualDentry
+    from vfs.namespace import MountNamespace
+    from vfs.virtual_filesystem import VirtualFilesystem
+
+_CHUNK = 1 << 20
+_READ = OpenOptions(os.O_RDONLY)
+
+
+class MemoryRoot:
+    """A `Root` in memory. `vfs` and `namespace` are the world that it lives in."""
+
+    def __init__(self, vfs: VirtualFilesystem, namespace: MountNamespace, sharing: Sharing, *, simulated: bool) -> None:
+        self.vfs = vfs
+        self.namespace = namespace
+        self._sharing = sharing
+        self._simulated = simulated
+        self._root = namespace.root
+
+    @property
+    def simulated(self) -> bool:
+        """See `Root.simulated`."""
+        return self._simulated
+
+    def listdir(self, path: str) -> list[str]:
+        """See `Root.listdir`."""
+        inode = self._find(path).dentry.inode
+        try:
+            return sorted(entry.name for entry in inode.iterate())
+        except OSError as problem:
+            raise OSError(problem.errno, problem.strerror, path) from None
+
+    def stat(self, path: str) -> os.stat_result:
+        """See `Root.stat`."""
+        root = self._root
+        return self.vfs.stat_at(ROOT, PathOperation(root, root, path))
+
+    def lstat(self, path: str) -> os.stat_result:
+        """See `Root.lstat`."""
+        root = self._root
+        return self.vfs.stat_at(ROOT, PathOperation(root, root, path, follow_final_symlink=False))
+
+    def read_bytes(self, path: str) -> bytes:
+        """See `Root.read_bytes`."""
+        place = self._find(path)
+        if not stat.S_ISREG(place.dentry.inode.mode):
+            raise error(errno.EINVAL, path)
+        with self.vfs.open_at(ROOT, at(place), _READ) as file:
+            return b"".join(iter(lambda: file.read(_CHUNK), b""))
+
+    def readlink(self, path: str) -> str:
+        """See `Root.readlink`."""
+        place = self._find(path, follow=False)
+        if not stat.S_ISLNK(place.dentry.inode.mode):
+            raise error(errno.EINVAL, path)
+        return place.dentry.inode.readlink()
+
+    def mountinfo(self) -> list[MountLine]:
+        """See `Root.mountinfo`."""
+        lines = [MountLine(*parse_line(line)) for line in mountinfo(self.namespace)]
+        return [line._replace(tags=self._sharing.tags(line.mount_id)) for line in lines]
+
+    def _find(self, path: str, *, follow: bool = True) -> VirtualDentry:
+        return self.vfs.get_dentry_at(ROOT, PathOperation(self._root, self._root, path, follow))
+
+    def close(self) -> None:
+        """Unmount everything, which closes the descriptors of what is shown of the machine."""
+        with self.vfs.lock:
+            if not self.namespace.root_mount.dead:
+                mounting.umount_tree(self.vfs, self.namespace.root_mount)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,335 @@
+"""The memory target: the verbs of `Target` as calls of a VFS.
+
+What is of the machine is shown by hostfs and never changed: a name that a kernel would make in a bound directory is made in
+memory instead, at the same place. A bound tree is one mount here, even if the machine has mounts inside it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+from devproxy.drivers import register_drivers
+from devproxy.host.facts import Host
+from devproxy.mount_options import Change, Propagation
+from devproxy.node import DeviceNumber, Identity, NodeKind
+from devproxy.targets.memory import flags as mount_flags
+from devproxy.targets.memory.names import Names, is_directory, path_error
+from devproxy.targets.memory.root import MemoryRoot
+from devproxy.targets.memory.sharing import Sharing
+from devproxy.targets.memory.world import MOUNTABLE, SUPERBLOCK_FLAGS, new_world, null_mount
+from devproxy.targets.numbers import Numbers
+from devproxy.targets.target import Detached, Look, NumberFound, Source
+from vfs.credentials import ROOT
+from vfs.fs.devtmpfs import DevtmpfsOptions
+from vfs.fs.hostfs import HostfsOptions
+from vfs.fs.overlay import OverlayOptions
+from vfs.fs.static import Synthetic
+from vfs.mount import VirtualDentry
+from vfs.namespace import MountNamespace
+from vfs.options import BindOptions, MountFlags, MountOptions
+from vfs.resolve import at
+
+if TYPE_CHECKING:
+    from vfs.mount import Mount
+
+_FORMATS: Final = {NodeKind.CHARACTER: stat.S_IFCHR, NodeKind.BLOCK: stat.S_IFBLK, NodeKind.FIFO: stat.S_IFIFO}
+
+
+class MemorySource:
+    """An open directory or file of the machine (O_PATH). `used` once it has become a mount."""
+
+    def __init__(self, descriptor: int, path: str) -> None:
+        self.descriptor = descriptor
+        self.path = path
+        self.is_directory = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        self.used = False
+
+    def close(self) -> None:
+        """Close the descriptor; closing again does nothing."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+class MemoryMount:
+    """A mount of the VFS, attached nowhere yet."""
+
+    def __init__(self, mount: Mount) -> None:
+        self.mount = mount
+
+    @property
+    def is_directory(self) -> bool:
+        """See `Detached.is_directory`."""
+        return stat.S_ISDIR(self.mount.root.inode.mode)
+
+
+class MemoryTarget:
+    """A `Target` in memory. `root` hands the finished tree over; until then closing drops it."""
+
+    def __init__(self, host: Host) -> None:
+        self._simulated = host.simulated
+        # Nothing here reaches a live driver.
+        self._numbers = Numbers(host, {})
+        self._vfs = new_world()
+        register_drivers(self._vfs.devices, host)
+        self._sharing = Sharing()
+        self._sources: list[MemorySource] = []
+        self._detached: list[Mount] = []
+        self._namespace: MountNamespace | None = None
+        self._names: Names | None = None
+        self._handed_over = False
+
+    # sources and detached mounts
+
+    def open_source(self, path: str) -> MemorySource:
+        """See `Target.open_source`."""
+        source = MemorySource(os.open(path, os.O_PATH | os.O_CLOEXEC), path)
+        self._sources.append(source)
+        return source
+
+    def filesystem(
+        self, fstype: str, source: str, change: Change, flags: Sequence[str], data: Sequence[str]
+    ) -> MemoryMount:
+        """See `Target.filesystem`. Superblock flags say how to write to a disk: known ones change nothing here."""
+        if fstype.partition(".")[0] not in MOUNTABLE:
+            raise path_error(errno.ENODEV, fstype)
+        for flag in flags:
+            if flag not in SUPERBLOCK_FLAGS:
+                raise path_error(errno.EINVAL, flag)
+        internal = DevtmpfsOptions(populate=False) if fstype == "devtmpfs" else None
+        options = MountOptions(
+            mount_flags.changed(mount_flags.DEFAULT, Change(set=change.set, atime=change.atime)),
+            ",".join(data),
+            internal,
+        )
+        return self._new(source, fstype, options)
+
+    def bind(self, source: Source, *, recursive: bool) -> MemoryMount:
+        """See `Target.bind`. It begins with the flags of the mount that the source is on."""
+        opened = self._use(source)
+        mount = self._show(opened, recursive=recursive)
+        opened.close()
+        return mount
+
+    def overlay(self, lower: Source) -> MemoryMount:
+        """See `Target.overlay`."""
+        opened = self._use(lower)
+        if not opened.is_directory:
+            raise path_error(errno.ENOTDIR, opened.path)
+        below = self._show(opened, recursive=False).mount
+        opened.close()
+        like = below.root.inode
+        data = f"mode={stat.S_IMODE(like.mode):o},uid={like.uid},gid={like.gid}"
+        upper = self._new("overlay", "tmpfs", MountOptions(data=data)).mount
+        layers = OverlayOptions(VirtualDentry(upper, upper.root), (VirtualDentry(below, below.root),))
+        mount = self._new("overlay", "overlay", MountOptions(mount_flags.DEFAULT, internal=layers))
+        # The overlay holds its layers from now on, and lets them go when it goes.
+        self._detached.remove(upper)
+        self._detached.remove(below)
+        return mount
+
+    def _show(self, source: MemorySource, *, recursive: bool) -> MemoryMount:
+        internal = HostfsOptions(source.descriptor, recursive=recursive)
+        return self._new(
+            source.path, "hostfs", MountOptions(mount_flags.of_descriptor(source.descriptor), internal=internal)
+        )
+
+    def _new(self, source: str, fstype: str, options: MountOptions) -> MemoryMount:
+        mount = self._vfs.mount_disconnected(ROOT, source, fstype, options)
+        self._detached.append(mount)
+        return MemoryMount(mount)
+
+    def change(self, mount: Detached, change: Change, *, recursive: bool) -> None:
+        """See `Target.change`."""
+        own = _own(mount).mount
+        for each in own.tree() if recursive else [own]:
+            each.flags = mount_flags.changed(each.flags, change)
+
+    # mounts in the tree
+
+    def attach(self, mount: Detached, path: str) -> None:
+        """See `Target.attach`."""
+        own = _own(mount)
+        if self._names is None:
+            self._attach_root(own, path)
+        else:
+            place = self._names.find(path)
+            if own.is_directory != is_directory(place):
+                raise path_error(errno.ENOTDIR if own.is_directory else errno.EISDIR, path)
+            self._connect(own.mount, place)
+        self._detached.remove(own.mount)
+
+    def _attach_root(self, mount: MemoryMount, path: str) -> None:
+        if path != "/":
+            raise path_error(errno.EINVAL, path, "the first mount is the root's")
+        if not mount.is_directory:
+            raise path_error(errno.ENOTDIR, path)
+        self._namespace = MountNamespace(mount.mount, ROOT)
+        self._names = Names(self._vfs, self._namespace.root)
+
+    def _connect(self, mount: Mount, place: VirtualDentry) -> None:
+        self._vfs.connect_mount_at(ROOT, mount, at(place))
+        if mount.parent is not None:
+            self._sharing.attached(mount.tree(), mount.parent)
+
+    def propagate(self, path: str, propagation: Propagation, *, recursive: bool) -> None:
+        """See `Target.propagate`. Nothing propagates in memory; see `Sharing` for what is kept."""
+        mount = self._mount_at(path)
+        self._sharing.set(mount.tree() if recursive else [mount], propagation)
+
+    def seal(self, path: str) -> None:
+        """See `Target.seal`."""
+        self._vfs.set_mount_read_only(self._mount_at(path), read_only=True)
+
+    def _mount_at(self, path: str) -> Mount:
+        mount, dentry = self._there.find(path)
+        if dentry is not mount.root:
+            raise path_error(errno.EINVAL, path)
+        return mount
+
+    def seal_path(self, path: str) -> bool:
+        """See `Target.seal_path`."""
+        place = self._find_if_there(path)
+        if place is None:
+            return False
+        copy = self._vfs.clone_mount(ROOT, at(place), BindOptions(recursive=True))
+        for each in copy.tree():
+            each.flags |= MountFlags.RDONLY
+        self._sharing.cloned(place.mount, copy)
+        self._connect(copy, place)
+        return True
+
+    def mask(self, path: str) -> bool:
+        """See `Target.mask`."""
+        place = self._find_if_there(path)
+        if place is None:
+            return False
+        if is_directory(place):
+            options = MountOptions(mount_flags.DEFAULT | MountFlags.RDONLY)
+            mount = self._vfs.mount_disconnected(ROOT, "tmpfs", "tmpfs", options)
+        else:
+            mount = null_mount(self._vfs)
+        self._connect(mount, place)
+        return True
+
+    def _find_if_there(self, path: str) -> VirtualDentry | None:
+        try:
+            return self._there.find(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    # names in the tree
+
+    def make_mount_point(self, path: str, *, directory: bool) -> str:
+        """See `Target.make_mount_point`. Returns "" if it is there by now."""
+        names = self._there
+        if directory:
+            return names.make_directories(path)[1]
+        folder, _, name = path.rstrip("/").rpartition("/")
+        parent, first = names.make_directories(folder)
+        try:
+            names.make(parent, name, Synthetic(stat.S_IFREG | 0o644), path)
+        except FileExistsError:
+            raise path_error(errno.ELOOP, path, "a symbolic link that leads nowhere inside the root") from None
+        return first or path
+
+    def make_directory(self, path: str, mode: int) -> bool:
+        """See `Target.make_directory`."""
+        return bool(self._there.make_directories(path, mode)[1])
+
+    def make_node(self, path: str, kind: NodeKind, number: DeviceNumber | None, mode: int, uid: int, gid: int) -> None:
+        """See `Target.make_node`."""
+        parent, name = self._there.parent(path, make=True)
+        rdev = 0 if number is None else number.rdev
+        self._there.make(parent, name, Synthetic(_FORMATS[kind] | mode, uid, gid, rdev), path)
+
+    def make_symlink(self, path: str, target: str) -> None:
+        """See `Target.make_symlink`."""
+        parent, name = self._there.parent(path, make=True)
+        self._there.make(parent, name, Synthetic(stat.S_IFLNK | 0o777, target=target), path)
+
+    # looking
+
+    def look(self, path: str) -> Look | None:
+        """See `Target.look`."""
+        return self._there.look(path)
+
+    def look_in(self, source: Source, path: str) -> Look | None:
+        """See `Target.look_in`."""
+        mount = self._show(_opened(source), recursive=True).mount
+        try:
+            return Names(self._vfs, VirtualDentry(mount, mount.root)).look(path)
+        finally:
+            self._discard(mount)
+
+    def list_directory(self, path: str) -> list[str]:
+        """See `Target.list_directory`."""
+        return self._there.list_directory(path)
+
+    def number_of(self, identity: Identity) -> NumberFound:
+        """See `Target.number_of`."""
+        return self._numbers.number_of(identity)
+
+    # the end
+
+    def finish(self) -> None:
+        """See `Target.finish`."""
+        leftover = next((source for source in self._sources if not source.used), None)
+        if leftover is not None:
+            raise path_error(errno.EBUSY, leftover.path, "a source that was opened was never used")
+
+    def root(self) -> MemoryRoot:
+        """The tree, which is its receiver's to close from now on. Precondition: `finish` was called."""
+        assert self._namespace is not None, "nothing is attached at /"
+        self._handed_over = True
+        return MemoryRoot(self._vfs, self._namespace, self._sharing, simulated=self._simulated)
+
+    def close(self) -> None:
+        """See `Target.close`."""
+        sources, self._sources = self._sources, []
+        for source in sources:
+            source.close()
+        for mount in list(self._detached):
+            self._discard(mount)
+        if self._namespace is not None and not self._handed_over:
+            self.root().close()
+
+    def _discard(self, mount: Mount) -> None:
+        self._detached.remove(mount)
+        self._vfs.discard_mount(mount)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def _there(self) -> Names:
+        if self._names is None:
+            raise path_error(errno.EINVAL, "/", "nothing is attached at / yet")
+        return self._names
+
+    def _use(self, source: Source) -> MemorySource:
+        opened = _opened(source)
+        if opened.used:
+            raise path_error(errno.EBADF, opened.path, "a source is used once")
+        opened.used = True
+        return opened
+
+
+def _opened(source: Source) -> MemorySource:
+    assert isinstance(source, MemorySource)
+    return source
+
+
+def _own(mount: Detached) -> MemoryMount:
+    assert isinstance(mount, MemoryMount)
+    return mount

@@ -1,0 +1,65 @@
+"""The VFS that a root in memory lives in: its file system types, and what it has from the start."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Final
+
+from devproxy.targets.memory.flags import DEFAULT
+from vfs.credentials import ROOT
+from vfs.filesystem import FilesystemType
+from vfs.fs.cgroupfs import Cgroup2Type, CgroupType
+from vfs.fs.devpts import DevptsType
+from vfs.fs.devtmpfs import DevtmpfsType
+from vfs.fs.hostfs import HostfsType
+from vfs.fs.mqueue import MqueueType
+from vfs.fs.overlay import OverlayType
+from vfs.fs.proc import ProcType
+from vfs.fs.sysfs import SysfsType
+from vfs.fs.tmpfs import TmpfsType
+from vfs.mount import Mount, VirtualDentry
+from vfs.options import MknodOptions, MountOptions
+from vfs.resolve import PathOperation
+from vfs.virtual_filesystem import VirtualFilesystem
+
+MOUNTABLE: Final = ("cgroup", "cgroup2", "devpts", "devtmpfs", "mqueue", "proc", "sysfs", "tmpfs")
+"""The types that a plan can mount by name (S1): those that work. An overlay's layers are the machine's, so it has a verb of
+its own.
+"""
+
+SUPERBLOCK_FLAGS: Final = ("sync", "async", "dirsync", "mand", "nomand", "lazytime", "nolazytime", "rw", "ro")
+"""The flags that every file system takes (fs/fs_context.c, vfs_parse_sb_flag)."""
+
+_NULL_RDEV: Final = os.makedev(1, 3)
+
+
+def new_world() -> VirtualFilesystem:
+    """A VFS with every file system type that a root in memory uses."""
+    vfs = VirtualFilesystem()
+    types: tuple[FilesystemType, ...] = (
+        CgroupType(),
+        Cgroup2Type(),
+        DevptsType(),
+        DevtmpfsType(),
+        MqueueType(),
+        ProcType(),
+        SysfsType(),
+        TmpfsType(),
+    )
+    for filesystem_type in types:
+        vfs.register_filesystem_type(filesystem_type)
+    vfs.register_filesystem_type(HostfsType(), allow_user_mount=False, allow_user_list=False)
+    vfs.register_filesystem_type(OverlayType(), allow_user_mount=False, allow_user_list=False)
+    return vfs
+
+
+def null_mount(vfs: VirtualFilesystem) -> Mount:
+    """A detached mount of a null device: what hides a file."""
+    folder = vfs.mount_disconnected(ROOT, "devtmpfs", "tmpfs", MountOptions(DEFAULT, "mode=0755"))
+    root = VirtualDentry(folder, folder.root)
+    null = PathOperation(root, root, "null")
+    vfs.mknod_at(ROOT, null, MknodOptions(stat.S_IFCHR | 0o666, _NULL_RDEV))
+    mount = vfs.clone_mount(ROOT, null)
+    vfs.discard_mount(folder)
+    return mount

@@ -1,0 +1,21 @@
+"""hostfs: a directory or file of the machine, reached by descriptors that nothing escapes.
+
+Analogous to a bind mount, with the rules of a userspace VFS (the rows on the gofer file system: S21, S50, S71):
+
+* Every access goes through a directory descriptor and one name, never following a link: no path string is ever given to
+  the machine. Links are text here, resolved by the VFS inside the VFS's root.
+* Names may change behind our back, so every step of every walk asks the machine (`revalidates`). A file is one `Inode` as
+  long as somebody holds it: its device and inode number are its identity.
+* Only regular files are opened on the machine. A device node found there opens what the VFS's device table has for its
+  number, a fifo is a pipe of the VFS's, a socket opens nothing: looking at a tree never touches a driver or wakes a reader.
+* Not writable, it never changes the machine (EROFS); what must be made for a mount is synthetic, in memory.
+* Mounts below the root are crossed if `recursive`. Without, the directory that a mount covers cannot be seen from outside it:
+  it is shown empty, as is a covered file. What is mounted from the same device cannot be told apart, and is shown.
+"""
+
+from __future__ import annotations
+
+from vfs.fs.hostfs.filesystem import HostFilesystem, HostfsType
+from vfs.fs.hostfs.options import HostfsOptions
+
+__all__ = ["HostFilesystem", "HostfsOptions", "HostfsType"]

@@ -1,0 +1,158 @@
+"""A directory of the machine, and the names that exist in memory only."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from vfs.abi import RENAME_NOREPLACE
+from vfs.credentials import new_owner
+from vfs.errors import error
+from vfs.fs.hostfs.inode import HostInode
+from vfs.fs.static import Synthetic, synthetic_inode
+from vfs.inode import DirectoryEntry, Inode
+
+if TYPE_CHECKING:
+    from vfs.credentials import Credentials
+    from vfs.fs.hostfs.filesystem import HostFilesystem
+    from vfs.options import MkdirOptions, MknodOptions, RenameOptions
+
+_READ_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class HostDirectory(HostInode):
+    """A directory of the machine. `synthetic` holds names made in memory; they hide what the machine has by the same name
+    later.
+    """
+
+    __slots__ = ("synthetic",)
+
+    def __init__(
+        self, fs: HostFilesystem, ino: int, found: os.stat_result, parent: HostDirectory | None, name: str
+    ) -> None:
+        super().__init__(fs, ino, found, parent, name)
+        self.synthetic: dict[str, Inode] = {}
+
+    def lookup(self, name: str) -> Inode:
+        """Errors: ENOENT; ESTALE; EACCES, ENAMETOOLONG from the machine."""
+        inode = self.synthetic.get(name)
+        if inode is not None:
+            return inode
+        with self.fs.lock:
+            found = os.stat(name, dir_fd=self.descriptor(), follow_symlinks=False)
+            return self.fs.inode_of(self, name, found)
+
+    def iterate(self) -> Iterator[DirectoryEntry]:
+        """The machine's names in its order, then the synthetic ones."""
+        with self.fs.lock:
+            fd = os.open(".", _READ_DIRECTORY, dir_fd=self.descriptor())
+            try:
+                with os.scandir(fd) as listing:
+                    entries = [DirectoryEntry(each.name, each.inode(), _type_of(each)) for each in listing]
+            finally:
+                os.close(fd)
+        yield from (each for each in entries if each.name not in self.synthetic)
+        for name, inode in list(self.synthetic.items()):
+            yield DirectoryEntry(name, inode.ino, stat.S_IFMT(inode.mode))
+
+    def make_synthetic(self, name: str, what: Synthetic) -> None:
+        """See `SyntheticParent.make_synthetic`: the machine is not changed."""
+        self.synthetic[name] = synthetic_inode(self.fs, what, self.fs.synthetic_inos)
+
+    # changes of the machine
+
+    def mknod(self, creds: Credentials, name: str, options: MknodOptions) -> Inode:
+        """Errors: EROFS; the machine's own, EPERM for a device without CAP_MKNOD there."""
+        self.fs.check_writable()
+        fd = self.descriptor()
+        if stat.S_ISREG(options.mode):
+            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=fd))
+        else:
+            os.mknod(name, stat.S_IFMT(options.mode) | 0o600, options.rdev, dir_fd=fd)
+        return self._made(creds, name, options.mode)
+
+    def mkdir(self, creds: Credentials, name: str, options: MkdirOptions) -> Inode:
+        """Errors: EROFS; the machine's own."""
+        self.fs.check_writable()
+        os.mkdir(name, 0o700, dir_fd=self.descriptor())
+        return self._made(creds, name, stat.S_IFDIR | options.mode)
+
+    def symlink(self, creds: Credentials, name: str, target: str) -> Inode:
+        """Errors: EROFS; the machine's own."""
+        self.fs.check_writable()
+        os.symlink(target, name, dir_fd=self.descriptor())
+        return self._made(creds, name, stat.S_IFLNK | 0o777)
+
+    def _made(self, creds: Credentials, name: str, mode: int) -> Inode:
+        """Give what was just made the owner and the mode that it should have, or take it back.
+
+        Errors: EPERM when the machine does not let us give files to `creds`.
+        """
+        inode = self.lookup(name)
+        assert isinstance(inode, HostInode)
+        gid, mode = new_owner(creds, self, mode)
+        try:
+            path = inode.link_path()
+            if (inode.uid, inode.gid) != (creds.uid, gid):
+                os.chown(path, creds.uid, gid)
+            if not stat.S_ISLNK(mode):
+                os.chmod(path, stat.S_IMODE(mode))
+        except OSError:
+            self._remove(name, inode)
+            raise
+        inode.refresh(os.fstat(inode.descriptor()))
+        return inode
+
+    def _remove(self, name: str, inode: Inode) -> None:
+        remove = os.rmdir if stat.S_ISDIR(inode.mode) else os.unlink
+        remove(name, dir_fd=self.descriptor())
+        if isinstance(inode, HostInode):
+            self.fs.descriptors.drop(inode)
+
+    def link(self, name: str, inode: Inode) -> None:
+        """Errors: EROFS; EPERM for what exists in memory only; the machine's own."""
+        self.fs.check_writable()
+        if not isinstance(inode, HostInode) or inode.parent is None:
+            raise error(errno.EPERM, name)
+        # By descriptor on both sides: a source that was replaced meanwhile is noticed, not linked.
+        os.link(inode.link_path(), name, dst_dir_fd=self.descriptor(), follow_symlinks=True)
+        inode.refresh(os.stat(name, dir_fd=self.descriptor(), follow_symlinks=False))
+
+    def unlink(self, name: str, inode: Inode) -> None:
+        """Errors: EROFS; the machine's own."""
+        self.fs.check_writable()
+        self._remove(name, inode)
+        inode.nlink -= 1
+
+    def rmdir(self, name: str, inode: Inode) -> None:
+        """Errors: EROFS; ENOTEMPTY, and the machine's own."""
+        self.fs.check_writable()
+        self._remove(name, inode)
+        inode.nlink = 0
+
+    def rename(self, name: str, new_directory: Inode, new_name: str, options: RenameOptions) -> None:
+        """Errors: EROFS; EINVAL for flags other than RENAME_NOREPLACE, which the VFS has looked after; the machine's own."""
+        self.fs.check_writable()
+        if options.flags & ~RENAME_NOREPLACE:
+            raise error(errno.EINVAL, name)
+        assert isinstance(new_directory, HostDirectory)
+        source = os.dup(self.descriptor())
+        try:
+            os.rename(name, new_name, src_dir_fd=source, dst_dir_fd=new_directory.descriptor())
+        finally:
+            os.close(source)
+        # The next walk finds the moved file by its new name and notes it; what it replaced must not be found by the old one.
+        new_directory.lookup(new_name)
+
+
+def _type_of(entry: os.DirEntry[str]) -> int:
+    if entry.is_symlink():
+        return stat.S_IFLNK
+    if entry.is_dir(follow_symlinks=False):
+        return stat.S_IFDIR
+    if entry.is_file(follow_symlinks=False):
+        return stat.S_IFREG
+    return stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode)

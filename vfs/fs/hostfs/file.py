@@ -1,0 +1,58 @@
+"""An open regular file of the machine."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from vfs.file import File
+
+if TYPE_CHECKING:
+    from vfs.credentials import Credentials
+    from vfs.fs.hostfs.inode import HostInode
+    from vfs.mount import VirtualDentry
+
+_PASSED_ON: Final = os.O_ACCMODE | os.O_APPEND | os.O_SYNC | os.O_DSYNC
+
+
+class HostFile(File):
+    """A descriptor of the machine's. It was opened through an O_PATH descriptor known to be a regular file, so that no name
+    swapped meanwhile can make us open a device.
+    """
+
+    __slots__ = ("_fd", "_host")
+
+    def __init__(self, location: VirtualDentry, flags: int, creds: Credentials, host: HostInode) -> None:
+        """Errors: ESTALE; the machine's own."""
+        super().__init__(location, flags, creds)
+        self._host = host
+        self._fd = os.open(host.link_path(), flags & _PASSED_ON | os.O_CLOEXEC)
+        host.refresh(os.fstat(self._fd))
+
+    def read_at(self, size: int, offset: int) -> bytes:
+        """The machine's bytes; its errors."""
+        return os.pread(self._fd, size, offset)
+
+    def write_at(self, data: bytes | bytearray | memoryview, offset: int) -> int:
+        """Written to the machine; its errors."""
+        written = os.pwrite(self._fd, data, offset)
+        self._host.refresh(os.fstat(self._fd))
+        return written
+
+    def seek_hole_or_data(self, offset: int, whence: int) -> int:
+        """Holes as the machine has them; ENXIO past the end."""
+        return os.lseek(self._fd, offset, whence)
+
+    def stat(self) -> os.stat_result:
+        """The attributes of this moment, also without a name."""
+        self._host.refresh(os.fstat(self._fd))
+        return self._host.stat_result(self._host.blocks)
+
+    def sync(self) -> None:
+        """fsync(2)."""
+        super().sync()
+        os.fsync(self._fd)
+
+    def release(self) -> None:
+        """Close the descriptor."""
+        os.close(self._fd)

@@ -1,0 +1,152 @@
+"""A file of the machine."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from vfs.fs.static import SyntheticParent
+
+if TYPE_CHECKING:
+    from vfs.credentials import Credentials
+    from vfs.file import File
+    from vfs.fs.hostfs.directory import HostDirectory
+    from vfs.fs.hostfs.filesystem import HostFilesystem
+    from vfs.mount import VirtualDentry
+    from vfs.options import SetStat
+
+
+class HostInode(SyntheticParent):
+    """A file of the machine: attributes as they were last seen, and the way back to it.
+
+    Invariant: `parent` and `name` are where it was last found; the root has no parent, and the file system's descriptor.
+    """
+
+    __slots__ = ("__weakref__", "blocks", "device", "host_ino", "name", "parent")
+
+    fs: HostFilesystem  # type: ignore[mutable-override]  # an inode never changes its file system
+
+    def __init__(
+        self, fs: HostFilesystem, ino: int, found: os.stat_result, parent: HostDirectory | None, name: str
+    ) -> None:
+        super().__init__(fs, ino, found.st_mode, found.st_uid, found.st_gid)
+        self.device = found.st_dev
+        self.host_ino = found.st_ino
+        self.parent = parent
+        self.name = name
+        self.refresh(found)
+
+    @property
+    def root_fd(self) -> int:
+        """The descriptor of the tree's root."""
+        return self.fs.root_fd
+
+    def refresh(self, found: os.stat_result) -> None:
+        """Take over attributes from the machine."""
+        self.mode = found.st_mode
+        self.uid = found.st_uid
+        self.gid = found.st_gid
+        self.nlink = found.st_nlink
+        self.rdev = found.st_rdev
+        self.size = found.st_size
+        self.blocks = found.st_blocks
+        self.atime_ns = found.st_atime_ns
+        self.mtime_ns = found.st_mtime_ns
+        self.ctime_ns = found.st_ctime_ns
+
+    def is_file(self, found: os.stat_result) -> bool:
+        """Whether what was found is this file."""
+        return (found.st_dev, found.st_ino) == (self.device, self.host_ino)
+
+    def move_to(self, parent: HostDirectory, name: str) -> None:
+        """Note where the file was found last."""
+        if self.parent is not None and not (parent is self.parent and name == self.name):
+            self.parent, self.name = parent, name
+
+    def stat(self) -> os.stat_result:
+        """The attributes of this moment; those last seen if the name is gone, as for a file still open."""
+        with self.fs.lock:
+            try:
+                found = self._look()
+            except OSError:
+                return self.stat_result(self.blocks)
+            if self.is_file(found):
+                self.refresh(found)
+            return self.stat_result(self.blocks)
+
+    def _look(self) -> os.stat_result:
+        if self.parent is None:
+            return os.fstat(self.root_fd)
+        return os.stat(self.name, dir_fd=self.fs.descriptors.get(self.parent), follow_symlinks=False)
+
+    def descriptor(self) -> int:
+        """An O_PATH descriptor, good until the next call; the lock of the VFS is held meanwhile."""
+        return self.fs.descriptors.get(self)
+
+    def link_path(self) -> str:
+        """A path that means exactly the file that `descriptor` holds, for calls that take no O_PATH descriptor (proc(5))."""
+        return f"/proc/self/fd/{self.descriptor()}"
+
+    def readlink(self) -> str:
+        """Errors: EINVAL for what is no link."""
+        if not stat.S_ISLNK(self.mode):
+            return super().readlink()
+        with self.fs.lock:
+            return os.readlink("", dir_fd=self.descriptor())
+
+    def open(self, location: VirtualDentry, flags: int, creds: Credentials) -> File:
+        """Regular files open on the machine; everything else is the VFS's own business.
+
+        Errors: EROFS for writing if the machine is not to be changed; ESTALE; the machine's own.
+        """
+        if not stat.S_ISREG(self.mode):
+            return super().open(location, flags, creds)
+        from vfs.fs.hostfs.file import HostFile
+
+        if flags & os.O_ACCMODE != os.O_RDONLY:
+            self.fs.check_writable()
+        return HostFile(location, flags, creds, self)
+
+    def set_stat(self, changes: SetStat) -> None:
+        """Change the file on the machine.
+
+        Errors: EROFS; the machine's own.
+        """
+        self.fs.check_writable()
+        path = self.link_path()
+        if changes.size is not None:
+            os.truncate(path, changes.size)
+        if changes.uid is not None or changes.gid is not None:
+            os.chown(path, *(-1 if each is None else each for each in (changes.uid, changes.gid)))
+        if changes.mode is not None:
+            os.chmod(path, changes.mode)
+        if changes.touch:
+            os.utime(path)
+        elif changes.atime_ns is not None or changes.mtime_ns is not None:
+            now = os.stat(path)
+            atime = now.st_atime_ns if changes.atime_ns is None else changes.atime_ns
+            os.utime(path, ns=(atime, now.st_mtime_ns if changes.mtime_ns is None else changes.mtime_ns))
+        self.refresh(os.fstat(self.descriptor()))
+
+    # extended attributes
+
+    def get_xattr(self, name: str) -> bytes:
+        """The machine's; its errors."""
+        with self.fs.lock:
+            return os.getxattr(self.link_path(), name)
+
+    def set_xattr(self, name: str, value: bytes, flags: int) -> None:
+        """Errors: EROFS; the machine's own."""
+        self.fs.check_writable()
+        os.setxattr(self.link_path(), name, value, flags)
+
+    def list_xattr(self) -> list[str]:
+        """The machine's names."""
+        with self.fs.lock:
+            return os.listxattr(self.link_path())
+
+    def remove_xattr(self, name: str) -> None:
+        """Errors: EROFS; the machine's own."""
+        self.fs.check_writable()
+        os.removexattr(self.link_path(), name)

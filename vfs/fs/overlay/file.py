@@ -1,0 +1,72 @@
+"""An open regular file of an overlay: an open file of a layer."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from vfs.file import File
+from vfs.fs.overlay.inode import open_layer
+
+if TYPE_CHECKING:
+    from vfs.credentials import Credentials
+    from vfs.fs.overlay.inode import OverlayInode
+    from vfs.inode import Inode
+    from vfs.mount import VirtualDentry
+
+
+class OverlayFile(File):
+    """A file opened for reading before it was copied up reads the upper part from then on, as since Linux 4.19."""
+
+    __slots__ = ("_overlaid", "_real")
+
+    def __init__(self, location: VirtualDentry, flags: int, creds: Credentials, overlaid: OverlayInode) -> None:
+        super().__init__(location, flags, creds)
+        self._overlaid = overlaid
+        self._real = open_layer(overlaid.real, flags)
+
+    def _current(self) -> File:
+        real = self._overlaid.real
+        if self._real.inode is not real.dentry.inode:
+            with self._overlaid.fs.lock:
+                # What is writable was copied up before it was opened: only reading is left to follow.
+                old, self._real = self._real, open_layer(real, os.O_RDONLY)
+                old.release()
+        return self._real
+
+    def _changed(self) -> None:
+        real: Inode = self._real.inode
+        overlaid = self._overlaid
+        overlaid.size, overlaid.mode = real.size, real.mode
+        overlaid.mtime_ns, overlaid.ctime_ns = real.mtime_ns, real.ctime_ns
+
+    def read_at(self, size: int, offset: int) -> bytes:
+        """Read from the topmost part."""
+        return self._current().read_at(size, offset)
+
+    def write_at(self, data: bytes | bytearray | memoryview, offset: int) -> int:
+        """Write to the upper part. Errors: ENOSPC, EFBIG."""
+        written = self._real.write_at(data, offset)
+        self._changed()
+        return written
+
+    def allocate(self, mode: int, offset: int, length: int) -> None:
+        """See `File.allocate`; the layer's own errors."""
+        if self.writable and not self.closed:
+            self._real.allocate(mode, offset, length)
+            self._changed()
+            return
+        super().allocate(mode, offset, length)
+
+    def seek_hole_or_data(self, offset: int, whence: int) -> int:
+        """Holes as the layer has them."""
+        return self._current().seek_hole_or_data(offset, whence)
+
+    def sync(self) -> None:
+        """Write out the layer's file."""
+        super().sync()
+        self._real.sync()
+
+    def release(self) -> None:
+        """Let go of the layer's file."""
+        self._real.release()
