@@ -134,9 +134,10 @@ def make_parser(words: Sequence[str], *, every_verb: bool = False) -> argparse.A
         "'devproxy VERB --help' explains one verb.",
         allow_abbrev=False,
         parents=[_global_parser()],
+        formatter_class=_Formatter,
     )
     parser.add_argument("--version", action="version", version=f"devproxy {__version__}")
-    # Without `prog` argparse would format a usage here, and import shutil for the width of the terminal.
+    # Without `prog` argparse would format a usage for it here.
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, prog="devproxy")
     for verb in VERBS:
         sub = verbs.add_parser(
@@ -144,16 +145,33 @@ def make_parser(words: Sequence[str], *, every_verb: bool = False) -> argparse.A
             help=verb.help,
             description=_sentence(verb.help),
             allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Formatter,
         )
         if every_verb or verb.name in words:
             _module(verb.name).add_arguments(sub)
     return parser
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Help as it is written, as wide as the terminal.
+
+    argparse makes a formatter for every argument that is declared; left alone, it imports shutil for the width.
+    """
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_terminal_width() - 2)
+
+
+def _terminal_width() -> int:
+    try:
+        return max(os.get_terminal_size(sys.stdout.fileno()).columns, 40)
+    except (OSError, ValueError):
+        return 100
+
+
 def _global_parser() -> argparse.ArgumentParser:
     """The options that every verb takes."""
-    parser = argparse.ArgumentParser(prog="devproxy", add_help=False, allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="devproxy", add_help=False, allow_abbrev=False, formatter_class=_Formatter)
     group = parser.add_argument_group("global options, before or after the verb")
     add = group.add_argument
     add("--config", metavar="FILE.toml", help="read the configuration from a TOML file")
