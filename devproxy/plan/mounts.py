@@ -102,8 +102,7 @@ class MountPlanner:
         self.steps += [Seal(old.path, old.seal) for old in hidden if old.seal is not None]
 
     def _plan_tmp(self) -> None:
-        if self.mounted.above(_TMP) is None:
-            self.needed[_TMP] = None
+        self.needed[_TMP] = None
         # It stays out of the tree: whether it is mounted is not known before building.
         options = MountOptions(data=("mode=01777",))
         self.steps.append(MountFilesystem(_TMP, "tmpfs", "tmpfs", options, WhenEmpty(_TMP), _TMP_REASON))

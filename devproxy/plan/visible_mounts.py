@@ -22,20 +22,23 @@ class Mounted(NamedTuple):
 class VisibleMounts:
     """The mounts made so far, but for the root and those that a later one covers.
 
-    Each question costs as many steps as the path has components, whatever the number of mounts.
+    Each question costs as many steps as the path has components, whatever the number of mounts; only prefixes as long
+    as some mount point are looked up, because a path may have two thousand components.
     """
 
     def __init__(self) -> None:
         self._at: dict[str, Mounted] = {}
         self._paths: list[str] = []  # sorted
+        self._lengths: set[int] = set()  # of every mount point so far
 
     def holding(self, path: str) -> Mounted | None:
         """The mount that `path` lies in, or is; None for the root's own directory."""
         end = len(path)
         while end > 0:
-            found = self._at.get(path[:end])
-            if found is not None:
-                return found
+            if end in self._lengths:
+                found = self._at.get(path[:end])
+                if found is not None:
+                    return found
             end = path.rfind("/", 0, end)
         return None
 
@@ -51,6 +54,7 @@ class VisibleMounts:
         else:
             insort(self._paths, mount.path)
         self._at[mount.path] = mount
+        self._lengths.add(len(mount.path))
         return hidden
 
     def sealed(self) -> list[Mounted]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -131,6 +132,18 @@ def test_a_directory_in_the_place_of_config_json_is_refused(tmp_path: Path) -> N
         load(tmp_path)
 
 
+def test_a_config_json_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, b"{}")
+
+    def fail(descriptor: int) -> os.stat_result:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", fail)
+        with pytest.raises(InputError, match=r"reading .*config\.json.*Input/output error"):
+            load(tmp_path)
+
+
 def test_a_huge_config_json_is_refused_unread(tmp_path: Path) -> None:
     with open(tmp_path / "config.json", "wb") as file:
         file.truncate(1 << 40)
@@ -163,6 +176,8 @@ def test_a_huge_config_json_is_refused_unread(tmp_path: Path) -> None:
         ({"domainname": "d", "linux": None}, "there is no uts namespace"),
         ({"annotations": {"a.b": 5}}, 'annotations["a.b"] is 5 (a number), expected a string'),
         ({"annotations": {"a\0": "x"}}, "a key of annotations"),
+        ({"annotations": []}, "annotations is an array of 0, expected an object"),
+        ({"hooks": 5}, "hooks is 5 (a number), expected an object"),
         ({"windows": {}}, "windows is an object, expected a spec for Linux alone"),
         ({"solaris": {}}, "Linux alone"),
         ({"vm": {}}, "Linux alone"),
@@ -223,7 +238,7 @@ def test_unknown_members_are_ignored() -> None:
 
 
 def test_annotations_keep_their_order() -> None:
-    assert parse(annotations={"b": "1", "a": "2"}).annotations == (("b", "1"), ("a", "2"))
+    assert parse(annotations={"b": "1", "c": None, "a": "2"}).annotations == (("b", "1"), ("a", "2"))
 
 
 @pytest.mark.parametrize(("name", "kind"), [("shared", Propagation.SHARED), ("rslave", Propagation.SLAVE), ("", None)])

@@ -42,6 +42,12 @@ def test_a_process_with_everything() -> None:
     )
 
 
+def test_s11_without_a_user_it_is_root_and_the_umask_is_left_to_launch() -> None:
+    found = process(user=None, capabilities=None)
+    assert found.user == User(0, 0, (), None)
+    assert found.capabilities is None
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -124,7 +124,7 @@ def test_s66_a_spec_without_linux_has_no_devices() -> None:
         ([mount("/data"), mount("/data", "bind")], "/data/x", True),
     ],
 )
-def test_s17_nothing_is_made_in_a_bind(mounts: list[dict[str, Any]], path: str, required: bool) -> None:
+def test_s17_s69_s71_nothing_is_made_in_a_bind(mounts: list[dict[str, Any]], path: str, required: bool) -> None:
     (step,) = made(with_devices(device(path), mounts=mounts))
     assert isinstance(step, RequireNode if required else MakeNode)
     assert step.identity == Fixed(DeviceNumber(1, 3))

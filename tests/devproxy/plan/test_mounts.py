@@ -40,6 +40,11 @@ def test_s33_the_sort_is_by_depth_not_by_length() -> None:
     assert order(bare(mounts=[mount("/longparent/././."), mount("/longparent/x")])) == ["/longparent", "/longparent/x"]
 
 
+def test_s20_binds_are_ordered_like_every_other_mount() -> None:
+    listed = [mount("/a/x"), mount("/b", "bind"), mount("/a", "bind"), mount("/b/y", "bind")]
+    assert order(bare(mounts=listed)) == ["/b", "/a", "/a/x", "/b/y"]
+
+
 def test_s33_many_duplicates_keep_the_specs_order() -> None:
     plan = bare(mounts=[mount("/s", "tmpfs", f"uid={n}") for n in range(50)])
     assert [step.options.data for step in at(plan, "/s")] == [(f"uid={n}",) for n in range(50)]
@@ -191,7 +196,7 @@ def test_s51_a_mount_at_the_root_is_seen_by_nobody() -> None:
     assert not at(plan, "/")
 
 
-def test_s31_a_bind_keeps_its_source_and_options() -> None:
+def test_s31_s53_a_bind_keeps_its_source_and_options_and_leaves_its_kind_open() -> None:
     plan = bare(mounts=[mount("/x", "ext4", "rbind", "ro", "rslave", source="rel")])
     assert lines(plan, "bind") == ["bind /b/rel at /x [ro,recursive,rslave] kind_of(/b/rel)"]
 
@@ -277,6 +282,11 @@ def test_s58_the_internal_tmp_is_the_last_mount_and_depends_on_what_is_there() -
     assert isinstance(last, MountFilesystem)
     assert (last.path, last.fstype, last.when) == ("/tmp", "tmpfs", WhenEmpty("/tmp"))
     assert last.options == MountOptions(data=("mode=01777",))
+
+
+def test_s59_the_internal_tmp_comes_on_a_readonly_root_too() -> None:
+    plan = bare(root={"readonly": True})
+    assert lines(plan, "mount tmpfs") == ["mount tmpfs at /tmp [mode=01777] when_empty(/tmp)"]
 
 
 @pytest.mark.parametrize("destination", ["/tmp", "/tmp/", "/x/../tmp"])

@@ -72,7 +72,7 @@ def test_h25_what_runc_spec_writes_is_fine_under_strict() -> None:
     assert planned(config=STRICT).strict
 
 
-def test_s19_an_empty_spec_gets_the_mandatory_mounts_and_tmp() -> None:
+def test_s19_s20_an_empty_spec_gets_the_mandatory_mounts_in_order_and_tmp() -> None:
     assert lines(bare(), "root", "mount", "bind", "seal", "skip") == [
         "root /b/rootfs [overlay in memory]",
         "mount proc at /proc",
@@ -103,13 +103,13 @@ def test_s49_the_product_name_is_the_hosts_unless_configured() -> None:
 # the root (S38, S40, S41)
 
 
-def test_s41_a_writable_root_is_always_overlaid() -> None:
+def test_s38_s40_s41_a_writable_root_is_always_overlaid() -> None:
     root = bare().steps[0]
     assert isinstance(root, MountRoot)
     assert (root.source, root.overlay, root.when) == ("/b/rootfs", True, None)
 
 
-def test_s41_a_readonly_root_is_overlaid_when_something_must_be_made_in_it() -> None:
+def test_s41_s50_a_readonly_root_is_overlaid_when_something_must_be_made_in_it() -> None:
     plan = bare(
         root={"readonly": True},
         mounts=[mount("/a/b"), mount("/a/b/c"), mount("/a"), mount("/x", "bind")],
