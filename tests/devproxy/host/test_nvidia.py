@@ -49,8 +49,12 @@ def test_the_version_is_the_first_word_of_numbers_in_the_first_line(line: str, v
 
 @pytest.mark.parametrize(
     "text",
-    ["Model: \t\t NVIDIA L4\nDevice Minor: \t 3\n", "Model:           NVIDIA L4\nDevice Minor:    3", "Model:NVIDIA L4\nDevice Minor:3\n"],
-)  # fmt: skip
+    [
+        "Model: \t\t NVIDIA L4\nDevice Minor: \t 3\n",
+        "Model:           NVIDIA L4\nDevice Minor:    3",
+        "Model:NVIDIA L4\nDevice Minor:3\n",
+    ],
+)
 def test_tabs_and_spaces_around_a_value_mean_nothing(text: str) -> None:
     (gpu,) = nvidia_of(with_gpu(Machine(), "0000:70:00.0", text)).gpus
     assert (gpu.model, gpu.minor, gpu.address) == ("NVIDIA L4", 3, "0000:70:00.0")

@@ -40,7 +40,10 @@ ADDRESSES = st.builds("0000:{:02x}:00.0".format, st.integers(0, 255))
 TEXTS = st.one_of(
     st.binary(max_size=40),
     st.sampled_from([
-        b"Character devices:\n195 nvidia\n", b"DRIVER=nvidia\nPCI_CLASS=30200\nPCI_ID=10DE:2330\n", b"0\n", b"Device Minor: 3\n",
+        b"Character devices:\n195 nvidia\n",
+        b"DRIVER=nvidia\nPCI_CLASS=30200\nPCI_ID=10DE:2330\n",
+        b"0\n",
+        b"Device Minor: 3\n",
     ]),
 )  # fmt: skip
 FILES = st.one_of(
