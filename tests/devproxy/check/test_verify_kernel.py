@@ -1,0 +1,162 @@
+"""Roots of the kernel against the same plans in memory, and real damage done to them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devproxy.build import build
+from devproxy.check.finding import Report
+from devproxy.check.outcomes import check_outcomes
+from devproxy.check.verify import verify
+from devproxy.host.facts import Host
+from devproxy.host.probe import probe
+from devproxy.oci.configuration import Configuration, Medium
+from devproxy.oci.load import load
+from devproxy.plan.plan import Plan
+from devproxy.plan.planner import plan
+from tests.bundles import runc_spec_like, write_bundle
+
+pytestmark = pytest.mark.root
+RECORDINGS = sorted((Path(__file__).parents[2] / "hosts").glob("*.tar"))
+OWN = ["nosuid", "noexec", "nodev"]
+
+
+def tmpfs(destination: str, *options: str) -> dict[str, Any]:
+    return {"destination": destination, "type": "tmpfs", "source": "tmpfs", "options": list(options)}
+
+
+def bind(destination: str, source: str, *options: str) -> dict[str, Any]:
+    return {"destination": destination, "type": "bind", "source": source, "options": list(options or ("rbind",))}
+
+
+def compare(planned: Plan) -> Report:
+    with build(planned, "kernel") as root:
+        report = verify(planned, root)
+        quick = check_outcomes(root)
+    assert quick.findings == ()
+    return report
+
+
+def with_mounts(directory: Path, *mounts: dict[str, Any], **changes: Any) -> str:
+    config = runc_spec_like(**changes)
+    config["mounts"] += mounts
+    return write_bundle(directory / "bundle", config)
+
+
+@pytest.fixture
+def live() -> Host:
+    return probe()
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    (tmp_path / "source" / "below").mkdir(parents=True)
+    (tmp_path / "source" / "file").write_text("x")
+    return tmp_path / "source"
+
+
+def test_a_plain_bundle(tmp_path: Path, live: Host) -> None:
+    assert compare(plan(load(with_mounts(tmp_path)), live)).findings == ()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Configuration(),
+        Configuration(overlay2=Medium.NONE),
+        Configuration(mount_order="listed"),
+        Configuration(tun=False),
+    ],
+)
+def test_every_configuration(tmp_path: Path, live: Host, config: Configuration) -> None:
+    bundle = with_mounts(tmp_path, tmpfs("/a/b/c", "mode=0700"), tmpfs("/a/b", "ro"), root={"readonly": False})
+    assert compare(plan(load(bundle), live, config=config)).findings == ()
+
+
+@pytest.mark.parametrize("recording", RECORDINGS, ids=lambda path: path.stem)
+def test_every_recorded_host(tmp_path: Path, recording: Path) -> None:
+    bundle = with_mounts(tmp_path)
+    config = Path(bundle, "config.json")
+    config.write_text(config.read_text().replace('"TERM=xterm"', '"NVIDIA_VISIBLE_DEVICES=all"'))
+    assert compare(plan(load(bundle), probe(str(recording)))).findings == ()
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["ro", "rw", "nosuid,nodev,noexec", "noatime", "strictatime", "nodiratime", "rbind,ro", "rbind,rro", "nosymfollow"],
+)
+def test_every_flag_of_a_bind_and_of_a_tmpfs(tmp_path: Path, live: Host, source: Path, options: str) -> None:
+    words = options.split(",")
+    flags = [word for word in words if word != "rbind"]
+    mounts = [bind("/data", str(source), *(words if "rbind" in words else ["bind", *words]))]
+    mounts += [bind("/file", str(source / "file"), "bind", *flags), tmpfs("/scratch", *flags)]
+    assert compare(plan(load(with_mounts(tmp_path, *mounts)), live)).findings == ()
+
+
+def test_a_bind_of_a_host_directory_with_flags_and_mounts_of_its_own(tmp_path: Path, live: Host) -> None:
+    """/dev of the host: its mount's flags are inherited, what is mounted below shows on the kernel alone."""
+    report = compare(plan(load(with_mounts(tmp_path, bind("/hostdev", "/dev", "rbind"))), live))
+    assert report.findings == ()
+    assert report.notes
+    assert "below recursive binds" in report.notes[0]
+    assert compare(plan(load(with_mounts(tmp_path / "2", bind("/hostdev", "/dev", "bind"))), live)).notes == ()
+
+
+def test_links_in_the_rootfs_lead_inside_on_both_sides(tmp_path: Path, live: Host, source: Path) -> None:
+    bundle = with_mounts(tmp_path, bind("/link/data", str(source)), tmpfs("/abs", "mode=0711"))
+    rootfs = Path(bundle, "rootfs")
+    (rootfs / "real").mkdir()
+    (rootfs / "link").symlink_to("real")
+    (rootfs / "abs").symlink_to("/../../../real/../real")
+    assert compare(plan(load(bundle), live)).findings == ()
+
+
+def test_masks_and_read_only_paths_outside_of_proc(tmp_path: Path, live: Host, source: Path) -> None:
+    linux = {"maskedPaths": ["/data/below", "/data/file", "/none", "/proc/kcore", "/proc/sys"]}
+    linux["readonlyPaths"] = ["/data", "/tmp", "/dev/shm", "/sys", "/none/x"]
+    config = runc_spec_like(linux={**runc_spec_like()["linux"], **linux})
+    config["mounts"].append(bind("/data", str(source), "rbind", "rw"))
+    planned = plan(load(write_bundle(tmp_path / "bundle", config)), live)
+    assert compare(planned).findings == ()
+
+
+def test_stacked_mounts(tmp_path: Path, live: Host) -> None:
+    mounts = [tmpfs("/a", "mode=0700"), tmpfs("/a", "mode=0711", "noexec"), tmpfs("/a/b"), tmpfs("/a")]
+    for number, order in enumerate(("depth", "listed")):
+        planned = plan(
+            load(with_mounts(tmp_path / str(number), *mounts)), live, config=Configuration(mount_order=order)
+        )
+        assert compare(planned).findings == ()
+
+
+# damage
+
+
+def test_damage_done_to_a_root_is_found(tmp_path: Path, live: Host) -> None:
+    planned = plan(load(with_mounts(tmp_path)), live)
+    with build(planned, "kernel") as root:
+        descriptor = root.tree._root  # type: ignore[attr-defined]
+        assert verify(planned, root).ok
+        os.unlink("dev/zero", dir_fd=descriptor)
+        os.mknod("dev/zero", 0o020666, os.makedev(1, 7), dir_fd=descriptor)
+        os.chmod("dev/full", 0o600, dir_fd=descriptor)
+        os.chown("dev/tty", 3, 4, dir_fd=descriptor)
+        os.unlink("dev/fd", dir_fd=descriptor)
+        os.symlink("/elsewhere", "dev/fd", dir_fd=descriptor)
+        os.unlink("dev/urandom", dir_fd=descriptor)
+        os.mkdir("dev/surplus", dir_fd=descriptor)
+        found = {(f.code, f.path) for f in verify(planned, root).findings}
+        quick = {(f.code, f.path) for f in check_outcomes(root).findings}
+    seen = {
+        ("node-number-wrong", "/dev/zero"),
+        ("mode-differs", "/dev/full"),
+        ("owner-differs", "/dev/tty"),
+        ("link-differs", "/dev/fd"),
+        ("entry-missing", "/dev/urandom"),
+    }
+    assert quick - {("mode-differs", "/dev/zero")} == seen
+    assert found - {("mode-differs", "/dev/zero")} == seen | {("entry-unexpected", "/dev/surplus")}
