@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import os
 import resource
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
@@ -71,13 +72,30 @@ def start_builder(
         ) from None
     live = _live_majors(host) if live is None else live
     order = _Order(host, work, namespaces, hostname, domainname, live, paths)
+    return _fork(order)
+
+
+def _fork(order: _Order) -> KernelRoot:
+    """Fork, and wait for the builder's report. A signal is held back until there is something that can drop the child,
+    and none of the caller's handlers runs in it.
+    """
     ours, theirs = Channel.pair()
-    child = os.fork()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        child = os.fork()
+    except OSError:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        raise
     if child == 0:
         _run_builder(order, theirs)
-    theirs.close()
-    root = KernelRoot(ours, child, order.paths.opener, simulated=host.simulated)
-    root.await_report()
+    root = KernelRoot(ours, child, order.paths.opener, simulated=order.host.simulated)
+    try:
+        theirs.close()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        root.await_report()
+    except BaseException:
+        root.close()
+        raise
     return root
 
 

@@ -9,6 +9,7 @@ import stat
 from types import TracebackType
 from typing import Any, Self
 
+from devproxy.errors import DevproxyError
 from devproxy.linux.mountinfo import parse_line
 from devproxy.linux.paths import Opener
 from devproxy.linux.process import send_signal
@@ -103,37 +104,35 @@ class KernelRoot:
     # the process
 
     def await_report(self) -> None:
-        """Wait until the root is whole. Raises what the builder raised; nothing is left then."""
+        """Wait until the root is whole. Raises what the builder raised."""
         try:
             message = self._receive()
-            self.outcomes, self._mountinfo = message.value["outcomes"], message.value["mountinfo"]
-            self._root, self.pid = message.descriptors[0], message.sender
-            self._pidfd = os.pidfd_open(self.pid)
         except EOFError:
-            self.close()
-            raise ChildProcessError(errno.ECHILD, f"the builder ended with code {self._code}") from None
-        except BaseException:
-            self.close()
-            raise
+            raise ChildProcessError(errno.ECHILD, f"the builder ended with code {self.wait()}") from None
+        self.outcomes, self._mountinfo = message.value["outcomes"], message.value["mountinfo"]
+        self._root, self.pid = message.descriptors[0], message.sender
+        self._pidfd = os.pidfd_open(self.pid)
 
     def start(self, request: object, descriptors: tuple[int, ...]) -> int | None:
         """Let the builder become the process of `request` (devproxy.targets.kernel.become).
 
-        Returns the master of its terminal, if it has one. Raises what kept it from starting; the root is gone then.
+        Returns the master of its terminal, if it has one. Raises what kept it from starting.
         """
         terminal = None
         try:
             self._channel.send(request, descriptors)
-            while True:
+        except BrokenPipeError:
+            raise DevproxyError("the root was used already, or its process has ended", hint="build another") from None
+        while True:
+            try:
                 terminal = self._receive().descriptors[0]
-        except EOFError:
-            # exec closed the other end: the process runs.
-            return terminal
-        except BaseException:
-            if terminal is not None:
-                os.close(terminal)
-            self.close()
-            raise
+            except EOFError:
+                # exec closed the other end: the process runs.
+                return terminal
+            except BaseException:
+                if terminal is not None:
+                    os.close(terminal)
+                raise
 
     def _receive(self) -> Message:
         try:

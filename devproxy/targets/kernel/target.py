@@ -238,10 +238,10 @@ class KernelTarget:
         tree.done(parent)
         try:
             with about(path):
-                made = os.open(name, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY, 0o644, dir_fd=parent)
+                # Not open(2): a descriptor that can write would keep the mount from being sealed.
+                os.mknod(name, stat.S_IFREG | 0o644, dir_fd=parent)
         except FileExistsError:
             raise OSError(errno.ELOOP, "a symbolic link that leads nowhere inside the root", path) from None
-        tree.done(made)
         return first or path
 
     def make_directory(self, path: str, mode: int) -> bool:
