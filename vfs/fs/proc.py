@@ -6,6 +6,7 @@ Documentation/filesystems/proc.rst: hidepid, gid, subset.
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Final
 
 from vfs.filesystem import FilesystemType
@@ -38,7 +39,9 @@ class ProcType(FilesystemType):
         self, vfs: VirtualFilesystem, creds: Credentials, source: str, options: MountOptions
     ) -> StaticFilesystem:
         """Errors: EINVAL."""
-        return StaticFilesystem(vfs, self.name, magic=_MAGIC, mode=0o555, options=_parse(options.data))
+        shown = _parse(options.data)
+        # A name that no process or entry has is not even looked up for making one: ENOENT, not EPERM.
+        return StaticFilesystem(vfs, self.name, magic=_MAGIC, mode=0o555, options=shown, refusal=errno.ENOENT)
 
 
 def _parse(data: str) -> str:

@@ -27,6 +27,7 @@ from vfs.inode import DirectoryEntry, Inode
 if TYPE_CHECKING:
     from vfs.credentials import Credentials
     from vfs.mount import VirtualDentry
+    from vfs.options import MkdirOptions, MknodOptions
     from vfs.virtual_filesystem import VirtualFilesystem
 
 ROOT_INO: Final = 1
@@ -119,26 +120,39 @@ class StaticDirectory(Inode):
 
 
 class OpenDirectory(StaticDirectory, SyntheticParent):
-    """A directory that holds what its file system put there, and synthetic names."""
+    """A directory that holds what its file system put there, and synthetic names. `refusal` is the errno for making others."""
 
-    __slots__ = ("_inos",)
+    __slots__ = ("_inos", "_refusal")
 
-    def __init__(self, fs: Filesystem, ino: int, mode: int, inos: Iterator[int]) -> None:
+    def __init__(self, fs: Filesystem, ino: int, mode: int, inos: Iterator[int], refusal: int) -> None:
         super().__init__(fs, ino, mode)
         self._inos = inos
+        self._refusal = refusal
+
+    def mknod(self, creds: Credentials, name: str, options: MknodOptions) -> Inode:
+        """Errors: always, the file system's refusal."""
+        raise error(self._refusal, name)
+
+    def mkdir(self, creds: Credentials, name: str, options: MkdirOptions) -> Inode:
+        """Errors: always, the file system's refusal."""
+        raise error(self._refusal, name)
+
+    def symlink(self, creds: Credentials, name: str, target: str) -> Inode:
+        """Errors: always, the file system's refusal."""
+        raise error(self._refusal, name)
 
     def make_synthetic(self, name: str, what: Synthetic) -> None:
         """See `SyntheticParent.make_synthetic`."""
-        self.entries[name] = synthetic_inode(self.fs, what, self._inos)
+        self.entries[name] = synthetic_inode(self.fs, what, self._inos, self._refusal)
         if stat.S_ISDIR(what.mode):
             self.nlink += 1
 
 
-def synthetic_inode(fs: Filesystem, what: Synthetic, inos: Iterator[int]) -> Inode:
+def synthetic_inode(fs: Filesystem, what: Synthetic, inos: Iterator[int], refusal: int) -> Inode:
     """The inode of a synthetic name, a directory's ready to hold more of them."""
     if not stat.S_ISDIR(what.mode):
         return StaticFile(fs, next(inos), what)
-    directory = OpenDirectory(fs, next(inos), stat.S_IMODE(what.mode), inos)
+    directory = OpenDirectory(fs, next(inos), stat.S_IMODE(what.mode), inos, refusal)
     directory.uid, directory.gid = what.uid, what.gid
     return directory
 
@@ -147,6 +161,7 @@ class StaticFilesystem(Filesystem):
     """A file system of fixed names. `magic` is what statfs(2) calls its type, `options` what mountinfo shows after rw.
 
     `whole` says that the names put in the root are all that any kernel has there; otherwise mount points may be synthetic.
+    `refusal` is the errno that Linux has for making a name.
     """
 
     def __init__(
@@ -158,6 +173,7 @@ class StaticFilesystem(Filesystem):
         mode: int,
         options: str = "",
         whole: bool = False,
+        refusal: int = errno.EPERM,
     ) -> None:
         super().__init__(vfs, type_name)
         self._magic = magic
@@ -165,7 +181,7 @@ class StaticFilesystem(Filesystem):
         self.directory: StaticDirectory = (
             StaticDirectory(self, ROOT_INO, mode)
             if whole
-            else OpenDirectory(self, ROOT_INO, mode, itertools.count(ROOT_INO + 1))
+            else OpenDirectory(self, ROOT_INO, mode, itertools.count(ROOT_INO + 1), refusal)
         )
         self.root = Dentry("", None, self.directory)
 

@@ -13,7 +13,7 @@ from devproxy.targets.target import FileKind, Look
 from vfs import dcache
 from vfs.credentials import ROOT
 from vfs.errors import error
-from vfs.fs.static import Synthetic, SyntheticParent
+from vfs.fs.static import StaticFilesystem, Synthetic, SyntheticParent
 from vfs.mount import VirtualDentry
 from vfs.options import MkdirOptions, MknodOptions, SetStat
 from vfs.path import check_name
@@ -69,7 +69,7 @@ class Names:
             directory, name = path, "."
         return (self.make_directories(directory)[0] if make else self.find_directory(directory)), name
 
-    def make_directories(self, path: str, mode: int = 0o755) -> tuple[VirtualDentry, str]:
+    def make_directories(self, path: str, mode: int = 0o755, *, for_mount: bool = False) -> tuple[VirtualDentry, str]:
         """Find a directory, making what is missing: parents 0755, itself `mode`. Returns also the first path made.
 
         Errors: ELOOP for a link that leads nowhere; ENOTDIR, EROFS.
@@ -85,24 +85,32 @@ class Names:
             try:
                 current = self.find_directory(prefix)
             except FileNotFoundError:
-                current = self._make_directory(current, name, mode if index == len(names) else 0o755, prefix)
+                what = Synthetic(stat.S_IFDIR | (mode if index == len(names) else 0o755))
+                current = self._make_directory(current, name, what, prefix, for_mount=for_mount)
                 first = first or prefix
         return current, first
 
-    def _make_directory(self, parent: VirtualDentry, name: str, mode: int, path: str) -> VirtualDentry:
+    def _make_directory(
+        self, parent: VirtualDentry, name: str, what: Synthetic, path: str, *, for_mount: bool
+    ) -> VirtualDentry:
         # If the name is there already, it leads nowhere, or to something else: looking again says which.
         with suppress(FileExistsError):
-            self.make(parent, name, Synthetic(stat.S_IFDIR | mode), path)
+            self.make(parent, name, what, path, for_mount=for_mount)
         try:
             return self.find_directory(path)
         except FileNotFoundError:
             raise OSError(errno.ELOOP, "a symbolic link that leads nowhere inside the root", path) from None
 
-    def make(self, parent: VirtualDentry, name: str, what: Synthetic, path: str) -> None:
-        """Make a name with exactly this mode and owner. Errors name `path`: EEXIST, EROFS, EPERM, ENAMETOOLONG."""
+    def make(self, parent: VirtualDentry, name: str, what: Synthetic, path: str, *, for_mount: bool = False) -> None:
+        """Make a name with exactly this mode and owner. Errors name `path`: EEXIST, EROFS, EPERM, ENAMETOOLONG.
+
+        In proc and its like, only mount points are made: whether a kernel has them there cannot be known, and most that are
+        asked for it has.
+        """
+        inode = parent.dentry.inode
         try:
-            if isinstance(parent.dentry.inode, SyntheticParent):
-                self._make_synthetic(parent, name, parent.dentry.inode, what)
+            if isinstance(inode, SyntheticParent) and (for_mount or not isinstance(inode.fs, StaticFilesystem)):
+                self._make_synthetic(parent, name, inode, what)
             else:
                 self._make_for_real(PathOperation(parent, parent, name, follow_final_symlink=False), what)
         except OSError as problem:

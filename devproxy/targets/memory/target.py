@@ -25,7 +25,6 @@ from devproxy.targets.memory.world import MOUNTABLE, SUPERBLOCK_FLAGS, new_world
 from devproxy.targets.numbers import Numbers
 from devproxy.targets.target import Detached, Look, NumberFound, Source
 from vfs.credentials import ROOT
-from vfs.fs.devtmpfs import DevtmpfsOptions
 from vfs.fs.hostfs import HostfsOptions
 from vfs.fs.overlay import OverlayOptions
 from vfs.fs.static import Synthetic
@@ -101,13 +100,11 @@ class MemoryTarget:
         for flag in flags:
             if flag not in SUPERBLOCK_FLAGS:
                 raise path_error(errno.EINVAL, flag)
-        internal = DevtmpfsOptions(populate=False) if fstype == "devtmpfs" else None
-        options = MountOptions(
-            mount_flags.changed(mount_flags.DEFAULT, Change(set=change.set, atime=change.atime)),
-            ",".join(data),
-            internal,
-        )
-        return self._new(source, fstype, options)
+        if fstype == "devtmpfs":
+            # As on the kernel, where it cannot be the real one: that is the machine's /dev.
+            fstype, data = "tmpfs", ("mode=0755", *data)
+        wanted = mount_flags.changed(mount_flags.DEFAULT, Change(set=change.set, atime=change.atime))
+        return self._new(source, fstype, MountOptions(wanted, ",".join(data)))
 
     def bind(self, source: Source, *, recursive: bool) -> MemoryMount:
         """See `Target.bind`. It begins with the flags of the mount that the source is on."""
@@ -229,11 +226,11 @@ class MemoryTarget:
         """See `Target.make_mount_point`. Returns "" if it is there by now."""
         names = self._there
         if directory:
-            return names.make_directories(path)[1]
+            return names.make_directories(path, for_mount=True)[1]
         folder, _, name = path.rstrip("/").rpartition("/")
-        parent, first = names.make_directories(folder)
+        parent, first = names.make_directories(folder, for_mount=True)
         try:
-            names.make(parent, name, Synthetic(stat.S_IFREG | 0o644), path)
+            names.make(parent, name, Synthetic(stat.S_IFREG | 0o644), path, for_mount=True)
         except FileExistsError:
             raise path_error(errno.ELOOP, path, "a symbolic link that leads nowhere inside the root") from None
         return first or path

@@ -11,7 +11,6 @@ from vfs.credentials import ROOT
 from vfs.filesystem import FilesystemType
 from vfs.fs.cgroupfs import Cgroup2Type, CgroupType
 from vfs.fs.devpts import DevptsType
-from vfs.fs.devtmpfs import DevtmpfsType
 from vfs.fs.hostfs import HostfsType
 from vfs.fs.mqueue import MqueueType
 from vfs.fs.overlay import OverlayType
@@ -41,7 +40,6 @@ def new_world() -> VirtualFilesystem:
         CgroupType(),
         Cgroup2Type(),
         DevptsType(),
-        DevtmpfsType(),
         MqueueType(),
         ProcType(),
         SysfsType(),

@@ -60,7 +60,7 @@ class HostDirectory(HostInode):
 
     def make_synthetic(self, name: str, what: Synthetic) -> None:
         """See `SyntheticParent.make_synthetic`: the machine is not changed."""
-        self.synthetic[name] = synthetic_inode(self.fs, what, self.fs.synthetic_inos)
+        self.synthetic[name] = synthetic_inode(self.fs, what, self.fs.synthetic_inos, errno.EROFS)
 
     # changes of the machine
 

@@ -90,7 +90,7 @@ class HostFilesystem(Filesystem):
         if inode is None:
             mode = stat.S_IMODE(found.st_mode)
             if stat.S_ISDIR(found.st_mode):
-                inode = OpenDirectory(self, self.ino_of(found), mode, self.synthetic_inos)
+                inode = OpenDirectory(self, self.ino_of(found), mode, self.synthetic_inos, errno.EROFS)
             else:
                 inode = StaticFile(self, self.ino_of(found), Synthetic(stat.S_IFREG | mode))
             inode.uid, inode.gid = found.st_uid, found.st_gid
