@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 
 from devproxy.build import Root, build
@@ -111,7 +110,7 @@ def _launch(root: Root, command: list[str] | None, context: Context) -> int:
     from devproxy.launch import NotExecutable, NotFound, launch
 
     process = root.plan.process
-    if process is not None and process.terminal and not sys.stdin.isatty():
+    if process is not None and process.terminal and not os.isatty(0):
         context.warn("process.terminal is true, but standard input is no terminal: the process gets none")
     try:
         return launch(root, command)

@@ -1,0 +1,186 @@
+"""`run` and `verify` on the kernel, and what they say where they cannot."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devproxy.check.finding import Report, error, unreadable
+from devproxy.cli import run as run_module
+from devproxy.cli.main import main
+from tests.bundles import runc_spec_like, write_bundle
+
+RECORDING = str(Path(__file__).parents[3] / "example" / "host-8gpu.tar")
+root = pytest.mark.root
+
+
+def bundle(directory: Path, *args: str, **changes: Any) -> str:
+    return write_bundle(directory / "bundle", runc_spec_like(process={"args": list(args or ["true"])}, **changes))
+
+
+@root
+class TestRun:
+    @pytest.mark.parametrize(
+        ("command", "code"),
+        [
+            (("true",), 0),
+            (("false",), 1),
+            (("sh", "-c", "exit 42"), 42),
+            (("sh", "-c", "kill -TERM $$; sleep 1"), None),
+            (("no-such-program",), 127),
+            (("/no/such",), 127),
+            (("/etc",), 126),
+            (("/etc/text",), 126),
+        ],
+    )
+    def test_exit_codes(self, command: tuple[str, ...], code: int | None, tmp_path: Path) -> None:
+        path = bundle(tmp_path, "sleep", "100")
+        Path(path, "rootfs", "etc", "text").write_text("no program")
+        # pid 1 of a pid namespace is not ended by a signal that it sends itself (pid_namespaces(7)).
+        assert main(["run", path, "--", *command]) == (0 if code is None else code)
+
+    def test_the_end_by_a_signal_is_128_and_its_number(self, tmp_path: Path) -> None:
+        namespaces = [{"type": kind} for kind in ("mount", "ipc", "uts", "network")]
+        linux = {**runc_spec_like()["linux"], "namespaces": namespaces}
+        path = bundle(tmp_path, "sh", "-c", "kill -TERM $$", linux=linux)
+        assert main(["run", path]) == 128 + signal.SIGTERM
+
+    def test_the_bundles_own_process_and_another_command(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        path = bundle(tmp_path, "echo", "own")
+        assert main(["run", path]) == 0
+        assert main(["run", path, "--", "echo", "--json", "-v", "--", "x"]) == 0
+        told = capfd.readouterr()
+        assert told.out == "own\n--json -v -- x\n"
+        assert not told.err
+
+    def test_a_recorded_host_has_its_nodes(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        path = bundle(tmp_path)
+        assert main(["run", path, "--host", RECORDING, "--mode", "docker", "--", "ls", "/dev"]) == 0
+        assert "null" in capfd.readouterr().out.split()
+
+    def test_timings_and_decisions_go_to_standard_error(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["run", bundle(tmp_path), "--timings", "-v"]) == 0
+        err = capfd.readouterr().err
+        for phase in ("load", "probe", "plan", "build", "check", "process"):
+            assert f"devproxy: {phase}: " in err
+        assert "devproxy: note: done: mount proc at /proc" in err
+
+    def test_a_warning_is_told_once(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        path = bundle(tmp_path, hooks={"poststop": [{"path": "/bin/true"}]})
+        assert main(["run", path]) == 0
+        assert capfd.readouterr().err.count("warning: ") == 1
+
+    def test_a_terminal_without_one_is_a_warning(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        path = bundle(tmp_path)
+        config = Path(path, "config.json")
+        config.write_text(config.read_text().replace('"terminal": false', '"terminal": true'))
+        assert main(["run", path]) == 0
+        assert "process.terminal is true" in capfd.readouterr().err
+
+    def test_a_missing_source_is_bad_input(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        path = bundle(
+            tmp_path, mounts=[{"destination": "/x", "type": "bind", "source": "/no/such", "options": ["bind"]}]
+        )
+        assert main(["run", path]) == 2
+        assert "/no/such" in capfd.readouterr().err
+
+    def test_a_root_that_cannot_be_built_is_125(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        path = bundle(tmp_path, mounts=[{"destination": "/etc/x/y", "type": "tmpfs", "source": "tmpfs"}])
+        Path(path, "rootfs", "etc", "x").write_text("a file in the way")
+        assert main(["run", path]) == 125
+        assert "/etc/x/y" in capfd.readouterr().err
+
+    def test_a_root_that_is_not_what_was_built_starts_nothing(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        finding = error("node-major-mismatch", "/dev/null", "1:3", "1:5")
+        monkeypatch.setattr(run_module, "check_outcomes", lambda _: Report((finding,), ()))
+        assert main(["run", bundle(tmp_path, "echo", "started")]) == 125
+        told = capfd.readouterr()
+        assert "started" not in told.out
+        assert "/dev/null: 1:5, expected 1:3 [node-major-mismatch]" in told.err
+
+    def test_what_cannot_be_seen_is_a_warning_and_an_error_under_strict(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        unseen = Report((unreadable("/dev/null", PermissionError(13, "x")),), ())
+        monkeypatch.setattr(run_module, "check_outcomes", lambda _: unseen)
+        path = bundle(tmp_path, mounts=[{"destination": "/proc", "type": "proc", "source": "proc"}])
+        assert main(["run", path]) == 0
+        assert "[unreadable]" in capfd.readouterr().err
+        assert main(["run", path, "--set", "strict=true"]) == 125
+
+
+@root
+class TestVerify:
+    def test_the_example_for_newcomers(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        path = bundle(tmp_path)
+        config = Path(path, "config.json")
+        config.write_text(config.read_text().replace("TERM=xterm", "NVIDIA_VISIBLE_DEVICES=0"))
+        assert main(["verify", path, "--host", RECORDING, "--text"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert "mode docker, host host-8gpu.tar (recorded)" in lines[0]
+        assert any(line.split()[:2] == ["/dev/nvidia0", "195:0"] for line in lines)
+        assert any(line.startswith("compared with the same plan built in memory: ") for line in lines)
+        assert lines[-1] == "verified: no differences"
+
+    def test_json(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["verify", bundle(tmp_path)]) == 0
+        document = json.loads(capsys.readouterr().out)
+        assert document["verdict"] == "ok"
+        assert document["findings"] == []
+        assert "/dev/null" in document["built"]["device nodes"]
+        assert document["compared"]["mounts"] == len(document["built"]["mounts"])
+
+    @pytest.mark.parametrize(
+        ("report", "code", "verdict"),
+        [
+            (Report((error("entry-missing", "/dev/x", "x", "missing"),), ()), 3, "error"),
+            (Report((unreadable("/dev/x", PermissionError(13, "x")),), ()), 4, "inconclusive"),
+        ],
+    )
+    def test_what_is_found_decides_the_code(
+        self,
+        report: Report,
+        code: int,
+        verdict: str,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("devproxy.cli.verify.verify", lambda plan, root: report)
+        path = bundle(tmp_path)
+        assert main(["verify", path, "--json"]) == code
+        assert json.loads(capsys.readouterr().out)["verdict"] == verdict
+        assert main(["verify", path, "--text"]) == code
+        assert report.findings[0].code in capsys.readouterr().out
+
+
+class TestWithoutRoot:
+    @pytest.fixture(autouse=True)
+    def ordinary_user(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+
+    def test_run_says_what_works_without(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        path = bundle(tmp_path)
+        assert main(["run", path, "--host", RECORDING]) == 125
+        err = capsys.readouterr().err
+        assert "needs root" in err
+        assert f"devproxy inspect {path} --host {RECORDING} ls /dev" in err
+
+    def test_verify_is_inconclusive(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        path = bundle(tmp_path)
+        assert main(["verify", path, "--json"]) == 4
+        document = json.loads(capsys.readouterr().out)
+        assert document["verdict"] == "inconclusive"
+        assert main(["verify", path, "--text"]) == 4
+        assert "inconclusive: not everything could be seen" in capsys.readouterr().out
