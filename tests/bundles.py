@@ -164,7 +164,7 @@ def write_bundle(directory: str | os.PathLike[str], config: dict[str, Any], root
     root = os.path.join(bundle, "rootfs")
     os.makedirs(root, exist_ok=True)
     if rootfs == "busybox":
-        _fill_with_busybox(root)
+        fill_with_busybox(root)
     elif rootfs != "empty":
         raise ValueError(f"rootfs is {rootfs!r}, expected 'busybox' or 'empty'")
     with open(os.path.join(bundle, "config.json"), "w", encoding="utf-8") as file:
@@ -172,7 +172,8 @@ def write_bundle(directory: str | os.PathLike[str], config: dict[str, Any], root
     return bundle
 
 
-def _fill_with_busybox(root: str) -> None:
+def fill_with_busybox(root: str) -> None:
+    """Put a static busybox with its applets into a root file system, and the directories that mounts go on."""
     for name in ("bin", "dev", "etc", "proc", "sys", "tmp", "root"):
         os.makedirs(os.path.join(root, name), exist_ok=True)
     shutil.copy(BUSYBOX, os.path.join(root, "bin", "busybox"))

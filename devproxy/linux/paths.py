@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import struct
 from collections.abc import Callable
@@ -89,6 +90,15 @@ def _close_one_by_one(first: int, last: int, *, cloexec: bool) -> None:
 
 
 LAST_DESCRIPTOR: Final = 0x7FFFFFFF
+
+
+def above_stdio(descriptor: int) -> int:
+    """The same open file under a number that is none of 0, 1 and 2, which a caller may have closed (F_DUPFD_CLOEXEC)."""
+    if descriptor > 2:
+        return descriptor
+    number = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(descriptor)
+    return number
 
 
 def chown_descriptor(descriptor: int, uid: int, gid: int) -> None:

@@ -182,7 +182,7 @@ def _home(builder: Builder, uid: int) -> str:
         return "/"
     for line in text.split("\n"):
         fields = line.split(":")
-        if len(fields) == 7 and fields[2] == str(uid) and fields[5].startswith("/"):
+        if len(fields) == 7 and fields[2] == str(uid) and fields[5].startswith("/") and "\0" not in fields[5]:
             return fields[5]
     return "/"
 

@@ -169,6 +169,10 @@ def _leave_the_caller(channel: Channel) -> None:
     os.setsid()
     close_range(3, channel.fileno() - 1)
     close_range(channel.fileno() + 1, LAST_DESCRIPTOR)
+    # Where the caller has closed a standard stream, no descriptor of ours may take its number.
+    while (null := os.open("/dev/null", os.O_RDWR)) < 3:
+        pass
+    os.close(null)
     os.umask(0)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import _socket  # the wrapper around it costs more to import than a root takes to build
-import fcntl
 import json
 import struct
 from typing import Any, Final, NamedTuple, Self
+
+from devproxy.linux.paths import above_stdio
 
 _LENGTH: Final = struct.Struct("=Q")
 _CREDENTIALS: Final = struct.Struct("=3i")
@@ -15,7 +16,9 @@ _MAXIMUM: Final = 1 << 28
 
 
 class Message(NamedTuple):
-    """What came: a JSON value, descriptors that are the receiver's now, and the pid of the sender as seen from here."""
+    """What came: a JSON value, descriptors that are the receiver's now (none of 0, 1 and 2), and the pid of the sender as
+    seen from here.
+    """
 
     value: Any
     descriptors: list[int]
@@ -31,7 +34,8 @@ class Channel:
     @classmethod
     def pair(cls) -> tuple[Self, Self]:
         """Two connected ends, closed by exec. The first one is told who sends."""
-        ours, theirs = (_above_stdio(end) for end in _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM))
+        ends = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        ours, theirs = (_socket.socket(fileno=above_stdio(end.detach())) for end in ends)
         ours.setsockopt(_socket.SOL_SOCKET, _socket.SO_PASSCRED, 1)
         return cls(ours), cls(theirs)
 
@@ -58,7 +62,7 @@ class Channel:
         sender, descriptors = 0, list[int]()
         for _, kind, data in ancillary:
             if kind == _socket.SCM_RIGHTS:
-                descriptors += struct.unpack(f"={len(data) // 4}i", data)
+                descriptors += map(above_stdio, struct.unpack(f"={len(data) // 4}i", data))
             elif kind == _socket.SCM_CREDENTIALS:
                 sender = _CREDENTIALS.unpack(data)[0]
         header += self._read(_LENGTH.size - len(header)) if header else b""
@@ -87,12 +91,3 @@ class Channel:
     def close(self) -> None:
         """Close this end."""
         self._socket.close()
-
-
-def _above_stdio(end: _socket.socket) -> _socket.socket:
-    """The same socket under a number that is none of 0, 1 and 2, which the caller may have closed."""
-    if end.fileno() > 2:
-        return end
-    number = fcntl.fcntl(end.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
-    end.close()
-    return _socket.socket(fileno=number)

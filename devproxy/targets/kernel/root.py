@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from devproxy.errors import DevproxyError
 from devproxy.linux.mountinfo import parse_line
-from devproxy.linux.paths import Opener
+from devproxy.linux.paths import Opener, above_stdio
 from devproxy.linux.process import send_signal
 from devproxy.targets.kernel.channel import Channel, Message
 from devproxy.targets.kernel.failure import from_json
@@ -111,7 +111,7 @@ class KernelRoot:
             raise ChildProcessError(errno.ECHILD, f"the builder ended with code {self.wait()}") from None
         self.outcomes, self._mountinfo = message.value["outcomes"], message.value["mountinfo"]
         self._root, self.pid = message.descriptors[0], message.sender
-        self._pidfd = os.pidfd_open(self.pid)
+        self._pidfd = above_stdio(os.pidfd_open(self.pid))
 
     def start(self, request: object, descriptors: tuple[int, ...]) -> int | None:
         """Let the builder become the process of `request` (devproxy.targets.kernel.become).
