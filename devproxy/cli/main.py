@@ -8,6 +8,7 @@ not found.
 from __future__ import annotations
 
 import argparse
+import gc
 import io
 import os
 import sys
@@ -57,19 +58,24 @@ class VerbModule(Protocol):
 
 
 def entry() -> None:
-    """The console script."""
+    """The console script: one command, one process."""
+    # A short life makes little garbage; collecting it while modules load costs a tenth of the start-up.
+    gc.set_threshold(50_000, 20, 20)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that this locale cannot write is no reason to fail
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    sys.stderr.flush()
+    # Everything is written and closed by now: taking the interpreter apart would only take time.
+    os._exit(code)
 
 
 def main(argv: Sequence[str]) -> int:
     """Run one command line and return its exit code. Nothing that a user can do ends in a traceback."""
     words, command = _split_command(argv)
+    # Global options may stand before or behind the verb: they are taken out first.
+    known, rest = _global_parser().parse_known_args(words)
     try:
-        # Global options may stand before or behind the verb: they are taken out first.
-        known, rest = _global_parser().parse_known_args(words)
         args = make_parser(rest).parse_args(rest, namespace=known)
         args.command = command
         if command is not None and args.verb != "run":
@@ -77,7 +83,7 @@ def main(argv: Sequence[str]) -> int:
         code = _dispatch(args)
         sys.stdout.flush()
     except DevproxyError as error:
-        return _tell(words, error)
+        return _tell(error, json_messages=known.log_format == "json")
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -110,12 +116,12 @@ def _dispatch(args: argparse.Namespace) -> int:
         return 125 if args.verb == "run" else 1
 
 
-def _tell(words: Sequence[str], error: DevproxyError) -> int:
+def _tell(error: DevproxyError, *, json_messages: bool) -> int:
     """Tell an error that came before there was a context."""
     from devproxy.cli.context import Context
     from devproxy.oci.configuration import Configuration
 
-    Context(Configuration(), json_messages="--log-format=json" in words).error(error.message, error.hint)
+    Context(Configuration(), json_messages=json_messages).error(error.message, error.hint)
     return 2 if isinstance(error, InputError) else 1
 
 
@@ -126,7 +132,9 @@ def _code_of(verb: str, error: DevproxyError) -> int:
 
 
 def make_parser(words: Sequence[str], *, every_verb: bool = False) -> argparse.ArgumentParser:
-    """The parser; only the verbs that are named in `words` load their modules, so that each pays for itself alone."""
+    """The parser. If `words` begin with a verb, it is the only one that is declared, and the only one whose module is
+    loaded: each pays for itself alone.
+    """
     parser = argparse.ArgumentParser(
         prog="devproxy",
         description="Turns an OCI bundle and an accelerator host into a working container root, and proves that it works.",
@@ -139,7 +147,8 @@ def make_parser(words: Sequence[str], *, every_verb: bool = False) -> argparse.A
     parser.add_argument("--version", action="version", version=f"devproxy {__version__}")
     # Without `prog` argparse would format a usage for it here.
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, prog="devproxy")
-    for verb in VERBS:
+    asked = [verb for verb in VERBS if verb.name in words[:1]]
+    for verb in asked or VERBS:
         sub = verbs.add_parser(
             verb.name,
             help=verb.help,
@@ -147,7 +156,7 @@ def make_parser(words: Sequence[str], *, every_verb: bool = False) -> argparse.A
             allow_abbrev=False,
             formatter_class=_Formatter,
         )
-        if every_verb or verb.name in words:
+        if every_verb or asked:
             _module(verb.name).add_arguments(sub)
     return parser
 
