@@ -27,14 +27,10 @@ def ordered_mounts(listed: tuple[Mount, ...], mount_order: str) -> list[Mount]:
     mounts = [mount for mount in _MANDATORY if mount.destination not in present]
     mounts += listed
     if mount_order == "depth":
-        mounts.sort(key=_depth)
+        mounts.sort(key=lambda mount: mount.destination.count("/"))
     return mounts
 
 
 def is_cgroup(mount: Mount) -> bool:
     """Whether the configuration decides about it, not the spec (S16)."""
     return mount.type in ("cgroup", "cgroup2")
-
-
-def _depth(mount: Mount) -> int:
-    return 0 if mount.destination == "/" else mount.destination.count("/")

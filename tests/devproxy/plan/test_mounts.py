@@ -143,6 +143,11 @@ def test_the_contents_of_dev_go_to_the_one_that_is_seen() -> None:
     assert index(plan, "node /dev/null c 1:3 0666") < index(plan, "mount tmpfs at /dev/shm")
 
 
+def test_s16_a_cgroup_mount_on_dev_does_not_count_as_dev() -> None:
+    plan = bare(config=LISTED, mounts=[mount("/dev/shm"), mount("/dev", "cgroup")])
+    assert index(plan, "node /dev/null c 1:3 0666") < index(plan, "mount tmpfs at /dev/shm")
+
+
 def test_a_devtmpfs_under_a_bind_of_dev_is_not_filled() -> None:
     plan = bare(mounts=[mount("/dev"), mount("/dev", "bind")])
     assert not steps_of(plan, MakeNode)
@@ -256,6 +261,14 @@ def test_a_child_that_gets_hidden_by_a_parent_listed_later_is_sealed_before() ->
         "mount tmpfs at /r/a",
         "seal /r/ab read-only",
     ]
+
+
+def test_what_gets_hidden_is_sealed_deepest_first() -> None:
+    plan = bare(
+        config=LISTED,
+        mounts=[mount("/r", "tmpfs", "ro"), mount("/r/a", "tmpfs", "ro"), mount("/r/a/b", "tmpfs", "ro"), mount("/r")],
+    )
+    assert [step.path for step in steps_of(plan, Seal)] == ["/r/a/b", "/r/a", "/r"]
 
 
 def test_protected_paths_come_before_the_seals_readonly_ones_first() -> None:
