@@ -54,6 +54,7 @@ APPLETS = [
     "chmod",
     "chown",
     "ulimit",
+    "stty",
 ]
 
 _CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from devproxy.errors import DevproxyError, InputError
+from devproxy.linux import process
 from devproxy.mount_options import Attribute, Change
 from devproxy.node import DeviceNumber, Fixed, NodeKind, OfDriver
 from devproxy.oci.spec import Namespace
@@ -32,6 +33,7 @@ from tests.devproxy.targets_kernel.rig import (
 
 pytestmark = pytest.mark.root
 
+PR_GET_DUMPABLE = 3
 KINDS = ["pid", "ipc", "uts", "network", "cgroup", "mount", "time"]
 LINKS = {"network": "net", "mount": "mnt"}
 
@@ -138,6 +140,15 @@ def test_the_builder_has_nothing_of_the_callers_descriptors(tmp_path: Path) -> N
         os.close(leaked)
         # Its channel, the host's procfs and null device, and the root that it makes.
         assert sorted(link.partition(":")[0] for link in root.outcomes) == ["/", "/dev/null", "/proc", "socket"]
+
+
+def test_nobody_looks_into_the_builder() -> None:
+    def work(target: KernelTarget) -> list[int]:
+        tmpfs_root(target)
+        return [process.prctl(PR_GET_DUMPABLE, 0)]
+
+    with build(work) as root:
+        assert root.outcomes == [0]
 
 
 @pytest.mark.parametrize("closed", [[0], [1, 2], [0, 1, 2]])
