@@ -1,0 +1,120 @@
+"""The memory target beside runsc, gVisor's own runtime: the same bundles, its mount table and /dev against ours.
+
+The runsc that Debian 12 has is older than the behaviour that devproxy follows (docs/decisions.md); where that shows, a decision
+says so.
+"""
+
+from __future__ import annotations
+
+import functools
+import stat
+import tempfile
+
+import pytest
+
+import devproxy
+from tests.differential.cases import CASES, Case
+from tests.differential.decisions import Decision, Difference, only_ours, type_is, unexplained
+from tests.differential.peers import with_runsc
+from tests.differential.view import Entry, MountSeen, View, of_root
+
+pytestmark = [pytest.mark.root, pytest.mark.peer]
+
+# What its mount table tells of a mount; the rest it takes and forgets.
+FLAGS_IT_KNOWS = frozenset({"ro", "rw", "noexec", "noatime"})
+NAMES_IT_USES = {"hostfs": "9p", "devtmpfs": "tmpfs"}
+
+
+def _flags_it_forgets(difference: Difference) -> bool:
+    ours, theirs = difference.ours, difference.theirs
+    if not (isinstance(ours, MountSeen) and isinstance(theirs, MountSeen)):
+        return False
+    return (ours.fstype, ours.flags & FLAGS_IT_KNOWS) == (theirs.fstype, theirs.flags & FLAGS_IT_KNOWS)
+
+
+def _root_is_overlaid(difference: Difference) -> bool:
+    return difference.what == "mount" and difference.where == "/" and type_is(difference.ours, "overlay")
+
+
+def _more_types(difference: Difference) -> bool:
+    return difference.where == "/dev/mqueue" and difference.theirs is None
+
+
+def _made_from_the_spec(difference: Difference) -> bool:
+    return difference.theirs is None and difference.where in DEVICES
+
+
+def _made_parent(difference: Difference) -> bool:
+    ours, theirs = difference.ours, difference.theirs
+    if not (isinstance(ours, Entry) and isinstance(theirs, Entry) and difference.where in ("/a", "/a/b")):
+        return False
+    return (stat.S_IMODE(ours.mode), stat.S_IMODE(theirs.mode)) == (0o755, 0o777)
+
+
+def _links_by_number(difference: Difference) -> bool:
+    return only_ours(difference, difference.where) and difference.where.startswith(("/dev/char", "/dev/block"))
+
+
+def _masks(difference: Difference) -> bool:
+    return difference.where in ("/secret", "/hidden", "/fixed") or difference.where.startswith(("/proc/", "/sys/"))
+
+
+def _devpts_root(difference: Difference) -> bool:
+    ours, theirs = difference.ours, difference.theirs
+    if not (isinstance(ours, Entry) and isinstance(theirs, Entry) and difference.where == "/dev/pts"):
+        return False
+    return (stat.S_IMODE(ours.mode), stat.S_IMODE(theirs.mode)) == (0o755, 0o555)
+
+
+DEVICES = {
+    device["path"]
+    for case in CASES
+    for device in case.changes.get("linux", {}).get("devices", [])
+    if device["path"] != "/dev/null"
+} | {"/dev/sub", "/dev/sub/dir", "/outside"}
+
+DECISIONS = (
+    Decision("S24: every OCI mount option counts", _flags_it_forgets),
+    Decision("S40: writes to the root vanish, in an overlay", _root_is_overlaid),
+    Decision("S50: a missing parent of a mount point gets 0755, as runc and newer gVisor do", _made_parent),
+    Decision("S48: every registered type can be mounted", _more_types),
+    Decision("S66: linux.devices are made", _made_from_the_spec),
+    Decision("H1: /dev has links by number", _links_by_number),
+    Decision("masked and read-only paths hold in memory too", _masks),
+    Decision("devpts has the mode that Linux gives it", _devpts_root),
+)
+
+
+@functools.cache
+def seen(case: Case) -> tuple[View, View] | str:
+    """Our memory view and runsc's of one bundle, or what runsc said when it refused."""
+    with tempfile.TemporaryDirectory() as directory:
+        theirs, words = with_runsc(case.write(f"{directory}/runsc"), f"{directory}/state")
+        plan = devproxy.plan(devproxy.load(case.write(f"{directory}/devproxy")), devproxy.probe())
+        with devproxy.build(plan) as root:
+            ours = of_root(root, list(case.paths))
+    if not theirs.mounts:
+        return words
+    ours.mounts = [mount._replace(fstype=NAMES_IT_USES.get(mount.fstype, mount.fstype)) for mount in ours.mounts]
+    ours.code, ours.text = theirs.code, theirs.text  # nothing runs in memory
+    return ours, theirs
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_shows_what_runsc_shows(case: Case) -> None:
+    result = seen(case)
+    if isinstance(result, str):
+        # S52: the old runsc does not follow a link on the way to a mount point.
+        assert case.name == "destinations through symbolic links", result
+        assert "not a directory" in result
+    else:
+        assert unexplained(*result, DECISIONS) == []
+
+
+def test_every_decision_is_needed() -> None:
+    used: set[str] = set()
+    for case in CASES:
+        result = seen(case)
+        if not isinstance(result, str):
+            unexplained(*result, DECISIONS, used)
+    assert used == {decision.name for decision in DECISIONS}
