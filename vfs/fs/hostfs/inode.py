@@ -75,6 +75,12 @@ class HostInode(SyntheticParent):
                 self.refresh(found)
             return self.stat_result(self.blocks)
 
+    def check_access(self, creds: Credentials, mask: int) -> None:
+        """See `Inode.check_access`. Walks bring every file up to date but the root, where they begin."""
+        if self.parent is None:
+            self.refresh(os.fstat(self.root_fd))
+        super().check_access(creds, mask)
+
     def _look(self) -> os.stat_result:
         if self.parent is None:
             return os.fstat(self.root_fd)
