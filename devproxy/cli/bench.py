@@ -8,7 +8,7 @@ import platform
 
 from devproxy.bench import file_systems, planning, roots
 from devproxy.bench.measure import Row
-from devproxy.cli.bundle import add_format_arguments, wants_json
+from devproxy.cli.arguments import add_format_arguments, wants_json
 from devproxy.cli.context import Context
 
 _EXAMPLES = """\

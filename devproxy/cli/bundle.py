@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Final
 
+from devproxy.cli.arguments import add_host_argument
 from devproxy.cli.context import Context
 from devproxy.host.probe import probe
 from devproxy.oci.load import load
@@ -19,7 +20,7 @@ MODES: Final = ("auto", *(mode.value for mode in Mode))
 def add_bundle_arguments(parser: argparse.ArgumentParser) -> None:
     """BUNDLE, --host and --mode."""
     parser.add_argument("bundle", metavar="BUNDLE", help="a directory with config.json and the root file system")
-    parser.add_argument("--host", default="live", metavar="HOST", help="'live' (the default) or a recording's file")
+    add_host_argument(parser)
     parser.add_argument(
         "--mode",
         choices=MODES,
@@ -27,18 +28,6 @@ def add_bundle_arguments(parser: argparse.ArgumentParser) -> None:
         help="who says which accelerators the container gets: the environment (docker), linux.devices (spec), nobody "
         "(none); auto, the default, finds out",
     )
-
-
-def add_format_arguments(parser: argparse.ArgumentParser) -> None:
-    """--json and --text, for verbs that print tables to people and JSON to pipes."""
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print JSON on a terminal too")
-    form.add_argument("--text", action="store_true", help="print text to a pipe or file too")
-
-
-def wants_json(args: argparse.Namespace, context: Context) -> bool:
-    """What these two, or their absence, come to."""
-    return context.wants_json(asked=args.json, refused=args.text)
 
 
 def make_plan(args: argparse.Namespace, context: Context, done: Callable[[str], None] = lambda _: None) -> Plan:

@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 
 from devproxy.build import Root, build
 from devproxy.cli import render
-from devproxy.cli.bundle import add_bundle_arguments, add_format_arguments, make_plan, tell_outcomes, wants_json
+from devproxy.cli.arguments import add_format_arguments, wants_json
+from devproxy.cli.bundle import add_bundle_arguments, make_plan, tell_outcomes
 from devproxy.cli.context import Context
 from devproxy.errors import DevproxyError, InputError
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from devproxy.cli.bundle import add_bundle_arguments, add_format_arguments, make_plan, wants_json
+from devproxy.cli.arguments import add_format_arguments, wants_json
+from devproxy.cli.bundle import add_bundle_arguments, make_plan
 from devproxy.cli.context import Context
 from devproxy.plan.plan import Plan
 from devproxy.plan.steps import Level, Skip

@@ -6,6 +6,7 @@ import argparse
 import stat
 from typing import Final
 
+from devproxy.cli.arguments import add_format_arguments, add_host_argument, wants_json
 from devproxy.cli.context import Context
 from devproxy.host.facts import Host, Nvidia, NvidiaGpu
 from devproxy.host.probe import probe
@@ -16,14 +17,14 @@ _INTERESTING: Final = ("nvidia", "drm", "infiniband", "accel", "vfio", "kfd", "g
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's own arguments."""
-    parser.add_argument("--host", default="live", metavar="HOST", help="'live' (the default) or a recording's file")
-    parser.add_argument("--json", action="store_true", help="print JSON on a terminal too")
+    add_host_argument(parser)
+    add_format_arguments(parser)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Probe and print."""
     host = probe(args.host)
-    if context.wants_json(asked=args.json):
+    if wants_json(args, context):
         from devproxy.host.facts_json import to_json
 
         context.print_json(to_json(host))

@@ -11,7 +11,8 @@ from devproxy.check import text
 from devproxy.check.finding import Finding, Report, Severity
 from devproxy.check.report_json import report_document
 from devproxy.check.verify import verify
-from devproxy.cli.bundle import add_bundle_arguments, add_format_arguments, make_plan, tell_outcomes, wants_json
+from devproxy.cli.arguments import add_format_arguments, wants_json
+from devproxy.cli.bundle import add_bundle_arguments, make_plan, tell_outcomes
 from devproxy.cli.context import Context
 from devproxy.node import OfDriver, number_of_rdev
 from devproxy.outcome import Outcome, Result

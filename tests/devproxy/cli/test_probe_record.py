@@ -31,7 +31,7 @@ def on_a_terminal(host: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setenv("NO_COLOR", "1")
     out = Terminal()
-    assert run_probe(argparse.Namespace(host=host, json=False), Context(Configuration(), out=out)) == 0
+    assert run_probe(argparse.Namespace(host=host, json=False, text=True), Context(Configuration(), out=out)) == 0
     return out.getvalue().splitlines()
 
 
