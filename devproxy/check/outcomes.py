@@ -4,6 +4,7 @@ made is looked at once, by descriptor. Nothing is built in memory for this, so `
 
 from __future__ import annotations
 
+import os
 import stat
 
 from devproxy.build import Root
@@ -12,7 +13,7 @@ from devproxy.check.finding import Finding, Report, error, unreadable
 from devproxy.check.mount_table import MountTable, flags_in_force
 from devproxy.check.resolve import real_path
 from devproxy.mount_options import Attribute
-from devproxy.node import DeviceNumber, Fixed, Identity, NodeKind
+from devproxy.node import Fixed, Identity, NodeKind, number_of_rdev
 from devproxy.outcome import Outcome, Result
 from devproxy.plan.steps import (
     Bind,
@@ -37,6 +38,7 @@ def check_outcomes(root: Root) -> Report:
     except OSError as problem:
         return Report((unreadable("/proc/self/mountinfo", problem, "the mount table"),), ())
     findings: list[Finding] = []
+    checked = _Nodes(root)
     nodes = links = mounts = 0
     for outcome in root.outcomes:
         step = outcome.step
@@ -44,7 +46,7 @@ def check_outcomes(root: Root) -> Report:
             continue
         if isinstance(step, MakeNode | RequireNode):
             nodes += 1
-            findings += _check_node(root, step, outcome)
+            findings += checked.check(step, outcome)
         elif isinstance(step, MakeSymlink):
             links += 1
             findings += _check_link(root, step)
@@ -54,29 +56,56 @@ def check_outcomes(root: Root) -> Report:
     return Report(tuple(findings), (("nodes", nodes), ("links", links), ("mounts", mounts)))
 
 
-def _check_node(root: Root, step: MakeNode | RequireNode, outcome: Outcome) -> list[Finding]:
-    try:
-        found = entry_at(root, step.path)
-    except OSError as problem:
-        return [unreadable(step.path, problem, str(step.reason))]
-    number = _number(root, step.identity, found)
-    want = Entry(_FORMATS[step.kind], 0, 0, 0, number, None)
-    if isinstance(step, MakeNode) and "exists" not in outcome.found:
-        want = want._replace(mode=step.mode, uid=step.uid or 0, gid=step.gid or 0)
-    elif found is not None:
-        # A node that was there before keeps its mode and owner (S69).
-        want = want._replace(mode=found.mode, uid=found.uid, gid=found.gid)
-    return [] if found == want else differences(step.path, want, found, str(step.reason))
+class _Nodes:
+    """The nodes of one root. One that is right costs an lstat; words are found for the others alone."""
+
+    def __init__(self, root: Root) -> None:
+        self._root = root
+        self._majors: dict[str, int | None] = {}
+
+    def check(self, step: MakeNode | RequireNode, outcome: Outcome) -> list[Finding]:
+        """How a node differs from what the build says it made, or found there: then it kept its mode and owner (S69)."""
+        made = isinstance(step, MakeNode) and "exists" not in outcome.found
+        try:
+            found = self._root.lstat(step.path)
+        except OSError:
+            return self._explain(step, made=made)
+        mode = step.mode if made and isinstance(step, MakeNode) else stat.S_IMODE(found.st_mode)
+        right = found.st_mode == _FORMATS[step.kind] | mode and found.st_rdev == self._rdev(
+            step.identity, found.st_rdev
+        )
+        if right and (not made or (found.st_uid, found.st_gid) == _owner(step)):
+            return []
+        return self._explain(step, made=made)
+
+    def _rdev(self, identity: Identity | None, found: int) -> int:
+        if identity is None or isinstance(identity, Fixed):
+            return 0 if identity is None else identity.number.rdev
+        if identity.driver not in self._majors:
+            self._majors[identity.driver] = self._root.plan.host.major_of(identity.driver)
+        major = self._majors[identity.driver]
+        # Of a driver that the host does not list the target reserved a major, and any will do: it is the minor that
+        # tells its devices apart.
+        return os.makedev(os.major(found) if major is None else major, identity.minor)
+
+    def _explain(self, step: MakeNode | RequireNode, *, made: bool) -> list[Finding]:
+        why = str(step.reason)
+        try:
+            found = entry_at(self._root, step.path)
+        except OSError as problem:
+            return [unreadable(step.path, problem, why)]
+        rdev = 0 if found is None or found.number is None else found.number.rdev
+        number = None if step.identity is None else number_of_rdev(self._rdev(step.identity, rdev))
+        want = Entry(_FORMATS[step.kind], 0, 0, 0, number, None)
+        if made and isinstance(step, MakeNode):
+            want = want._replace(mode=step.mode, uid=_owner(step)[0], gid=_owner(step)[1])
+        elif found is not None:
+            want = want._replace(mode=found.mode, uid=found.uid, gid=found.gid)
+        return differences(step.path, want, found, why)
 
 
-def _number(root: Root, identity: Identity | None, found: Entry | None) -> DeviceNumber | None:
-    if identity is None or isinstance(identity, Fixed):
-        return None if identity is None else identity.number
-    major = root.plan.host.major_of(identity.driver)
-    if major is None:
-        # The target reserved one, and any will do: it is the minor that tells its devices apart.
-        major = found.number.major if found is not None and found.number is not None else 0
-    return DeviceNumber(major, identity.minor)
+def _owner(step: MakeNode | RequireNode) -> tuple[int, int]:
+    return (step.uid or 0, step.gid or 0) if isinstance(step, MakeNode) else (0, 0)
 
 
 def _check_link(root: Root, step: MakeSymlink) -> list[Finding]:
