@@ -86,7 +86,7 @@ class Accessor:
                 vfs.mkdir_all_at(creds, self._at(parent), 0o755)
             vfs.mknod_at(creds, op, MknodOptions(_TYPES[kind] | mode, number.rdev))
             if uid or gid:
-                vfs.set_stat_at(creds, op, SetStat(uid=uid, gid=gid, mode=mode))
+                vfs.set_stat_at(creds, op, SetStat(uid=uid, gid=gid))
             self._link_number(path, kind, number)
 
     def _link_number(self, path: str, kind: DeviceKind, number: DeviceNumber) -> None:

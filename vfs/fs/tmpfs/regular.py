@@ -101,11 +101,12 @@ class RegularFile(TmpfsInode):
         Errors: ENOSPC if it takes nothing; EFBIG.
         """
         data = bytes(data)
-        # Pages share what the caller gave, which never changes; but only if a single page left over keeps little alive.
-        source = memoryview(data) if PAGE_SIZE < len(data) <= _SHARED else data
         if data and offset >= MAX_FILE_SIZE:
             raise error(errno.EFBIG)
-        total = min(len(data), MAX_FILE_SIZE - offset)
+        data = data[: MAX_FILE_SIZE - offset]
+        total = len(data)
+        # Pages share what the caller gave, which never changes; but only if a single page left over keeps little alive.
+        source = memoryview(data) if PAGE_SIZE < total <= _SHARED else data
         pages = self.pages
         room = self.fs.free_pages()
         done = added = 0
