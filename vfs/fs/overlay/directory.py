@@ -130,7 +130,7 @@ class OverlayDirectory(OverlayInode):
             if whiteout is not None:
                 layers.put_whiteout(upper, name)
             raise
-        if self.lowers and stat.S_ISDIR(made.inode.mode):
+        if whiteout is not None and stat.S_ISDIR(made.inode.mode):
             layers.set_opaque(made)
         return upper._replace(dentry=made)
 
