@@ -180,6 +180,8 @@ class File:
 
         Errors: EBADF if not open for writing; EINVAL; ENOSPC; EFBIG; ENODEV if no regular file or directory; EOPNOTSUPP here.
         """
+        if offset < 0 or length <= 0:
+            raise error(errno.EINVAL)
         if not self.writable:
             raise error(errno.EBADF)
         raise error(errno.EOPNOTSUPP if stat.S_ISREG(self.inode.mode) else errno.ENODEV)
