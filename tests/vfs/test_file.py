@@ -76,13 +76,14 @@ def test_o_path_is_a_place_and_no_more(world: World) -> None:
     world.mknod("/f", 0o100000)
     with world.open("/f", os.O_PATH | os.O_RDWR) as file:
         assert file.stat().st_mode == 0o100000
-        for call in (
+        calls: list[Callable[[], object]] = [
             lambda: file.read(1),
             lambda: file.write(b"x"),
             lambda: file.set_stat(SetStat(mode=0)),
             lambda: file.ioctl(1),
             file.read_directory,
-        ):
+        ]
+        for call in calls:
             with raises(errno.EBADF):
                 call()
 

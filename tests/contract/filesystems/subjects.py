@@ -1,0 +1,109 @@
+"""Every file system type, mounted with something in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from vfs import ROOT, FilesystemType, Mount, MountOptions, PathOperation, VirtualDentry, VirtualFilesystem
+from vfs.fs.cgroupfs import Cgroup2Type, CgroupType
+from vfs.fs.devpts import DevptsType
+from vfs.fs.devtmpfs import DevtmpfsType
+from vfs.fs.hostfs import HostfsOptions, HostfsType
+from vfs.fs.mqueue import MqueueType
+from vfs.fs.overlay import OverlayOptions, OverlayType
+from vfs.fs.proc import ProcType
+from vfs.fs.sysfs import SysfsType
+from vfs.fs.tmpfs import TmpfsType
+
+TYPES: tuple[FilesystemType, ...] = (
+    CgroupType(),
+    Cgroup2Type(),
+    DevptsType(),
+    DevtmpfsType(),
+    HostfsType(),
+    MqueueType(),
+    OverlayType(),
+    ProcType(),
+    SysfsType(),
+    TmpfsType(),
+)
+
+
+def new_vfs() -> VirtualFilesystem:
+    """A VFS that knows every type."""
+    vfs = VirtualFilesystem()
+    for each in TYPES:
+        vfs.register_filesystem_type(each)
+    return vfs
+
+
+def root_of(mount: Mount) -> VirtualDentry:
+    """The place to start from in a detached mount."""
+    return VirtualDentry(mount, mount.root)
+
+
+class Subject(NamedTuple):
+    """How to mount one type; `writable` says that files can be made in it."""
+
+    name: str
+    mount: Callable[[VirtualFilesystem, Path], Mount]
+    writable: bool
+
+
+def _by_name(name: str) -> Callable[[VirtualFilesystem, Path], Mount]:
+    return lambda vfs, _place: vfs.mount_disconnected(ROOT, "none", name)
+
+
+def _hostfs(*, writable: bool) -> Callable[[VirtualFilesystem, Path], Mount]:
+    def mount(vfs: VirtualFilesystem, place: Path) -> Mount:
+        (place / "directory").mkdir()
+        (place / "directory" / "file").write_bytes(b"contents")
+        (place / "link").symlink_to("directory/file")
+        os.mkfifo(place / "fifo")
+        descriptor = os.open(place, os.O_PATH | os.O_DIRECTORY)
+        try:
+            options = MountOptions(internal=HostfsOptions(descriptor, writable=writable))
+            return vfs.mount_disconnected(ROOT, str(place), "hostfs", options)
+        finally:
+            os.close(descriptor)
+
+    return mount
+
+
+def _overlay(vfs: VirtualFilesystem, place: Path) -> Mount:
+    upper, lower = (vfs.mount_disconnected(ROOT, "none", "tmpfs") for _ in range(2))
+    root = root_of(lower)
+    vfs.mkdir_all_at(ROOT, PathOperation(root, root, "/directory/below"))
+    vfs.symlink_at(ROOT, PathOperation(root, root, "/link"), "directory")
+    options = MountOptions(internal=OverlayOptions(root_of(upper), (root,)))
+    return vfs.mount_disconnected(ROOT, "none", "overlay", options)
+
+
+SUBJECTS = (
+    Subject("cgroup", _by_name("cgroup"), writable=False),
+    Subject("cgroup2", _by_name("cgroup2"), writable=False),
+    Subject("devpts", _by_name("devpts"), writable=False),
+    Subject("devtmpfs", _by_name("devtmpfs"), writable=True),
+    Subject("hostfs", _hostfs(writable=False), writable=False),
+    Subject("hostfs, writable", _hostfs(writable=True), writable=True),
+    Subject("mqueue", _by_name("mqueue"), writable=False),
+    Subject("overlay", _overlay, writable=True),
+    Subject("proc", _by_name("proc"), writable=False),
+    Subject("sysfs", _by_name("sysfs"), writable=False),
+    Subject("tmpfs", _by_name("tmpfs"), writable=True),
+)
+
+
+@contextmanager
+def mounted(subject: Subject, place: Path) -> Iterator[tuple[VirtualFilesystem, Mount]]:
+    """The subject, mounted for the length of a test."""
+    vfs = new_vfs()
+    mount = subject.mount(vfs, place)
+    try:
+        yield vfs, mount
+    finally:
+        vfs.discard_mount(mount)
