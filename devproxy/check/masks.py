@@ -9,7 +9,7 @@ import stat
 
 from devproxy.check.finding import Finding, error, unreadable
 from devproxy.check.mount_table import flags_in_force
-from devproxy.check.resolve import real_path
+from devproxy.check.resolve import mounted_place
 from devproxy.check.side import Side
 from devproxy.outcome import Outcome, Result
 from devproxy.plan.steps import Mask, SealPath
@@ -32,16 +32,18 @@ def check_masks(side: Side) -> list[Finding]:
 
 def _check(side: Side, step: Mask | SealPath, outcome: Outcome) -> list[Finding]:
     code = "path-not-masked" if isinstance(step, Mask) else "path-not-readonly"
+    skipped = outcome.result is Result.SKIPPED
+    place = step.path if skipped else mounted_place(side.root, side.table, step.path)
     try:
-        found = side.root.stat(step.path)
+        found = side.root.stat(place)
     except (FileNotFoundError, NotADirectoryError):
         return []  # nothing is there to hide or to protect
-    if outcome.result is Result.SKIPPED:
+    if skipped:
         return [error(code, step.path, "missing, as when the root was built", "there now", str(step.reason))]
     if isinstance(step, SealPath):
-        sealed = _is_readonly(side, step.path)
+        sealed = _is_readonly(side, place)
         return [] if sealed else [error(code, step.path, "read-only", "writable", str(step.reason))]
-    shows = _shows(side, step.path, found)
+    shows = _shows(side, place, found)
     return (
         [error(code, step.path, "an empty read-only directory or an empty file", shows, str(step.reason))]
         if shows
@@ -66,5 +68,5 @@ def _shows(side: Side, path: str, found: os.stat_result) -> str:
 
 
 def _is_readonly(side: Side, path: str) -> bool:
-    line = side.table.holding(real_path(side.root, path))
+    line = side.table.holding(path)
     return line is not None and "ro" in flags_in_force(line)

@@ -11,7 +11,7 @@ from devproxy.build import Root
 from devproxy.check.entry import Entry, differences, entry_at
 from devproxy.check.finding import Finding, Report, error, unreadable
 from devproxy.check.mount_table import MountTable, flags_in_force
-from devproxy.check.resolve import real_path
+from devproxy.check.resolve import mounted_place
 from devproxy.mount_options import Attribute
 from devproxy.node import Fixed, Identity, NodeKind, number_of_rdev
 from devproxy.outcome import Outcome, Result
@@ -119,7 +119,7 @@ def _check_link(root: Root, step: MakeSymlink) -> list[Finding]:
 def _check_mount(
     root: Root, table: MountTable, step: MountRoot | MountFilesystem | Bind | Mask | SealPath | Seal
 ) -> list[Finding]:
-    stack = table.stack(step.path) or table.stack(real_path(root, step.path))
+    stack = table.stack(mounted_place(root, table, step.path))
     if not stack:
         return [error("mount-missing", step.path, "a mount", "not mounted", str(step.reason))]
     wanted = _flags_asked(step)

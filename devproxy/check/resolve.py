@@ -7,6 +7,7 @@ import stat
 from collections import deque
 
 from devproxy.check.entry import Tree
+from devproxy.check.mount_table import MountTable
 
 _MOST_LINKS = 40  # MAXSYMLINKS, path_resolution(7)
 
@@ -32,6 +33,25 @@ def real_path(tree: Tree, path: str) -> str:
         done = "/" if target.startswith("/") else done
         left.extendleft(reversed(_names(target)))
     return done
+
+
+def mounted_place(tree: Tree, table: MountTable, path: str) -> str:
+    """The mount point that a path of the plan came to: where it really lies, or, below a process's directory in proc, the
+    same place of another process. /proc/self was the builder when it mounted, and is not for who looks later.
+    """
+    place = path if path in table.points else real_path(tree, path)
+    if place in table.points:
+        return place
+    return next((point for point in table.points if _same_but_for_process(place, point)), place)
+
+
+def _same_but_for_process(place: str, point: str) -> bool:
+    # proc(5): thread-self leads to self/task/TID.
+    names, others = place.replace("/thread-self/", "/self/task/self/").split("/"), point.split("/")
+    return len(names) == len(others) and all(
+        name == other or (other.isdecimal() and (name.isdecimal() or name == "self"))
+        for name, other in zip(names, others, strict=True)
+    )
 
 
 def _names(path: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from devproxy.build import Root
 from devproxy.check.mount_table import MountTable
-from devproxy.check.resolve import real_path
+from devproxy.check.resolve import mounted_place
 from devproxy.outcome import Result
 from devproxy.plan.steps import Mask, SealPath
 from devproxy.targets.root import MountLine
@@ -31,7 +31,8 @@ class Side(NamedTuple):
 def side_of(root: Root) -> Side:
     """Look at a root's mount table and outcomes. Raises OSError when they cannot be seen."""
     covers: Counter[str] = Counter()
+    table = MountTable(root.mountinfo())
     for outcome in root.outcomes:
         if isinstance(outcome.step, Mask | SealPath) and outcome.result is not Result.SKIPPED:
-            covers[real_path(root, outcome.step.path)] += 1
-    return Side(root, MountTable(root.mountinfo()), covers)
+            covers[mounted_place(root, table, outcome.step.path)] += 1
+    return Side(root, table, covers)

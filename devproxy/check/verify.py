@@ -14,6 +14,7 @@ from devproxy.check.finding import Finding, Report, Severity, error, unreadable
 from devproxy.check.masks import check_masks
 from devproxy.check.mount_table import BIND, type_class
 from devproxy.check.mounts import compare_mounts
+from devproxy.check.resolve import real_path
 from devproxy.check.side import Side, side_of
 from devproxy.host.facts import MajorLine
 from devproxy.node import OfDriver
@@ -94,7 +95,7 @@ def _compare_outcomes(plan: Plan, expected: Side, observed: Side) -> tuple[list[
     count = 0
     for want, found in zip(expected.root.outcomes, observed.root.outcomes, strict=True):
         step = found.step
-        if isinstance(step, Mask | SealPath) and observed.table.is_inside_pseudo(step.path):
+        if isinstance(step, Mask | SealPath) and observed.table.is_inside_pseudo(real_path(observed.root, step.path)):
             continue
         count += 1
         same_words = in_place or want.found == found.found or _is_reserved(plan, step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,76 @@ def test_stacked_mounts(tmp_path: Path, live: Host) -> None:
             load(with_mounts(tmp_path / str(number), *mounts)), live, config=Configuration(mount_order=order)
         )
         assert compare(planned).findings == ()
+
+
+def link(rootfs: Path, name: str, target: str) -> None:
+    (rootfs / name).rmdir()
+    (rootfs / name).symlink_to(target)
+
+
+def bare(rootfs: Path) -> None:
+    for name in ("dev", "proc", "sys", "tmp"):
+        (rootfs / name).rmdir()
+
+
+HOSTILE: dict[str, Callable[[Path], None]] = {
+    "dev is a link": lambda rootfs: link(rootfs, "dev", "/etc"),
+    "dev is a link upwards": lambda rootfs: link(rootfs, "dev", "../../../../etc"),
+    "proc is a link": lambda rootfs: link(rootfs, "proc", "/etc"),
+    "sys is a link": lambda rootfs: link(rootfs, "sys", "/etc"),
+    "tmp is a link": lambda rootfs: link(rootfs, "tmp", "/etc"),
+    "tmp has an entry": lambda rootfs: (rootfs / "tmp" / "x").touch(),
+    "nothing is there": bare,
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_rootfs_with_traps(what: str, tmp_path: Path, live: Host) -> None:
+    bundle = with_mounts(tmp_path)
+    HOSTILE[what](Path(bundle, "rootfs"))
+    assert compare(plan(load(bundle), live)).findings == ()
+
+
+@pytest.mark.parametrize(
+    "mounts",
+    [
+        [bind("/dev", "/dev")],
+        [tmpfs("/proc/sys/net")],
+        [{"destination": "/p2", "type": "proc", "source": "p"}, {"destination": "/q", "type": "mqueue", "source": "q"}],
+        [{"destination": "/x", "type": "no-such-type", "source": "x"}],
+        [bind("/hostproc", "/proc", "rbind", "ro"), bind("/hostroot", "/", "rbind")],
+    ],
+    ids=["dev of the host", "inside proc", "second proc", "unknown type", "the whole host"],
+)
+def test_mounts_of_odd_places(mounts: list[dict[str, Any]], tmp_path: Path, live: Host) -> None:
+    assert compare(plan(load(with_mounts(tmp_path, *mounts)), live)).findings == ()
+
+
+@pytest.mark.parametrize("kinds", [("mount", "pid"), ("mount",)])
+def test_paths_that_lead_through_another_process(kinds: tuple[str, ...], tmp_path: Path, live: Host) -> None:
+    """/proc/self is the builder's own directory when it mounts, and somebody else's when it is looked at."""
+    linux = {
+        **runc_spec_like()["linux"],
+        "namespaces": [{"type": kind} for kind in kinds],
+        "maskedPaths": ["/proc/self/mounts", "/proc/mounts", "/proc/thread-self/comm", "/etc/a\nb"],
+        "readonlyPaths": ["/proc/self/task"],
+    }
+    bundle = with_mounts(tmp_path, linux=linux, hostname=None)
+    config = load(bundle)
+    Path(bundle, "rootfs", "etc", "a\nb").write_text("x")
+    kept = tuple(mount for mount in config.mounts if mount.type != "sysfs")
+    assert compare(plan(config._replace(mounts=kept), live)).findings == ()
+
+
+def test_devices_of_every_kind(tmp_path: Path, live: Host) -> None:
+    devices = [
+        {"path": "/dev/x/y", "type": "c", "major": 10, "minor": 229, "fileMode": 0o600, "uid": 3, "gid": 4},
+        {"path": "/opt/fifo", "type": "p", "fileMode": 0o640},
+        {"path": "/opt/disk", "type": "b", "major": 7, "minor": 0},
+        {"path": "/dev/null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o600},
+    ]
+    config = runc_spec_like(linux={**runc_spec_like()["linux"], "devices": devices})
+    assert compare(plan(load(write_bundle(tmp_path / "bundle", config)), live)).findings == ()
 
 
 # damage
