@@ -216,7 +216,7 @@ class World:
         first = first_names.setdefault((info.st_dev, info.st_ino), path)
         rows.append((path, first, attributes(info), contents))
         if stat.S_ISDIR(info.st_mode):
-            for name in sorted(os.listdir(path)):
+            for name in self.listdir(path):
                 self._collect(path.rstrip("/") + "/" + name, rows, first_names)
 
 

@@ -107,10 +107,24 @@ class KernelWorld(kernel.World):
             world.close(slot)
         self.leave()
 
+    def listdir(self, path: str) -> list[str]:
+        # A directory that one layer alone has is listed as it is, whiteouts too, though they cannot be looked up.
+        return [name for name in super().listdir(path) if not _is_gone(f"{path}/{name}")]
+
     def run(self, program: list[Call]) -> list[object]:
         results = super().run(program)
         self.leave()
         return [*results, upper_rows(self.place)]
+
+
+def _is_gone(path: str) -> bool:
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def upper_rows(place: int) -> list[object]:

@@ -52,11 +52,9 @@ class OverlayFile(File):
 
     def allocate(self, mode: int, offset: int, length: int) -> None:
         """See `File.allocate`; the layer's own errors."""
-        if self.writable and not self.closed:
-            self._real.allocate(mode, offset, length)
-            self._changed()
-            return
-        super().allocate(mode, offset, length)
+        self.check_open()
+        self._real.allocate(mode, offset, length)
+        self._changed()
 
     def seek_hole_or_data(self, offset: int, whence: int) -> int:
         """Holes as the layer has them."""

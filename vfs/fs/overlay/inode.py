@@ -93,7 +93,7 @@ class OverlayInode(Inode):
             return super().open(location, flags, creds)
         from vfs.fs.overlay.file import OverlayFile
 
-        if flags & os.O_ACCMODE != os.O_RDONLY:
+        if flags & os.O_ACCMODE in {os.O_WRONLY, os.O_RDWR}:
             copy_up(self)
         return OverlayFile(location, flags, creds, self)
 
