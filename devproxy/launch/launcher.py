@@ -10,8 +10,8 @@ from devproxy.errors import DevproxyError, InputError
 from devproxy.launch.signals import Forwarding
 from devproxy.oci.spec import Process
 from devproxy.targets.kernel.become import Request
+from devproxy.targets.kernel.handles import open_null
 from devproxy.targets.kernel.root import KernelRoot
-from devproxy.targets.kernel.target import open_null
 
 if TYPE_CHECKING:
     from devproxy.build import Root

@@ -19,12 +19,14 @@ from devproxy.linux import mounts
 from devproxy.linux.paths import chown_descriptor
 from devproxy.linux.syscalls import about
 from devproxy.mount_options import ATIME, Attribute, Change, Propagation
-from devproxy.node import DeviceNumber, Identity, NodeKind, number_of_rdev
+from devproxy.node import DeviceNumber, Identity, NodeKind
 from devproxy.targets.kernel.filesystems import new_filesystem, new_overlay
+from devproxy.targets.kernel.handles import KernelMount, KernelSource, open_null
+from devproxy.targets.kernel.look import look
 from devproxy.targets.kernel.paths import KernelPaths
 from devproxy.targets.kernel.tree import Closer, Tree
 from devproxy.targets.numbers import Numbers
-from devproxy.targets.target import Detached, FileKind, Look, NumberFound, Source
+from devproxy.targets.target import Detached, Look, NumberFound, Source
 
 _PROPAGATION = {
     Propagation.SHARED: mounts.MS_SHARED,
@@ -33,34 +35,6 @@ _PROPAGATION = {
     Propagation.UNBINDABLE: mounts.MS_UNBINDABLE,
 }
 _FORMATS = {NodeKind.CHARACTER: stat.S_IFCHR, NodeKind.BLOCK: stat.S_IFBLK, NodeKind.FIFO: stat.S_IFIFO}
-_KINDS = {
-    stat.S_IFDIR: FileKind.DIRECTORY,
-    stat.S_IFREG: FileKind.REGULAR,
-    stat.S_IFLNK: FileKind.SYMLINK,
-    stat.S_IFCHR: FileKind.CHARACTER,
-    stat.S_IFBLK: FileKind.BLOCK,
-    stat.S_IFIFO: FileKind.FIFO,
-    stat.S_IFSOCK: FileKind.SOCKET,
-}
-_NULL = DeviceNumber(1, 3)
-
-
-class KernelSource:
-    """An open directory or file of the host (O_PATH). `used` once it has become a mount."""
-
-    def __init__(self, descriptor: int, path: str, *, is_directory: bool) -> None:
-        self.descriptor = descriptor
-        self.path = path
-        self.is_directory = is_directory
-        self.used = False
-
-
-class KernelMount:
-    """A mount by its descriptor, attached nowhere yet."""
-
-    def __init__(self, descriptor: int, *, is_directory: bool) -> None:
-        self.descriptor = descriptor
-        self.is_directory = is_directory
 
 
 class KernelTarget:
@@ -90,7 +64,8 @@ class KernelTarget:
             descriptor, is_directory = os.open(path, os.O_PATH | os.O_DIRECTORY), True
         except NotADirectoryError:
             descriptor, is_directory = os.open(path, os.O_PATH), False
-        source = KernelSource(descriptor, path, is_directory=is_directory)
+        tree = Tree(descriptor, self._paths.opener, self._closer)
+        source = KernelSource(tree, path, is_directory=is_directory)
         self._sources.append(source)
         return source
 
@@ -105,7 +80,7 @@ class KernelTarget:
         opened = self._use(source)
         with about(opened.path):
             mount = mounts.clone_tree(opened.descriptor, recursive=recursive)
-        self._closer.add(opened.descriptor)
+        opened.tree.close()
         return KernelMount(mount, is_directory=opened.is_directory)
 
     def overlay(self, lower: Source) -> KernelMount:
@@ -119,7 +94,7 @@ class KernelTarget:
         mount = new_overlay(opened.descriptor, upper, by_fd=self._paths.layers_by_fd)
         if not self._paths.detached:
             mounts.detach(upper)
-        self._closer.add(opened.descriptor)
+        opened.tree.close()
         self._closer.add(upper)
         return KernelMount(mount, is_directory=True)
 
@@ -278,22 +253,11 @@ class KernelTarget:
 
     def look(self, path: str) -> Look | None:
         """See `Target.look`."""
-        try:
-            parent, name = self._there.parent(path)
-            return _look(os.stat(name, dir_fd=parent, follow_symlinks=False), parent, name)
-        except FileNotFoundError:
-            return None
+        return look(self._there, path)
 
     def look_in(self, source: Source, path: str) -> Look | None:
         """See `Target.look_in`."""
-        tree = Tree(self._opened(source).descriptor, self._paths.opener, self._closer)
-        try:
-            parent, name = tree.parent(path)
-            return _look(os.stat(name, dir_fd=parent, follow_symlinks=False), parent, name)
-        except FileNotFoundError:
-            return None
-        finally:
-            tree.forget()
+        return look(self._opened(source).tree, path)
 
     def list_directory(self, path: str) -> list[str]:
         """See `Target.list_directory`."""
@@ -324,11 +288,10 @@ class KernelTarget:
 
     def close(self) -> None:
         """Drop every descriptor. A tree that was placed nowhere vanishes with them."""
-        descriptors = [source.descriptor for source in self._sources if not source.used]
-        if self._tree is not None:
-            self._tree.forget()
-            descriptors.append(self._tree.root)
-        for descriptor in (*descriptors, self._empty, self._null):
+        trees = [source.tree for source in self._sources if not source.used]
+        for tree in [*trees, self._tree] if self._tree else trees:
+            tree.close()
+        for descriptor in (self._empty, self._null):
             if descriptor >= 0:
                 self._closer.add(descriptor)
         self._tree, self._sources, self._empty, self._null = None, [], -1, -1
@@ -380,29 +343,7 @@ def _cover_root(mount: int) -> None:
         os.close(root)
 
 
-def open_null(flags: int) -> int:
-    """Open the host's null device. Errors: ENODEV if /dev/null is something else."""
-    descriptor = os.open("/dev/null", flags | os.O_NOFOLLOW)
-    found = os.fstat(descriptor)
-    if not stat.S_ISCHR(found.st_mode) or found.st_rdev != _NULL.rdev:
-        os.close(descriptor)
-        raise OSError(errno.ENODEV, f"not the null device, character {_NULL}", "/dev/null")
-    return descriptor
-
-
 def _verify(found: os.stat_result, wanted: tuple[int, int]) -> None:
     """Errors: ESTALE if what is there is not what was made: somebody else writes in this directory."""
     if (found.st_mode, found.st_rdev) != wanted:
         raise OSError(errno.ESTALE, "what was made here was replaced at once")
-
-
-def _look(found: os.stat_result, parent: int, name: str) -> Look:
-    kind = _KINDS[stat.S_IFMT(found.st_mode)]
-    return Look(
-        kind,
-        stat.S_IMODE(found.st_mode),
-        found.st_uid,
-        found.st_gid,
-        number_of_rdev(found.st_rdev) if kind in (FileKind.CHARACTER, FileKind.BLOCK) else None,
-        os.readlink(name, dir_fd=parent) if kind is FileKind.SYMLINK else None,
-    )

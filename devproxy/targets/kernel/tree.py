@@ -78,6 +78,11 @@ class Tree:
             self._closer.add(descriptor)
         self._parents.clear()
 
+    def close(self) -> None:
+        """Let go of the root and of the directories. Nothing may be asked afterwards."""
+        self.forget()
+        self._closer.add(self.root)
+
     def make_directories(self, path: str, mode: int = 0o755) -> tuple[int, str]:
         """Open a directory, making what is missing: parents 0755, itself `mode`. Returns also the first path made.
 

@@ -13,9 +13,10 @@ from devproxy.host.facts import Host, MajorLine
 from devproxy.mount_options import Change
 from devproxy.oci.spec import Namespace
 from devproxy.targets.kernel.builder import start_builder
+from devproxy.targets.kernel.handles import KernelMount
 from devproxy.targets.kernel.paths import KernelPaths, kernel_paths
 from devproxy.targets.kernel.root import KernelRoot
-from devproxy.targets.kernel.target import KernelMount, KernelTarget
+from devproxy.targets.kernel.target import KernelTarget
 
 NO_CHANGE = Change()
 EVERY_WAY = [

@@ -1,0 +1,46 @@
+"""What the kernel target hands out, and the host's null device: descriptors with what is known of them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import Final
+
+from devproxy.node import DeviceNumber
+from devproxy.targets.kernel.tree import Tree
+
+_NULL: Final = DeviceNumber(1, 3)
+
+
+class KernelSource:
+    """An open directory or file of the host (O_PATH), and the tree below it. `used` once it has become a mount."""
+
+    def __init__(self, tree: Tree, path: str, *, is_directory: bool) -> None:
+        self.tree = tree
+        self.path = path
+        self.is_directory = is_directory
+        self.used = False
+
+    @property
+    def descriptor(self) -> int:
+        """What was opened."""
+        return self.tree.root
+
+
+class KernelMount:
+    """A mount by its descriptor, attached nowhere yet."""
+
+    def __init__(self, descriptor: int, *, is_directory: bool) -> None:
+        self.descriptor = descriptor
+        self.is_directory = is_directory
+
+
+def open_null(flags: int) -> int:
+    """Open the host's null device. Errors: ENODEV if /dev/null is something else."""
+    descriptor = os.open("/dev/null", flags | os.O_NOFOLLOW)
+    found = os.fstat(descriptor)
+    if not stat.S_ISCHR(found.st_mode) or found.st_rdev != _NULL.rdev:
+        os.close(descriptor)
+        raise OSError(errno.ENODEV, f"not the null device, character {_NULL}", "/dev/null")
+    return descriptor
