@@ -19,6 +19,7 @@ from devproxy.oci.configuration import Configuration, Medium
 from devproxy.oci.load import load
 from devproxy.plan.plan import Plan
 from devproxy.plan.planner import plan
+from devproxy.targets.kernel.paths import KernelPaths
 from tests.bundles import runc_spec_like, write_bundle
 
 pytestmark = pytest.mark.root
@@ -34,8 +35,8 @@ def bind(destination: str, source: str, *options: str) -> dict[str, Any]:
     return {"destination": destination, "type": "bind", "source": source, "options": list(options or ("rbind",))}
 
 
-def compare(planned: Plan) -> Report:
-    with build(planned, "kernel") as root:
+def compare(planned: Plan, paths: KernelPaths | None = None) -> Report:
+    with build(planned, "kernel", paths=paths) as root:
         report = verify(planned, root)
         quick = check_outcomes(root)
     assert quick.findings == ()
@@ -62,6 +63,23 @@ def source(tmp_path: Path) -> Path:
 
 def test_a_plain_bundle(tmp_path: Path, live: Host) -> None:
     assert compare(plan(load(with_mounts(tmp_path)), live)).findings == ()
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        KernelPaths(detached=False),
+        KernelPaths(openat2=False),
+        KernelPaths(layers_by_fd=False),
+        KernelPaths(False, False, False),
+    ],
+    ids=["attached", "walked", "layers by path", "all old ways"],
+)
+def test_the_ways_of_older_kernels_come_to_the_same(
+    tmp_path: Path, live: Host, source: Path, paths: KernelPaths
+) -> None:
+    bundle = with_mounts(tmp_path, bind("/data", str(source), "rbind", "ro"))
+    assert compare(plan(load(bundle), live), paths).findings == ()
 
 
 @pytest.mark.parametrize(
