@@ -38,8 +38,6 @@ O_TMPFILE_BIT: Final = os.O_TMPFILE & ~os.O_DIRECTORY
 """The bit of O_TMPFILE that is its own (__O_TMPFILE)."""
 
 RENAME_NOREPLACE: Final = 1
-RENAME_EXCHANGE: Final = 2
-RENAME_WHITEOUT: Final = 4
 
 XATTR_CREATE: Final = os.XATTR_CREATE
 XATTR_REPLACE: Final = os.XATTR_REPLACE

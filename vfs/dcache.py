@@ -2,7 +2,7 @@
 
 Analogous to vfs_mkdir, vfs_unlink, vfs_rename ... of Linux (fs/namei.c) without their permission checks. The VFS calls them
 after it has checked; an overlay calls them on the dentries of its layers, so that a layer that is also visible elsewhere
-stays coherent. All but `lookup` need `Filesystem.lock`.
+stays coherent. All but `lookup` and `find` need `Filesystem.lock`.
 
 Path cache: a call that makes an earlier successful walk wrong drops the cache of whole paths. Making a name never does;
 removing a plain file marks its dentry DEAD, which a hit checks.
@@ -40,18 +40,13 @@ def find(parent: Dentry, name: str) -> Dentry | None:
 
     Errors: ENOTDIR if the parent is no directory; the type's own.
     """
-    directory = parent.inode
     child = parent.children.get(name)
-    if directory.fs.revalidates:
-        return _revalidate(parent, name, child)
-    if child is not None:
+    fs = parent.inode.fs
+    if child is not None and not fs.revalidates:
         return child
-    inode = directory.find(name)
-    return None if inode is None else _instantiate(parent, name, inode)
-
-
-def _revalidate(parent: Dentry, name: str, child: Dentry | None) -> Dentry | None:
-    with parent.inode.fs.lock:
+    # Without the lock, a name removed between looking it up and caching it would stay in the cache for good.
+    with fs.lock:
+        child = parent.children.get(name)
         inode = parent.inode.find(name)
         if child is not None:
             if child.inode is inode:
@@ -62,8 +57,8 @@ def _revalidate(parent: Dentry, name: str, child: Dentry | None) -> Dentry | Non
 
 
 def _instantiate(parent: Dentry, name: str, inode: Inode) -> Dentry:
-    # setdefault: of two readers who look up at once, one dentry wins.
-    return parent.children.setdefault(name, Dentry(name, parent, inode))
+    dentry = parent.children[name] = Dentry(name, parent, inode)
+    return dentry
 
 
 def _forget(dentry: Dentry) -> None:

@@ -84,18 +84,6 @@ class Mount:
         if self.bits & _RDONLY:
             raise error(errno.EROFS)
 
-    def begin_write(self) -> None:
-        """Count a writer; each is followed by `end_write`.
-
-        Errors: EROFS.
-        """
-        self.check_writable()
-        self.writers += 1
-
-    def end_write(self) -> None:
-        """Count a writer out."""
-        self.writers -= 1
-
     def set_read_only(self, *, read_only: bool) -> None:
         """Seal the mount, or open it again (S36).
 
@@ -104,13 +92,6 @@ class Mount:
         if read_only and self.writers:
             raise error(errno.EBUSY)
         self.flags = self.flags | MountFlags.RDONLY if read_only else self.flags & ~MountFlags.RDONLY
-
-    def top(self) -> Mount:
-        """The mount on top of the stack that begins with this one."""
-        mount = self
-        while (above := mount.children.get(mount.root)) is not None:
-            mount = above
-        return mount
 
     def tree(self) -> list[Mount]:
         """This mount and all below it, parents first."""

@@ -40,6 +40,11 @@ def mount_flags(mount: Mount) -> str:
     return ",".join(shown)
 
 
+def _root(mount: Mount) -> str:
+    # What Linux appends to the root of a bind whose source was removed (dentry_path()).
+    return escape(mount.root.path()) + ("//deleted" if mount.root.dead else "")
+
+
 def mountinfo(namespace: MountNamespace, root: VirtualDentry | None = None) -> list[str]:
     """One line a mount that can be reached from `root`, the root of the namespace by default:
     id, parent id, device, root, mount point, options, "-", type, source, options of the file system.
@@ -52,7 +57,7 @@ def mountinfo(namespace: MountNamespace, root: VirtualDentry | None = None) -> l
         parent_id = mount.id if mount.parent is None else mount.parent.id
         options = fs.mount_options()
         lines.append(
-            f"{mount.id} {parent_id} 0:{fs.minor} {escape(mount.root.path())} {escape(point)} {mount_flags(mount)}"
+            f"{mount.id} {parent_id} 0:{fs.minor} {_root(mount)} {escape(point)} {mount_flags(mount)}"
             f" - {fs.type_name} {escape(mount.source or 'none')} rw{',' if options else ''}{options}"
         )
     return lines

@@ -1,4 +1,4 @@
-"""Calls that make, remove and move names: checks in Linux's order, then `vfs.dcache`.
+"""Calls that make, remove, move and change files by name: checks in Linux's order, then `vfs.dcache`.
 
 Which error is given when several apply is part of the behaviour; the order here is that of fs/namei.c and is compared with
 the kernel by tests/differential. All functions are called with the lock of the VFS held.
@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 
 from vfs import dcache, mounting
 from vfs.abi import MAY_EXEC, MAY_READ, MAY_WRITE, RENAME_NOREPLACE, S_IALLUGO
-from vfs.credentials import Capability, check_delete, is_owner
+from vfs.credentials import Capability, check_delete, checked_set_stat, is_owner
 from vfs.dentry import DEAD, ODD_MOUNTED, Dentry
 from vfs.errors import error
-from vfs.options import MkdirOptions, MknodOptions, RenameOptions
-from vfs.path import check_name, check_path
+from vfs.options import MkdirOptions, MknodOptions, RenameOptions, SetStat
+from vfs.path import check_name, check_path, split
 from vfs.resolve import SPECIAL_NAMES, Parent, PathOperation, resolve, resolve_parent
 
 if TYPE_CHECKING:
     from vfs.credentials import Credentials
     from vfs.inode import Inode
-    from vfs.mount import Mount
+    from vfs.mount import Mount, VirtualDentry
     from vfs.pathcache import PathCache
 
 _NODE_TYPES = frozenset({stat.S_IFREG, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK})
@@ -228,3 +228,56 @@ def _check_rename_mounts(source: Dentry, target: Dentry | None, mount: Mount, pa
     for dentry in (source, target):
         if dentry is not None and dentry.odd & ODD_MOUNTED:
             mounting.check_no_mountpoint(mount, dentry, path)
+
+
+def set_stat(cache: PathCache, creds: Credentials, op: PathOperation, changes: SetStat) -> None:
+    """See `VirtualFilesystem.set_stat_at`."""
+    if changes.size is not None and changes.size < 0:
+        raise error(errno.EINVAL, op.path)
+    mount, dentry = resolve(cache, creds, op)
+    inode = dentry.inode
+    if changes.size is not None and not stat.S_ISREG(inode.mode):
+        raise error(errno.EISDIR if stat.S_ISDIR(inode.mode) else errno.EINVAL, op.path)
+    mount.check_writable()
+    if changes.size is not None:
+        inode.check_access(creds, MAY_WRITE)
+    if changes.mode is not None and stat.S_ISLNK(inode.mode):
+        raise error(errno.EOPNOTSUPP, op.path)
+    dcache.set_stat(dentry, checked_set_stat(creds, inode, changes))
+
+
+def mkdir_all(cache: PathCache, creds: Credentials, op: PathOperation, mode: int, *, must_be_dir: bool) -> None:
+    """See `VirtualFilesystem.mkdir_all_at`."""
+    missing: list[PathOperation] = []
+    found, current = _find(cache, creds, op), op
+    while found is None:
+        missing.append(current)
+        head, _, _ = split(current.path)
+        if not head:
+            break
+        current = op._replace(path=head, follow_final_symlink=True)
+        found = _find(cache, creds, current)
+    if found is not None and not missing and must_be_dir and not stat.S_ISDIR(found.dentry.inode.mode):
+        raise error(errno.ENOTDIR, op.path)
+    for each in reversed(missing):
+        mkdir(cache, creds, each, MkdirOptions(mode))
+
+
+def make_mountpoint(cache: PathCache, creds: Credentials, op: PathOperation, *, directory: bool) -> None:
+    """See `VirtualFilesystem.make_synthetic_mountpoint`."""
+    if _find(cache, creds, op) is not None:
+        return
+    parent = op._replace(path=split(op.path)[0], follow_final_symlink=True)
+    if directory:
+        mkdir_all(cache, creds, op, 0o755, must_be_dir=False)
+    else:
+        if parent.path:
+            mkdir_all(cache, creds, parent, 0o755, must_be_dir=True)
+        mknod(cache, creds, op, MknodOptions(stat.S_IFREG | 0o644))
+
+
+def _find(cache: PathCache, creds: Credentials, op: PathOperation) -> VirtualDentry | None:
+    try:
+        return resolve(cache, creds, op)
+    except FileNotFoundError:
+        return None

@@ -56,8 +56,3 @@ def split(path: str) -> tuple[str, str, bool]:
 def components(path: str) -> list[str]:
     """The names of a path in order, without the empty ones that repeated slashes make."""
     return [name for name in path.split("/") if name]
-
-
-def is_clean_absolute(path: str) -> bool:
-    """Whether the path is absolute and has no empty, "." or ".." component and no trailing slash."""
-    return path == "/" or (path[:1] == "/" and not any(name in {"", ".", ".."} for name in path[1:].split("/")))

@@ -8,9 +8,8 @@ import stat
 import threading
 from typing import TYPE_CHECKING
 
-from vfs import dcache, mounting, namei, opening, xattr
+from vfs import mounting, namei, opening, xattr
 from vfs.abi import MAY_EXEC, MAY_READ, MAY_WRITE
-from vfs.credentials import checked_set_stat
 from vfs.dentry import DEAD
 from vfs.device import AnonymousDevices, DeviceTable
 from vfs.errors import error
@@ -27,7 +26,6 @@ from vfs.options import (
     SetStat,
     UmountOptions,
 )
-from vfs.path import split
 from vfs.pathcache import PathCache
 from vfs.pipe import Pipes
 from vfs.resolve import PathOperation, resolve
@@ -218,19 +216,7 @@ class VirtualFilesystem:
         Errors: EPERM, EACCES; EISDIR and EINVAL for the size of what is no regular file; EOPNOTSUPP for the mode of a link.
         """
         with self.lock:
-            if changes.size is not None and changes.size < 0:
-                raise error(errno.EINVAL, op.path)
-            mount, dentry = resolve(self.path_cache, creds, op)
-            inode = dentry.inode
-            if changes.size is not None:
-                if not stat.S_ISREG(inode.mode):
-                    raise error(errno.EISDIR if stat.S_ISDIR(inode.mode) else errno.EINVAL, op.path)
-                mount.check_writable()
-                inode.check_access(creds, MAY_WRITE)
-            mount.check_writable()
-            if changes.mode is not None and stat.S_ISLNK(inode.mode):
-                raise error(errno.EOPNOTSUPP, op.path)
-            dcache.set_stat(dentry, checked_set_stat(creds, inode, changes))
+            namei.set_stat(self.path_cache, creds, op, changes)
 
     def mkdir_all_at(
         self, creds: Credentials, op: PathOperation, mode: int = 0o777, *, must_be_dir: bool = True
@@ -240,25 +226,7 @@ class VirtualFilesystem:
         Errors: ENOTDIR for a parent that is no directory, or for the target if it must be one; as `mkdir_at`.
         """
         with self.lock:
-            missing: list[PathOperation] = []
-            found, current = self._find(creds, op), op
-            while found is None:
-                missing.append(current)
-                head, _, _ = split(current.path)
-                if not head:
-                    break
-                current = op._replace(path=head, follow_final_symlink=True)
-                found = self._find(creds, current)
-            if found is not None and not missing and must_be_dir and not stat.S_ISDIR(found.dentry.inode.mode):
-                raise error(errno.ENOTDIR, op.path)
-            for each in reversed(missing):
-                namei.mkdir(self.path_cache, creds, each, MkdirOptions(mode))
-
-    def _find(self, creds: Credentials, op: PathOperation) -> VirtualDentry | None:
-        try:
-            return resolve(self.path_cache, creds, op)
-        except FileNotFoundError:
-            return None
+            namei.mkdir_all(self.path_cache, creds, op, mode, must_be_dir=must_be_dir)
 
     # extended attributes
 
@@ -392,12 +360,4 @@ class VirtualFilesystem:
         Errors: ENOTDIR for a parent that is no directory; as `mkdir_at` and `mknod_at`.
         """
         with self.lock:
-            if self._find(creds, op) is not None:
-                return
-            if directory:
-                self.mkdir_all_at(creds, op, 0o755, must_be_dir=False)
-                return
-            head, _, _ = split(op.path)
-            if head:
-                self.mkdir_all_at(creds, op._replace(path=head, follow_final_symlink=True), 0o755)
-            namei.mknod(self.path_cache, creds, op, MknodOptions(stat.S_IFREG | 0o644))
+            namei.make_mountpoint(self.path_cache, creds, op, directory=directory)

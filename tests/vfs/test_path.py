@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.vfs.world import raises
-from vfs.path import byte_length, check_name, check_path, components, is_clean_absolute, split
+from vfs.path import byte_length, check_name, check_path, components, split
 
 PATHS = st.text(alphabet="ab./", min_size=1, max_size=12)
 
@@ -54,11 +54,3 @@ def test_a_path_has_a_length_and_no_nul() -> None:
     for path, number in [("", errno.ENOENT), ("x" * 4096, errno.ENAMETOOLONG), ("a\0b", errno.EINVAL)]:
         with raises(number):
             check_path(path)
-
-
-@pytest.mark.parametrize(
-    ("path", "clean"),
-    [("/", True), ("/a/b", True), ("/a/", False), ("//a", False), ("/a/..", False), ("a", False), ("", False)],
-)
-def test_clean_absolute_paths(path: str, *, clean: bool) -> None:
-    assert is_clean_absolute(path) is clean
