@@ -31,7 +31,9 @@ def flags_in_force(line: MountLine) -> frozenset[str]:
 
 
 class MountTable:
-    """The lines of mountinfo by mount point; several mounts on one point are kept in the order they were stacked."""
+    """The lines of mountinfo by mount point; several mounts on one point are kept in the order they were stacked. `points`
+    are the mount points.
+    """
 
     def __init__(self, lines: Iterable[MountLine]) -> None:
         self._stacks: dict[str, list[MountLine]] = {}
@@ -40,11 +42,7 @@ class MountTable:
         for stack in self._stacks.values():
             if len(stack) > 1:
                 stack[:] = _bottom_up(stack)
-
-    @property
-    def points(self) -> frozenset[str]:
-        """Every mount point."""
-        return frozenset(self._stacks)
+        self.points = frozenset(self._stacks)
 
     @property
     def count(self) -> int:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import stat
+from typing import Final
 
 from devproxy.build import Root
 from devproxy.check.entry import Entry, differences, entry_at
@@ -129,12 +130,21 @@ def _check_mount(
     return [error("mount-flags-differ", step.path, ",".join(sorted(wanted)), found, str(step.reason))]
 
 
-def _flags_asked(step: MountRoot | MountFilesystem | Bind | Mask | SealPath | Seal) -> set[str]:
+def _flags_asked(step: MountRoot | MountFilesystem | Bind | Mask | SealPath | Seal) -> frozenset[str]:
     match step:
         case Seal() | SealPath():
-            return {"ro"}
+            return _READ_ONLY
         case MountFilesystem() | Bind():
             asked = step.options.change.set
-            return {"ro" if flag is Attribute.RDONLY else str(flag.name).lower() for flag in Attribute if flag & asked}
+            if asked not in _words_of:
+                _words_of[asked] = frozenset(
+                    "ro" if flag is Attribute.RDONLY else str(flag.name).lower() for flag in Attribute if flag & asked
+                )
+            return _words_of[asked]
         case _:
-            return set()
+            return frozenset()
+
+
+_READ_ONLY: Final = frozenset({"ro"})
+# Taking an enum.IntFlag apart is slow, and a thousand mounts have a handful of combinations.
+_words_of: Final[dict[Attribute, frozenset[str]]] = {}

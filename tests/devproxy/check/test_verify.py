@@ -22,7 +22,7 @@ from devproxy.oci.load import load
 from devproxy.outcome import Result
 from devproxy.plan.plan import Plan
 from devproxy.plan.planner import plan
-from devproxy.plan.steps import Mask, SealPath
+from devproxy.plan.steps import MakeNode, MakeSymlink, Mask, SealPath
 from devproxy.targets.root import MountLine
 from tests.bundles import runc_spec_like, write_bundle
 from tests.devproxy.check.lying import Lies, changed, lying, made_up
@@ -264,6 +264,24 @@ def test_a_mount_that_is_not_what_the_outcomes_say_is_found(planted: str, root: 
     lie, code, point = MOUNTS[planted]
     found = {(f.code, f.path) for f in check_outcomes(lying(root, Lies(mounts=lie))).findings}
     assert (code, point) in found
+
+
+def test_holding_a_root_to_its_outcomes_costs_one_lstat_a_node_and_no_walk(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    tree = lying(root, Lies())
+
+    def lstat(path: str) -> os.stat_result:
+        looked.append(path)
+        return root.lstat(path)
+
+    monkeypatch.setattr(tree.tree, "lstat", lstat)
+    monkeypatch.setattr(tree.tree, "listdir", lambda path: pytest.fail(f"{path} was listed"))
+    report = check_outcomes(tree)
+    assert report.ok
+    named = [outcome.step.path for outcome in root.outcomes if isinstance(outcome.step, MakeNode | MakeSymlink)]
+    assert sorted(looked) == sorted(named)
 
 
 # renderers
