@@ -229,8 +229,8 @@ class KernelTarget:
         """See `Target.make_node`. An owner is set through a descriptor of what was verified."""
         rdev = 0 if number is None else number.rdev
         wanted = _FORMATS[kind] | mode
+        parent, name = self._there.parent(path, make=True)
         with about(path):
-            parent, name = self._there.parent(path, make=True)
             os.mknod(name, wanted, rdev, dir_fd=parent)
             if uid or gid:
                 self._give(parent, name, (wanted, rdev), (uid, gid))
@@ -245,8 +245,8 @@ class KernelTarget:
 
     def make_symlink(self, path: str, target: str) -> None:
         """See `Target.make_symlink`."""
+        parent, name = self._there.parent(path, make=True)
         with about(path):
-            parent, name = self._there.parent(path, make=True)
             os.symlink(target, name, dir_fd=parent)
 
     # looking
