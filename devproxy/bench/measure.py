@@ -1,7 +1,7 @@
 """Two things measured side by side, and what the figures come to.
 
-Absolute times on a shared machine mean little: what counts is the ratio of two runs next to each other. So both sides take
-turns, first the one, then the other, and the median of the pairs' ratios is the figure.
+Absolute times on a shared machine mean little: what counts is the ratio of two runs next to each other. So both sides
+take turns, first the one, then the other, and the median of the pairs' ratios is the figure.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Budget(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One figure. `ours` and `theirs` are what was measured, in words; `figure` is None when it could not be, and `note` says
-    why.
+    """One figure. `ours` and `theirs` are what was measured, in words; `figure` is None when it could not be, and
+    `note` says why.
     """
 
     what: str

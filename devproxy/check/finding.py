@@ -1,7 +1,7 @@
 """What a check found, and the report that it makes.
 
-Codes are stable: people and dashboards key on them. What could not be seen is a finding of its own (`unreadable`), which
-makes a report inconclusive: a check that cannot see never says fine.
+Codes are stable: people and dashboards key on them. What could not be seen is a finding of its own (`unreadable`),
+which makes a report inconclusive: a check that cannot see never says fine.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class Severity(enum.Enum):
 
 
 class Finding(NamedTuple):
-    """One difference. `code` says which kind, in kebab-case; `why` is the reason of the step that asked for the path, or
-    what was tried; `hint` is what to do, or empty.
+    """One difference. `code` says which kind, in kebab-case; `why` is the reason of the step that asked for the path,
+    or what was tried; `hint` is what to do, or empty.
     """
 
     code: str

@@ -1,5 +1,5 @@
-"""Masked and read-only paths, looked at in the root itself: what they hide differs from kernel to kernel, so each root is
-held to what its own build says it did.
+"""Masked and read-only paths, looked at in the root itself: what they hide differs from kernel to kernel, so each root
+is held to what its own build says it did.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ _NULL = os.makedev(1, 3)
 
 
 def check_masks(side: Side) -> list[Finding]:
-    """Every masked path hides what was there, every read-only path is read-only; one that was missing is missing still."""
+    """Every masked path hides what was there, every read-only path is read-only; one that was missing is missing
+    still.
+    """
     findings: list[Finding] = []
     for outcome in side.root.outcomes:
         step = outcome.step

@@ -31,8 +31,8 @@ def flags_in_force(line: MountLine) -> frozenset[str]:
 
 
 class MountTable:
-    """The lines of mountinfo by mount point; several mounts on one point are kept in the order they were stacked. `points`
-    are the mount points.
+    """The lines of mountinfo by mount point; several mounts on one point are kept in the order they were stacked.
+    `points` are the mount points.
     """
 
     def __init__(self, lines: Iterable[MountLine]) -> None:
@@ -61,8 +61,8 @@ class MountTable:
         return stack[-1] if stack else None
 
     def is_pseudo(self, path: str) -> bool:
-        """Whether a path lies on a file system whose contents are the kernel's own; a mount point does if that is what is
-        mounted there.
+        """Whether a path lies on a file system whose contents are the kernel's own; a mount point does if that is what
+        is mounted there.
         """
         line = self.holding(path)
         return line is not None and line.fstype in PSEUDO

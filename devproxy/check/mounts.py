@@ -1,8 +1,8 @@
 """The mount table of the expected root against that of the observed one.
 
-Compared are mount points, classes of types, how many are stacked, and the flags in force. Ids, devices and sources differ
-from target to target and are not looked at. What the host itself brings is no difference: the flags that a bind inherits
-from its source's mount, and what is mounted below a recursive bind.
+Compared are mount points, classes of types, how many are stacked, and the flags in force. Ids, devices and sources
+differ from target to target and are not looked at. What the host itself brings is no difference: the flags that a bind
+inherits from its source's mount, and what is mounted below a recursive bind.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _INHERITED: Final = {
 
 
 class Asked(NamedTuple):
-    """What the plan says about a mount point: who asks for the mount, the flags that a bind may bring along, and the places
-    below it where the host has mounts of its own.
+    """What the plan says about a mount point: who asks for the mount, the flags that a bind may bring along, and the
+    places below it where the host has mounts of its own.
     """
 
     why: str
@@ -45,7 +45,9 @@ class Asked(NamedTuple):
 
 
 class MountComparison(NamedTuple):
-    """The differences, how many mounts were compared, and how many exist on the observed side alone with good reason."""
+    """The differences, how many mounts were compared, and how many exist on the observed side alone with good
+    reason.
+    """
 
     findings: list[Finding]
     compared: int

@@ -65,7 +65,9 @@ class _Nodes:
         self._majors: dict[str, int | None] = {}
 
     def check(self, step: MakeNode | RequireNode, outcome: Outcome) -> list[Finding]:
-        """How a node differs from what the build says it made, or found there: then it kept its mode and owner (S69)."""
+        """How a node differs from what the build says it made, or found there: then it kept its mode and owner
+        (S69).
+        """
         made = isinstance(step, MakeNode) and "exists" not in outcome.found
         try:
             found = self._root.lstat(step.path)

@@ -13,8 +13,8 @@ _MOST_LINKS = 40  # MAXSYMLINKS, path_resolution(7)
 
 
 def real_path(tree: Tree, path: str) -> str:
-    """`path` with every link followed inside the root (realpath(3)). What is missing, or cannot be looked at, is kept as it
-    stands, and so is a path of more than 40 links: whoever compares it will see why.
+    """`path` with every link followed inside the root (realpath(3)). What is missing, or cannot be looked at, is kept
+    as it stands, and so is a path of more than 40 links: whoever compares it will see why.
     """
     left, done, links = deque(_names(path)), "/", 0
     while left:
@@ -36,8 +36,8 @@ def real_path(tree: Tree, path: str) -> str:
 
 
 def mounted_place(tree: Tree, table: MountTable, path: str) -> str:
-    """The mount point that a path of the plan came to: where it really lies, or, below a process's directory in proc, the
-    same place of another process. /proc/self was the builder when it mounted, and is not for who looks later.
+    """The mount point that a path of the plan came to: where it really lies, or, below a process's directory in proc,
+    the same place of another process. /proc/self was the builder when it mounted, and is not for who looks later.
     """
     place = path if path in table.points else real_path(tree, path)
     if place in table.points:

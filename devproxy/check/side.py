@@ -14,8 +14,8 @@ from devproxy.targets.root import MountLine
 
 
 class Side(NamedTuple):
-    """The expected or the observed root. `covers` counts, for each place, the masks and read-only binds that this side's
-    build put there: which of them there are is decided on each target, by what exists in its proc and sysfs.
+    """The expected or the observed root. `covers` counts, for each place, the masks and read-only binds that this
+    side's build put there: which of them there are is decided on each target, by what exists in its proc and sysfs.
     """
 
     root: Root

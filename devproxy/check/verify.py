@@ -1,8 +1,8 @@
 """Verification: the difference between the root that a plan builds in memory and the root that is there.
 
-Compared are the mount table, /dev whole, every path that a step names, masked and read-only paths, and the outcomes. proc,
-sysfs, devpts, mqueue and cgroup count as mounts, their contents never: those are the kernel's, so what is masked or
-read-only in there is decided by each root, and only held to its own word. The rest of the rootfs is not walked.
+Compared are the mount table, /dev whole, every path that a step names, masked and read-only paths, and the outcomes.
+proc, sysfs, devpts, mqueue and cgroup count as mounts, their contents never: those are the kernel's, so what is masked
+or read-only in there is decided by each root, and only held to its own word. The rest of the rootfs is not walked.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def verify(plan: Plan, root: Root) -> Report:
 
 
 def _with_reserved(plan: Plan, root: Root) -> Plan:
-    """The plan with the majors that the observed root had to reserve: a live kernel passes over those of its own drivers,
-    memory knows of none.
+    """The plan with the majors that the observed root had to reserve: a live kernel passes over those of its own
+    drivers, memory knows of none.
     """
     lines: dict[str, MajorLine] = {}
     for step in plan.steps:

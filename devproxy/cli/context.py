@@ -123,8 +123,8 @@ def _width(cell: str) -> int:
 
 
 def _printable(text: str, *, styles: bool) -> str:
-    """Names come from bundles and images: control characters (but for our own colours, with `styles`) and lone surrogates
-    are shown escaped, so that a file name can neither move the cursor nor pass for a line of its own.
+    """Names come from bundles and images: control characters (but for our own colours, with `styles`) and lone
+    surrogates are shown escaped, so that a file name can neither move the cursor nor pass for a line of its own.
     """
     if text.isascii() and text.isprintable():
         return text

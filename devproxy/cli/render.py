@@ -1,4 +1,6 @@
-"""How a root looks on paper: lines like those of `ls -l`, `stat`, `tree` and /proc/self/mountinfo, and the same as JSON."""
+"""How a root looks on paper: lines like those of `ls -l`, `stat`, `tree` and /proc/self/mountinfo, and the same as
+JSON.
+"""
 
 from __future__ import annotations
 

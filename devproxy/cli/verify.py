@@ -1,4 +1,6 @@
-"""`devproxy verify`: a root built on the kernel, to throw away, against the root that the same plan builds in memory."""
+"""`devproxy verify`: a root built on the kernel, to throw away, against the root that the same plan builds in
+memory.
+"""
 
 from __future__ import annotations
 
