@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from devproxy.errors import DevproxyError, InputError
-from devproxy.launch.signals import Forwarding
+from devproxy.launch.signals import forwarding
 from devproxy.oci.spec import Process
 from devproxy.targets.kernel.become import Request
 from devproxy.targets.kernel.handles import open_null
@@ -42,7 +42,7 @@ def launch(
     descriptors = streams if executable is None else (*streams, executable)
     interactive = wanted.terminal and os.isatty(streams[0])
     try:
-        with Forwarding(tree.pidfd):
+        with forwarding(tree.pidfd):
             terminal = tree.start(Request(wanted, interactive), descriptors)
             if terminal is None:
                 return tree.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
 from typing import Any, Final
 
@@ -22,31 +23,41 @@ FORWARDED: Final = (
 )
 
 
-class Forwarding:
-    """A context in which signals are forwarded to the process of a descriptor.
+class Handling:
+    """A context in which `handler` is called for some signals.
 
     Only the main thread can handle signals (the signal module); in another one this does nothing.
     """
 
-    def __init__(self, pidfd: int) -> None:
-        self._pidfd = pidfd
+    def __init__(self, numbers: Sequence[signal.Signals], handler: Callable[[int], None]) -> None:
+        self._numbers = numbers
+        self._handler = handler
         self._before: list[tuple[signal.Signals, Any]] = []
 
     def __enter__(self) -> None:
         try:
-            for number in FORWARDED:
-                self._before.append((number, signal.signal(number, self._forward)))
+            for number in self._numbers:
+                self._before.append((number, signal.signal(number, self._handle)))
         except ValueError:
             return  # not the main thread: the first one already fails
 
-    def _forward(self, number: int, _frame: FrameType | None) -> None:
-        try:
-            send_signal(self._pidfd, number)
-        except ProcessLookupError:
-            return  # it has ended; its exit code is about to be told
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        self._handler(number)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         for number, handler in self._before:
             signal.signal(number, handler)
+
+
+def forwarding(pidfd: int) -> Handling:
+    """A context in which signals are forwarded to the process of a descriptor."""
+
+    def forward(number: int) -> None:
+        try:
+            send_signal(pidfd, number)
+        except ProcessLookupError:
+            return  # it has ended; its exit code is about to be told
+
+    return Handling(FORWARDED, forward)

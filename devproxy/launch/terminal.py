@@ -11,6 +11,8 @@ import termios
 import tty
 from typing import Final
 
+from devproxy.launch.signals import Handling
+
 _BLOCK: Final = 65536
 _WINDOW_SIZE: Final = 8
 
@@ -21,14 +23,12 @@ def relay(terminal: int, pidfd: int) -> None:
     its window size is the process's.
     """
     before = termios.tcgetattr(0)
-    handler = signal.getsignal(signal.SIGWINCH)
     _copy_size(terminal)
     try:
         tty.setraw(0)
-        signal.signal(signal.SIGWINCH, lambda _number, _frame: _copy_size(terminal))
-        _copy(terminal, pidfd)
+        with Handling([signal.SIGWINCH], lambda _number: _copy_size(terminal)):
+            _copy(terminal, pidfd)
     finally:
-        signal.signal(signal.SIGWINCH, handler)
         termios.tcsetattr(0, termios.TCSADRAIN, before)
         os.close(terminal)
 

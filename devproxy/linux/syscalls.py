@@ -32,10 +32,10 @@ AT_RECURSIVE: Final = 0x8000
 
 
 def encode(path: str) -> bytes:
-    """A path as the kernel takes it. Errors: EINVAL for a NUL inside, where C would silently stop reading."""
+    """A path or word as the kernel takes it. Errors: EINVAL for a NUL inside, where C would silently stop reading."""
     encoded = os.fsencode(path)
     if b"\0" in encoded:
-        raise OSError(errno.EINVAL, "a path with a NUL byte", path)
+        raise OSError(errno.EINVAL, "has a NUL byte in it", path)
     return encoded
 
 

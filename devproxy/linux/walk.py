@@ -20,7 +20,7 @@ _PROC_ROOT_INODE: Final = 1
 def open_in_root(root: int, path: str, flags: int) -> int:
     """Open a path with `root` as its root directory. Same arguments, result and errors as `paths.open_in_root`."""
     if "\0" in path:
-        raise OSError(errno.EINVAL, "a path with a NUL byte", path)
+        raise OSError(errno.EINVAL, "has a NUL byte in it", path)
     if not path:
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     if len(os.fsencode(path)) >= 4096:

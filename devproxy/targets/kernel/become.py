@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import posixpath
 import resource
 import stat
 import struct
@@ -206,7 +205,7 @@ def _find(builder: Builder, process: Process) -> str:
     name = process.args[0] if process.args else ""
     path = find_executable(builder.root, builder.opener, name, process.cwd, process.env)
     with AbleToRead():
-        check_interpreters(builder.root, builder.opener, path, posixpath.normpath(process.cwd))
+        check_interpreters(builder.root, builder.opener, path, os.getcwd())
     return path
 
 

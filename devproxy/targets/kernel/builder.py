@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
 from typing import Any, NamedTuple, NoReturn
 
 from devproxy.errors import DevproxyError
@@ -182,33 +183,47 @@ def _enter_namespaces(order: _Order, channel: Channel) -> None:
     """
     kinds = {each.type for each in order.namespaces}
     new = {each.type for each in order.namespaces if not each.path} | {"mount"}
-    joined = [(_open_namespace(each.path), each) for each in order.namespaces if each.path]
+    joined = [(_open_namespace(each, each.path), each) for each in order.namespaces if each.path]
     for descriptor, each in joined:
         _join(descriptor, each)
-    unshare(sum(CLONE[kind] for kind in new))
+    with _Attempt(f"new namespaces ({', '.join(sorted(new))}) cannot be made"):
+        unshare(sum(CLONE[kind] for kind in new))
     if kinds & {"pid", "time"}:
         _become_child(channel)
     mounts.set_propagation_of_everything(mounts.MS_SLAVE)
-    if order.hostname:
-        sethostname(order.hostname)
-    if order.domainname:
-        setdomainname(order.domainname)
+    with _Attempt(f"the host name {order.hostname!r} and domain name {order.domainname!r} cannot be set"):
+        if order.hostname:
+            sethostname(order.hostname)
+        if order.domainname:
+            setdomainname(order.domainname)
     if "network" in new:
         bring_up_loopback()
 
 
-def _open_namespace(path: str) -> int:
-    return os.open(path, os.O_RDONLY)
+class _Attempt:
+    """A context in which an OSError becomes a DevproxyError that starts with `what`."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, OSError):
+            raise DevproxyError(f"{self._what}: {(error.strerror or '').lower()}") from None
+
+
+def _open_namespace(namespace: Namespace, path: str) -> int:
+    with _Attempt(f"{namespace.where}: {path} cannot be opened"):
+        return os.open(path, os.O_RDONLY)
 
 
 def _join(descriptor: int, namespace: Namespace) -> None:
-    try:
+    with _Attempt(f"{namespace.where}: {namespace.path} cannot be joined as a {namespace.type} namespace"):
         setns(descriptor, CLONE[namespace.type])
-    except OSError as error:
-        raise DevproxyError(
-            f"{namespace.where}: {namespace.path} cannot be joined as a {namespace.type} namespace: "
-            f"{(error.strerror or '').lower()}"
-        ) from None
     os.close(descriptor)
 
 

@@ -82,7 +82,7 @@ def check_interpreters(root: int, opener: Opener, path: str, cwd: str) -> None:
     """Refuse a script whose interpreter, or that one's, and so on, is a magic link.
 
     Precondition: this process can read the files. Between this look and exec the root's files may change; who can do
-    that while the process starts has the root's files in his hand already.
+    that while the process starts has the root's files in his hand already. `cwd` is where this process is.
 
     Raises NotFound, NotExecutable.
     """
@@ -94,11 +94,21 @@ def check_interpreters(root: int, opener: Opener, path: str, cwd: str) -> None:
             raise
         if not line.startswith(b"#!"):
             return
-        words = line[2:].split(b"\n")[0].split(b"\0")[0].split()
-        if not words:
+        interpreter = _interpreter(line)
+        if not interpreter:
             return
-        path = posixpath.join(cwd, os.fsdecode(words[0]))
+        path = posixpath.join(cwd, interpreter)
     raise NotExecutable(f"{path!r}: more than {_LEVELS} interpreters of interpreters")
+
+
+def _interpreter(line: bytes) -> str:
+    """The interpreter that a script names. Only a blank or a tab ends it, as in fs/binfmt_script.c: to split at more would
+    check another file than the kernel opens.
+    """
+    name = line[2:].split(b"\n", 1)[0].lstrip(b" \t")
+    for end in (b"\0", b" ", b"\t"):
+        name = name.split(end, 1)[0]
+    return os.fsdecode(name)
 
 
 def _read_first_line(root: int, opener: Opener, path: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Final
 
 from devproxy.errors import DevproxyError, InputError
@@ -24,7 +25,7 @@ def to_json(error: BaseException) -> dict[str, Any]:
         kind = type(error).__name__ if type(error).__name__ in _KINDS else DevproxyError.__name__
         return {"kind": kind, "message": error.message, "hint": error.hint}
     if isinstance(error, OSError) and error.errno is not None:
-        filename = None if error.filename is None else str(error.filename)
+        filename = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else None
         return {"kind": "OSError", "errno": error.errno, "strerror": error.strerror, "filename": filename}
     return {"kind": "defect", "message": f"{type(error).__name__}: {error}", "where": _where(error)}
 

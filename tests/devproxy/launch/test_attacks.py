@@ -53,6 +53,9 @@ def test_the_hosts_interpreter_is_not_started(rootfs: Path, name: str, user: Use
     """CVE-2019-5736: whoever is started from /proc/self/exe can write to it."""
     (rootfs / "link").symlink_to("/proc/self/exe")
     script(rootfs / "script", " /proc/self/exe argument")
+    # Only blanks and tabs end the name; whoever stops at another space looks at /bin/true.
+    (rootfs / "bin/true\x0b").symlink_to("/proc/self/exe")
+    script(rootfs / "odd", "\t /bin/true\x0b\tx")
     script(rootfs / "between", "/script")
     script(rootfs / "chain", "/between")
     script(rootfs / "relative", "../../link")
