@@ -60,7 +60,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Print the script, as it is: it goes to a file, whatever reads the output."""
     from devproxy.cli.main import make_parser
 
-    program, verbs = _commands(make_parser((), every_verb=True))
+    program, verbs = _commands(make_parser(every_verb=True))
     for line in _SHELLS[args.shell](program, verbs):
         context.print(line)
     return 0

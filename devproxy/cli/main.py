@@ -13,7 +13,7 @@ import io
 import os
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypedDict, cast
 
 from devproxy import __version__
 from devproxy.errors import DevproxyError, InputError
@@ -61,6 +61,7 @@ def entry() -> None:
     """The console script: one command, one process."""
     # A short life makes little garbage; collecting it while modules load costs a tenth of the start-up.
     gc.set_threshold(50_000, 20, 20)
+    _open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that this locale cannot write is no reason to fail
@@ -70,13 +71,26 @@ def entry() -> None:
     os._exit(code)
 
 
+def _open_standard_streams() -> None:
+    """Where a caller closed some of descriptors 0 to 2, put /dev/null: else the next file that is opened would be taken
+    for one of them, here or by the container's process.
+    """
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+            stream = open(descriptor, "w" if descriptor else "r", closefd=False, encoding="utf-8")  # noqa: SIM115 (kept)
+            setattr(sys, name, stream)
+
+
 def main(argv: Sequence[str]) -> int:
     """Run one command line and return its exit code. Nothing that a user can do ends in a traceback."""
     words, command = _split_command(argv)
     # Global options may stand before or behind the verb: they are taken out first.
     known, rest = _global_parser().parse_known_args(words)
     try:
-        args = make_parser(rest).parse_args(rest, namespace=known)
+        args = _parse(rest, known)
         args.command = command
         if command is not None and args.verb != "run":
             raise InputError(f"'--' and a command belong to 'devproxy run', not to '{args.verb}'")
@@ -131,10 +145,23 @@ def _code_of(verb: str, error: DevproxyError) -> int:
     return 125 if verb == "run" else 1
 
 
-def make_parser(words: Sequence[str], *, every_verb: bool = False) -> argparse.ArgumentParser:
-    """The parser. If `words` begin with a verb, it is the only one that is declared, and the only one whose module is
+def _parse(words: Sequence[str], known: argparse.Namespace) -> argparse.Namespace:
+    """Read what is left of the command line. Only the verb that it begins with is declared, and only its module is
     loaded: each pays for itself alone.
     """
+    verb = next((verb for verb in VERBS if words[:1] == [verb.name]), None)
+    if verb is None:
+        return make_parser(every_verb=True).parse_args(words, namespace=known)
+    parser = argparse.ArgumentParser(prog=f"devproxy {verb.name}", **_style(verb))
+    _module(verb.name).add_arguments(parser)
+    known.verb = verb.name
+    if verb.name == "run":
+        return parser.parse_args(words[1:], namespace=known)  # one place alone, so the quicker way does
+    return parser.parse_intermixed_args(words[1:], namespace=known)
+
+
+def make_parser(*, every_verb: bool = False) -> argparse.ArgumentParser:
+    """The parser of everything, for help and completion; with `every_verb` it knows the verbs' arguments too."""
     parser = argparse.ArgumentParser(
         prog="devproxy",
         description="Turns an OCI bundle and an accelerator host into a working container root, and proves that it works.",
@@ -142,23 +169,24 @@ def make_parser(words: Sequence[str], *, every_verb: bool = False) -> argparse.A
         "'devproxy VERB --help' explains one verb.",
         allow_abbrev=False,
         parents=[_global_parser()],
-        formatter_class=_Formatter,
     )
     parser.add_argument("--version", action="version", version=f"devproxy {__version__}")
-    # Without `prog` argparse would format a usage for it here.
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, prog="devproxy")
-    asked = [verb for verb in VERBS if verb.name in words[:1]]
-    for verb in asked or VERBS:
-        sub = verbs.add_parser(
-            verb.name,
-            help=verb.help,
-            description=_sentence(verb.help),
-            allow_abbrev=False,
-            formatter_class=_Formatter,
-        )
-        if every_verb or asked:
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for verb in VERBS:
+        sub = verbs.add_parser(verb.name, help=verb.help, **_style(verb))
+        if every_verb:
             _module(verb.name).add_arguments(sub)
     return parser
+
+
+class _Style(TypedDict):
+    description: str
+    allow_abbrev: bool
+    formatter_class: type[argparse.HelpFormatter]
+
+
+def _style(verb: Verb) -> _Style:
+    return {"description": _sentence(verb.help), "allow_abbrev": False, "formatter_class": _Formatter}
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -173,8 +201,8 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 def _terminal_width() -> int:
     try:
-        return max(os.get_terminal_size(sys.stdout.fileno()).columns, 40)
-    except (OSError, ValueError):
+        return max(os.get_terminal_size(1).columns, 40)
+    except OSError:
         return 100
 
 

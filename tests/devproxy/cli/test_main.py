@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from devproxy import __version__
 from devproxy.cli.context import Context
 from devproxy.cli.main import VERBS, main
 from devproxy.oci.configuration import Configuration
+from devproxy.process import run
 from tests.bundles import runc_spec_like, write_bundle
 
 
@@ -145,6 +147,31 @@ def test_a_process_is_needed_from_somewhere(tmp_path: Path, capsys: pytest.Captu
     bundle = write_bundle(tmp_path / "b", runc_spec_like(process=None))
     assert main(["run", bundle]) == 2
     assert "config.json has no process" in capsys.readouterr().err
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_are_no_trap(closed: str, tmp_path: Path) -> None:
+    """What is opened next must not become a standard stream."""
+    bundle = write_bundle(tmp_path / "b", runc_spec_like(), rootfs="empty")
+    done = run(["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "devproxy", "plan", bundle], check=False)
+    assert (done.code, done.err) == (0, "")
+    assert bool(done.out) == (">&- 2" not in closed and closed != ">&-")
+
+
+@pytest.mark.programs
+def test_a_reader_that_goes_away_is_no_error_worth_words(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "b", runc_spec_like())
+    done = run(
+        ["sh", "-c", '"$@" | head -n 1', "sh", sys.executable, "-m", "devproxy", "inspect", bundle, "tree", "--text"]
+    )
+    assert done == (0, "/\n", "")
+
+
+def test_options_may_stand_between_the_places(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = write_bundle(tmp_path / "b", runc_spec_like())
+    assert main(["inspect", "--text", bundle, "ls", "--mode", "none", "/dev/null"]) == 0
+    assert capsys.readouterr().out.endswith("null\n")
 
 
 # Context
