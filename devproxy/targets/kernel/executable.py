@@ -35,7 +35,7 @@ def find_executable(root: int, opener: Opener, name: str, cwd: str, env: Sequenc
         raise NotFound("the process has no program: its first argument is empty or missing")
     if "/" in name:
         path = posixpath.normpath(posixpath.join(cwd, name)) if not name.startswith("/") else name
-        _explain(_try(root, opener, path), name, f"{path} of the root")
+        _explain(_try(root, opener, path), path, "the root")
         return path
     entries = next((entry[5:] for entry in env if entry.startswith("PATH=")), _DEFAULT_PATH).split(":")
     worst = errno.ENOENT
@@ -49,7 +49,7 @@ def find_executable(root: int, opener: Opener, name: str, cwd: str, env: Sequenc
         if number == errno.EACCES:
             worst = number
         elif number not in (errno.ENOENT, errno.ENOTDIR):
-            _explain(number, name, f"{path} of the root")
+            _explain(number, path, "the root")
     _explain(worst, name, f"PATH {':'.join(entries)}")
     raise AssertionError
 
@@ -71,11 +71,14 @@ def _try(root: int, opener: Opener, path: str) -> int:
 def _explain(number: int, name: str, where: str) -> None:
     """Raise what an errno means for who asked for `name`."""
     if number in (errno.ENOENT, errno.ENOTDIR):
-        raise NotFound(f"{name!r} was not found in {where}")
+        raise NotFound(f"{name} was not found in {where}")
     if number == errno.ELOOP:
-        raise NotExecutable(f"{name!r}, {where}: a magic link of procfs or too many links, which are not followed")
+        raise NotExecutable(
+            f"{name} cannot be executed: it leads through a magic link of procfs or through too many links",
+            hint="name the file in the root itself",
+        )
     if number:
-        raise NotExecutable(f"{name!r} cannot be executed, {where}: {os.strerror(number).lower()}")
+        raise NotExecutable(f"{name} was found in {where} but cannot be executed: {os.strerror(number).lower()}")
 
 
 def check_interpreters(root: int, opener: Opener, path: str, cwd: str) -> None:
@@ -90,7 +93,7 @@ def check_interpreters(root: int, opener: Opener, path: str, cwd: str) -> None:
         try:
             line = _read_first_line(root, opener, path)
         except OSError as error:
-            _explain(error.errno or errno.EIO, path, "an interpreter in the root")
+            _explain(error.errno or errno.EIO, path, "the root")
             raise
         if not line.startswith(b"#!"):
             return
