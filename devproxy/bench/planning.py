@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import devproxy
-from devproxy.bench.measure import Budget, Row, duration
+from devproxy.bench.measure import Budget, Row, Run, duration, side_by_side, time_row
 from devproxy.host.facts import Host
 from devproxy.host.probe import probe
 from devproxy.mount_options import MountOptions
@@ -25,8 +25,8 @@ def rows(*, quick: bool) -> Iterator[Row]:
     """The figures, each as soon as it is there."""
     rounds = 3 if quick else 5
     host = Host("none", True, "", "", (), (), (), (), (), None, ())  # noqa: FBT003 (a record's field)
-    few, many = (_planning(host, mounts, rounds) for mounts in (100, 10_000))
-    yield Row("planning 10,000 mounts beside 100", "itself", _LINEAR, duration(many), duration(few), many / few)
+    pair = side_by_side(_planning(host, 10_000), _planning(host, 100), rounds)
+    yield time_row("planning 10,000 mounts beside 100", "itself", _LINEAR, pair)
     what = "probing a recorded host with 8 GPUs"
     if os.path.exists(_RECORDING):
         taken = statistics.median(_timed(lambda: probe(_RECORDING)) for _ in range(rounds))
@@ -35,9 +35,10 @@ def rows(*, quick: bool) -> Iterator[Row]:
         yield Row(what, "-", _PROBE, note=f"{_RECORDING} is not there: run it from the sources")
 
 
-def _planning(host: Host, mounts: int, rounds: int) -> float:
-    spec = _spec(mounts)
-    return statistics.median(_timed(lambda: plan(spec, host)) for _ in range(rounds))
+def _planning(host: Host, mounts: int) -> Run:
+    """Plan so often that both sides take a while, and tell the time of one plan."""
+    spec, often = _spec(mounts), 10_000 // mounts
+    return lambda: _timed(lambda: [plan(spec, host) for _ in range(often)]) / often
 
 
 def _timed(work: Callable[[], object]) -> float:
