@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from vfs.mount import Mount, VirtualDentry
 
 _DAY_NS = 24 * 3600 * 1_000_000_000
-_NO_ATIME = int(MountFlags.NOATIME | MountFlags.RDONLY)
 _STRICTATIME = int(MountFlags.STRICTATIME)
 _O_APPEND = os.O_APPEND
 _O_NOATIME = os.O_NOATIME
@@ -56,6 +55,8 @@ class File:
     )
 
     seekable: ClassVar[bool] = True
+    no_atime: ClassVar[int] = int(MountFlags.NOATIME | MountFlags.RDONLY)
+    """The mount flags under which access times stay."""
 
     def __init__(self, location: VirtualDentry, flags: int, creds: Credentials) -> None:
         self.location = location
@@ -274,7 +275,7 @@ class File:
 
     def _touch_atime(self) -> None:
         bits = self.location.mount.bits
-        if bits & _NO_ATIME or self.flags & _O_NOATIME:
+        if bits & self.no_atime or self.flags & _O_NOATIME:
             return
         inode, now = self.inode, time.time_ns()
         # relatime (mount(8)): once a change, else once a day; strictatime asks for every read.
@@ -289,6 +290,8 @@ class DirectoryFile(File):
     """
 
     __slots__ = ("_listing",)
+
+    no_atime: ClassVar[int] = File.no_atime | int(MountFlags.NODIRATIME)
 
     def __init__(self, location: VirtualDentry, flags: int, creds: Credentials) -> None:
         super().__init__(location, flags, creds)

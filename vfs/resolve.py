@@ -233,7 +233,8 @@ class Walk:
             self.dentry = child
 
     def _lookup(self, dentry: Dentry, name: str) -> Dentry:
-        check_name(name)
+        if not dentry.odd & DEAD:
+            check_name(name)
         child = dcache.find(dentry, name)
         if child is None:
             raise error(errno.ENOENT, self.path)

@@ -116,6 +116,17 @@ def read_after(world: World, path: str, atime_ns: int, flags: int = 0) -> int:
     return world.stat(path).st_atime_ns
 
 
+def test_nodiratime_is_about_directories(world: World) -> None:
+    world.mkdir("/m")
+    world.mount("/m", flags=MountFlags.NODIRATIME)
+    world.write("/m/f", b"x")
+    world.vfs.set_stat_at(ROOT, world.at("/m"), SetStat(atime_ns=5))
+    with world.open("/m", os.O_DIRECTORY) as directory:
+        directory.read_directory()
+    assert world.stat("/m").st_atime_ns == 5
+    assert read_after(world, "/m/f", 5) > 5
+
+
 def test_access_times_are_kept_as_the_mount_says(world: World) -> None:
     later = time.time_ns() + 10**12
     for name, flags in [
