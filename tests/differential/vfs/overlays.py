@@ -30,7 +30,12 @@ class Programs(NamedTuple):
 
 
 def _plain(call: Call) -> bool:
-    """Whether a change is refused, if at all, before the kernel copies up: attributes with other names are not."""
+    """Whether a change is refused, if at all, before the kernel copies up, and can be asked of both.
+
+    Attributes with odd names are refused late; a chown that names no owner drops set-id bits, and cannot be said by `SetStat`.
+    """
+    if call.name == "chown":
+        return call.arguments[1:3] != (-1, -1)
     return "xattr" not in call.name or call.arguments[1] in {"user.a", "user.b", "trusted.a"}
 
 
@@ -50,7 +55,7 @@ _FILLING = st.one_of(
     st.builds(Call, st.just("utime"), st.tuples(_PLACES, st.just(5), st.just(False))),
     st.builds(Call, st.just("write"), st.tuples(st.just(0), st.sampled_from([b"hello", b"z" * 9000]))),
     MAKING.map(_as_root),
-    CHANGING.map(_as_root),
+    CHANGING.filter(_plain).map(_as_root),
 )
 LAYER = st.lists(_FILLING, max_size=12)
 _OWN_XATTRS = st.builds(
