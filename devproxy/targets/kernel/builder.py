@@ -64,6 +64,11 @@ def start_builder(
     `work` raised as DevproxyError or OSError. Nothing is left then.
     """
     _check_namespaces(namespaces, hostname or domainname)
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        raise DevproxyError(
+            "SIGCHLD is ignored, so that no exit code can be waited for",
+            hint="whoever started this process ignores it (trap '' CHLD): give it its default action",
+        )
     try:
         paths = paths or kernel_paths()
     except PermissionError:
@@ -229,7 +234,8 @@ def _join(descriptor: int, namespace: Namespace) -> None:
 
 def _become_child(channel: Channel) -> None:
     """Fork: the child goes on, as pid 1 of a new pid namespace; this process waits for it and ends as it does."""
-    child = os.fork()
+    with _Attempt("a process cannot be made in the pid namespace"):
+        child = os.fork()
     if child:
         channel.close()
         os._exit(exit_code(os.waitpid(child, 0)[1]))

@@ -11,7 +11,8 @@ from devproxy.linux.paths import Opener
 
 
 class KernelPaths(NamedTuple):
-    """Which of two ways the kernel target goes, three times. Tests force the older ones.
+    """Which of two ways the kernel target goes, three times. Tests force the older ones; Linux 5.12, whose
+    mount_setattr(2) has no stand-in, is the oldest that will do.
 
     `detached`: the root is built attached nowhere (6.15), else in a private mount namespace. `openat2`: the kernel
     resolves paths (5.6), else devproxy.linux.walk. `layers_by_fd`: overlay takes descriptors (6.13), else paths of

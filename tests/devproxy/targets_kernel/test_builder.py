@@ -168,6 +168,26 @@ def test_closed_standard_streams_are_no_trap(closed: list[int], tmp_path: Path) 
     assert in_child(work) == ["deep"]
 
 
+def test_a_caller_that_cannot_wait_is_told() -> None:
+    def work() -> None:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        build(tmpfs_root)
+
+    with pytest.raises(DevproxyError, match="SIGCHLD is ignored"):
+        in_child(work)
+
+
+def test_a_pid_namespace_whose_first_process_has_ended_is_refused() -> None:
+    with build(tmpfs_root, namespaces=new_namespaces("pid")) as holder:
+        namespace = os.open(f"/proc/{holder.pid}/ns/pid", os.O_RDONLY)
+    try:
+        path = f"/proc/{os.getpid()}/fd/{namespace}"
+        with pytest.raises(DevproxyError, match="a process cannot be made in the pid namespace"):
+            build(tmpfs_root, namespaces=[Namespace("pid", path, "linux.namespaces[0]")])
+    finally:
+        os.close(namespace)
+
+
 def test_without_privileges_it_says_so() -> None:
     def work() -> None:
         import devproxy.targets.kernel.paths as module
