@@ -324,7 +324,11 @@ def test_deep_trees_are_walked_without_recursion(world: MakeWorld, tmp_path: Pat
 @pytest.mark.root
 def test_mounts_inside_are_crossed_only_if_recursive(world: MakeWorld) -> None:
     # /proc and /dev/pts lie on devices of their own on every machine.
-    assert world(Path("/"), recursive=True).listdir("/proc") != []
+    whole = world(Path("/"))
+    assert whole.listdir("/proc") != []
+    place = whole.vfs.get_dentry_at(ROOT, whole.at("/proc/sys"))
+    listed = {entry.name: entry.ino for entry in place.dentry.parent.inode.iterate()}
+    assert listed["sys"] == place.dentry.inode.ino != os.stat("/proc/sys").st_ino
     view = world(Path("/"), recursive=False)
     assert view.listdir("/proc") == []
     assert stat.S_ISDIR(view.stat("/proc").st_mode)

@@ -51,7 +51,10 @@ class HostDirectory(HostInode):
             fd = os.open(".", _READ_DIRECTORY, dir_fd=self.descriptor())
             try:
                 with os.scandir(fd) as listing:
-                    entries = [DirectoryEntry(each.name, each.inode(), _type_of(each)) for each in listing]
+                    entries = [
+                        DirectoryEntry(each.name, self.fs.ino_on(self.device, each.inode()), _type_of(each))
+                        for each in listing
+                    ]
             finally:
                 os.close(fd)
         yield from (each for each in entries if each.name not in self.synthetic)

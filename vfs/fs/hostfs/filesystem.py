@@ -80,7 +80,7 @@ class HostFilesystem(Filesystem):
 
     def _new_inode(self, parent: HostDirectory | None, name: str, found: os.stat_result) -> HostInode:
         kind = HostDirectory if stat.S_ISDIR(found.st_mode) else HostInode
-        inode = kind(self, self.ino_of(found), found, parent, name)
+        inode = kind(self, self.ino_on(found.st_dev, found.st_ino), found, parent, name)
         self._inodes[found.st_dev, found.st_ino] = inode
         return inode
 
@@ -90,17 +90,19 @@ class HostFilesystem(Filesystem):
         if inode is None:
             mode = stat.S_IMODE(found.st_mode)
             if stat.S_ISDIR(found.st_mode):
-                inode = OpenDirectory(self, self.ino_of(found), mode, self.synthetic_inos, errno.EROFS)
+                inode = OpenDirectory(
+                    self, self.ino_on(found.st_dev, found.st_ino), mode, self.synthetic_inos, errno.EROFS
+                )
             else:
-                inode = StaticFile(self, self.ino_of(found), Synthetic(stat.S_IFREG | mode))
+                inode = StaticFile(self, self.ino_on(found.st_dev, found.st_ino), Synthetic(stat.S_IFREG | mode))
             inode.uid, inode.gid = found.st_uid, found.st_gid
             self._hidden[found.st_dev, found.st_ino] = inode
         return inode
 
-    def ino_of(self, found: os.stat_result) -> int:
+    def ino_on(self, device: int, ino: int) -> int:
         """The machine's inode number, made unlike those of other devices that are mounted inside the tree."""
-        index = self._devices.setdefault(found.st_dev, len(self._devices))
-        return found.st_ino ^ (index << _DEVICE_SHIFT)
+        index = self._devices.setdefault(device, len(self._devices))
+        return ino ^ (index << _DEVICE_SHIFT)
 
     def check_writable(self) -> None:
         """Errors: EROFS."""

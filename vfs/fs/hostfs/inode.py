@@ -56,8 +56,9 @@ class HostInode(SyntheticParent):
         self.ctime_ns = found.st_ctime_ns
 
     def is_file(self, found: os.stat_result) -> bool:
-        """Whether what was found is this file."""
-        return (found.st_dev, found.st_ino) == (self.device, self.host_ino)
+        """Whether what was found is this file, and not a later one that was given its number."""
+        same = (found.st_dev, found.st_ino) == (self.device, self.host_ino)
+        return same and stat.S_IFMT(found.st_mode) == stat.S_IFMT(self.mode)
 
     def move_to(self, parent: HostDirectory, name: str) -> None:
         """Note where the file was found last."""
