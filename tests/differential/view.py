@@ -6,6 +6,7 @@ run to run (mount ids, anonymous devices, sources, sizes) is left out.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -100,7 +101,9 @@ def of_root(root: Root, paths: list[str]) -> View:
 def _lstat(root: Root, path: str) -> Entry | None:
     try:
         found = root.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise
         return None
     number = f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}" if _is_device(found.st_mode) else ""
     link = root.readlink(path) if stat.S_ISLNK(found.st_mode) else ""
