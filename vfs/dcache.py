@@ -46,14 +46,22 @@ def find(parent: Dentry, name: str) -> Dentry | None:
         return child
     # Without the lock, a name removed between looking it up and caching it would stay in the cache for good.
     with fs.lock:
-        child = parent.children.get(name)
-        inode = parent.inode.find(name)
-        if child is not None:
-            if child.inode is inode:
-                child.update_flags()
-                return child
-            _forget(child)
-        return None if inode is None else _instantiate(parent, name, inode)
+        return find_locked(parent, name)
+
+
+def find_locked(parent: Dentry, name: str) -> Dentry | None:
+    """As `find`, for callers that hold the lock."""
+    directory = parent.inode
+    child = parent.children.get(name)
+    if child is not None and not directory.fs.revalidates:
+        return child
+    inode = directory.find(name)
+    if child is not None:
+        if child.inode is inode:
+            child.update_flags()
+            return child
+        _forget(child)
+    return None if inode is None else _instantiate(parent, name, inode)
 
 
 def _instantiate(parent: Dentry, name: str, inode: Inode) -> Dentry:

@@ -7,6 +7,7 @@ the kernel by tests/differential. All functions are called with the lock of the 
 from __future__ import annotations
 
 import errno
+import functools
 import stat
 from typing import TYPE_CHECKING
 
@@ -37,12 +38,8 @@ def find_entry(parent: Parent, path: str) -> Dentry | None:
     directory = parent.dentry
     if directory.odd & DEAD:
         raise error(errno.ENOENT, path)
-    name = parent.name
-    child = directory.children.get(name)
-    if child is not None and not child.inode.fs.revalidates:
-        return child
-    check_name(name)
-    return dcache.find(directory, name)
+    check_name(parent.name)
+    return dcache.find_locked(directory, parent.name)
 
 
 def _new_entry(cache: PathCache, creds: Credentials, op: PathOperation, *, directory: bool) -> Parent:
@@ -74,8 +71,13 @@ def mknod(cache: PathCache, creds: Credentials, op: PathOperation, options: Mkno
     is_device = kind == stat.S_IFBLK or (kind == stat.S_IFCHR and options.rdev != _WHITEOUT_RDEV)
     if is_device and not creds.has(Capability.MKNOD):
         raise error(errno.EPERM, op.path)
-    rdev = options.rdev if kind in {stat.S_IFBLK, stat.S_IFCHR} else 0
-    dcache.mknod(creds, parent.dentry, parent.name, MknodOptions(kind | options.mode & S_IALLUGO, rdev))
+    dcache.mknod(creds, parent.dentry, parent.name, node_options(options.mode & S_IALLUGO | kind, options.rdev))
+
+
+@functools.lru_cache(maxsize=64)
+def node_options(mode: int, rdev: int = 0) -> MknodOptions:
+    """The options of a node; remembered, as making a frozen record costs more than the node."""
+    return MknodOptions(mode, rdev if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) else 0)
 
 
 def symlink(cache: PathCache, creds: Credentials, op: PathOperation, target: str) -> None:

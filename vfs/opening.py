@@ -17,8 +17,8 @@ from vfs.dentry import ODD_SYMLINK
 from vfs.errors import error
 from vfs.file import File
 from vfs.mount import VirtualDentry
-from vfs.namei import find_entry
-from vfs.options import MknodOptions, MountFlags, OpenOptions, SetStat
+from vfs.namei import find_entry, node_options
+from vfs.options import MountFlags, OpenOptions, SetStat
 from vfs.resolve import SPECIAL_NAMES, Parent, PathOperation, Walk, cross_mounts, resolve, resolve_parent
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _create(creds: Credentials, parent: Parent, options: OpenOptions) -> File:
     mount, directory = parent.mount, parent.dentry
     mount.check_writable()
     directory.inode.check_access(creds, MAY_WRITE | MAY_EXEC)
-    node = MknodOptions(stat.S_IFREG | options.mode & S_IALLUGO)
+    node = node_options(stat.S_IFREG | options.mode & S_IALLUGO)
     dentry = dcache.mknod(creds, directory, parent.name, node)
     return open_unchecked(creds, VirtualDentry(mount, dentry), options.flags)
 

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from vfs.mount import Mount
     from vfs.pathcache import PathCache
 
+_S_IFMT = 0o170000
+_S_IFDIR = stat.S_IFDIR
+_ASK_TO_SEARCH = ODD_SEARCH | ODD_REVALIDATE
 _NOSYMFOLLOW = int(MountFlags.NOSYMFOLLOW)
 SPECIAL_NAMES = frozenset({"", ".", ".."})
 """Last components that name no entry of a directory: the root, the directory itself, its parent."""
@@ -107,7 +110,11 @@ def resolve_parent(cache: PathCache, creds: Credentials, op: PathOperation) -> P
     elif head == "/":
         mount, dentry = op.root
     else:
-        mount, dentry = resolve(cache, creds, PathOperation(op.root, op.start, head))
+        # A plain tuple equals the operation that it stands for, and is made in a fifth of the time.
+        found = cache.entries.get((creds, (op[0], op[1], head, True, False)))  # type: ignore[arg-type]
+        if found is None or found[1].odd & DEAD:
+            found = resolve(cache, creds, PathOperation(op.root, op.start, head))
+        mount, dentry = found
     if name:
         check_searchable(creds, dentry, path)
     return Parent(mount, dentry, name, trailing_slash)
@@ -119,9 +126,9 @@ def check_searchable(creds: Credentials, dentry: Dentry, path: str) -> None:
     Errors: ENOTDIR, EACCES.
     """
     inode = dentry.inode
-    if not stat.S_ISDIR(inode.mode):
+    if inode.mode & _S_IFMT != _S_IFDIR:
         raise error(errno.ENOTDIR, path)
-    if dentry.odd & (ODD_SEARCH | ODD_REVALIDATE):
+    if dentry.odd & _ASK_TO_SEARCH:
         inode.check_access(creds, MAY_EXEC)
 
 
