@@ -107,7 +107,8 @@ class KernelWorld(kernel.World):
     def fill(self, name: str, program: list[Call]) -> None:
         self.enter(name)
         world = kernel.World()
-        world.run(program)
+        for call in program:
+            world.attempt(call)
         for slot in list(world.files):
             world.close(slot)
         self.leave()
@@ -173,7 +174,8 @@ class SimulatedWorld(simulated.World):
         mount = self.vfs.mount_disconnected(ROOT, "none", "tmpfs", MountOptions(data="mode=0777"))
         world.vfs = self.vfs
         world.root = world.cwd = VirtualDentry(mount, mount.root)
-        world.run(program)
+        for call in program:
+            world.attempt(call)
         for slot in list(world.files):
             world.close(slot)
         return VirtualDentry(mount, mount.root)
