@@ -115,7 +115,7 @@ def _build_on_kernel(plan: Plan, paths: KernelPaths | None) -> Root:
 
     def work(target: Target) -> list[list[object]]:
         # Outcomes cross to this process as plain values: the steps themselves are here already, in the same order.
-        return [[outcome.result.value, outcome.found, outcome.warning] for outcome in carry_out(plan, target)]
+        return [[outcome.result.value, *outcome[2:]] for outcome in carry_out(plan, target)]
 
     tree = start_builder(
         plan.host,
@@ -126,7 +126,7 @@ def _build_on_kernel(plan: Plan, paths: KernelPaths | None) -> Root:
         paths=paths,
     )
     outcomes = tuple(
-        Outcome(step, Result(result), found, warning)
-        for step, (result, found, warning) in zip(plan.steps, tree.outcomes, strict=True)
+        Outcome(step, Result(result), found, warning, kept)
+        for step, (result, found, warning, kept) in zip(plan.steps, tree.outcomes, strict=True)
     )
     return Root(plan, outcomes, tree)

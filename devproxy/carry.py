@@ -98,7 +98,7 @@ class Carrier:
                 return self._bind(step)
             case MakeDirectory():
                 made = self._target.make_directory(step.path, step.mode)
-                return Outcome(step, Result.DONE, "" if made else "exists")
+                return Outcome(step, Result.DONE, "" if made else "exists", kept=not made)
             case MakeNode():
                 return self._make_node(step)
             case RequireNode():
@@ -214,7 +214,8 @@ class Carrier:
         if existing is not None:
             kept = f"exists, keeps mode {existing.mode:04o} and owner {existing.uid}:{existing.gid}"
             found = f"{found}; {kept}" if found else kept
-        return Outcome(step, Result.CHOSEN if found else Result.DONE, found, warning=reserved)
+        result = Result.CHOSEN if found else Result.DONE
+        return Outcome(step, result, found, warning=reserved, kept=existing is not None)
 
     def _link_number(self, step: MakeNode, number: DeviceNumber) -> None:
         """/dev/char/MAJ:MIN, which udev makes on a host and systemd's device policies look up (H1)."""
@@ -247,7 +248,7 @@ class Carrier:
                 raise DevproxyError(
                     f"{step.path} is {_describe(there)}, expected a symbolic link to {step.target} ({step.reason})"
                 ) from None
-            return Outcome(step, Result.DONE, "exists")
+            return Outcome(step, Result.DONE, "exists", kept=True)
         return Outcome(step, Result.DONE)
 
 

@@ -22,13 +22,15 @@ class Outcome(NamedTuple):
     """A step after `build`: what was found and chosen here, in words for a reader (`major 511 here, the spec said
     510`).
 
-    `warning` marks what the user has to know; under strict it is an error.
+    `warning` marks what the user has to know; under strict it is an error. `kept` says that the node, link or directory was
+    there already and stays as it was.
     """
 
     step: Step
     result: Result
     found: str = ""
     warning: bool = False
+    kept: bool = False
 
     def describe(self) -> str:
         """The step's line, with what was found."""

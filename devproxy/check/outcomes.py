@@ -68,7 +68,7 @@ class _Nodes:
         """How a node differs from what the build says it made, or found there: then it kept its mode and owner
         (S69).
         """
-        made = isinstance(step, MakeNode) and "exists" not in outcome.found
+        made = isinstance(step, MakeNode) and not outcome.kept
         try:
             found = self._root.lstat(step.path)
         except OSError:
