@@ -26,8 +26,8 @@ def launch(
 ) -> int:
     """Run a process in `root` until it ends: its exit code, or 128+n when the signal n ended it.
 
-    `process` is the plan's unless given, `argv` replaces its arguments, and `executable` is a descriptor of the program,
-    instead of a search for the first argument (S13). The process gets this one's standard streams and no other
+    `process` is the plan's unless given, `argv` replaces its arguments, and `executable` is a descriptor of the
+    program, instead of a search for the first argument (S13). The process gets this one's standard streams and no other
     descriptor. It leads a session of its own, so that a terminal's signals reach it once: forwarded, as are the others
     that devproxy gets, when this is the main thread. The root is used up.
 

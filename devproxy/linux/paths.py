@@ -1,6 +1,7 @@
 """Paths resolved inside a root, by descriptors: neither `..` nor a symbolic link leads out of it.
 
-`open_in_root` is openat2(2); devproxy.linux.walk does the same where a kernel (before 5.6) or a seccomp filter lacks it.
+`open_in_root` is openat2(2); devproxy.linux.walk does the same where a kernel (before 5.6) or a seccomp filter lacks
+it.
 """
 
 from __future__ import annotations
@@ -93,7 +94,9 @@ LAST_DESCRIPTOR: Final = 0x7FFFFFFF
 
 
 def above_stdio(descriptor: int) -> int:
-    """The same open file under a number that is none of 0, 1 and 2, which a caller may have closed (F_DUPFD_CLOEXEC)."""
+    """The same open file under a number that is none of 0, 1 and 2, which a caller may have closed (fcntl(2),
+    F_DUPFD_CLOEXEC).
+    """
     if descriptor > 2:
         return descriptor
     number = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)

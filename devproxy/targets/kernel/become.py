@@ -44,8 +44,8 @@ class Builder(NamedTuple):
 
 
 class Request(NamedTuple):
-    """What `launch` sends, with the descriptors of the three standard streams, and after them of the executable, if it is
-    given as one.
+    """What `launch` sends, with the descriptors of the three standard streams, and after them of the executable, if it
+    is given as one.
     """
 
     process: Process

@@ -168,13 +168,14 @@ def _tell(channel: Channel, error: BaseException) -> None:
 def _leave_the_caller(channel: Channel) -> None:
     """Keep nothing of the caller but its standard streams, and die with it."""
     process.die_with_parent()
-    if channel.is_over():
-        raise EOFError
     process.forbid_dumping()
     process.reset_signals()
     os.setsid()
     close_range(3, channel.fileno() - 1)
     close_range(channel.fileno() + 1, LAST_DESCRIPTOR)
+    # It may have ended before it could be asked for; the last copy of its end of the channel was just closed.
+    if channel.is_over():
+        raise EOFError
     # Where the caller has closed a standard stream, no descriptor of ours may take its number.
     while (null := os.open("/dev/null", os.O_RDWR)) < 3:
         pass

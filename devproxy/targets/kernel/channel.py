@@ -16,8 +16,8 @@ _MAXIMUM: Final = 1 << 28
 
 
 class Message(NamedTuple):
-    """What came: a JSON value, descriptors that are the receiver's now (none of 0, 1 and 2), and the pid of the sender as
-    seen from here.
+    """What came: a JSON value, descriptors that are the receiver's now (none of 0, 1 and 2), and the pid of the sender
+    as seen from here.
     """
 
     value: Any

@@ -64,8 +64,8 @@ def _require_subset(of: frozenset[int], all_of: frozenset[int], name: str, whole
 
 
 def become_user(user: User, wanted: Wanted) -> None:
-    """Change groups and user, and have exactly the effective capabilities of the process. What is permitted stays, until
-    `drop_the_rest`.
+    """Change groups and user, and have exactly the effective capabilities of the process. What is permitted stays,
+    until `drop_the_rest`.
     """
     capabilities.drop_from_bounding(sorted(capabilities.bounding() - wanted.bounding))
     keep_capabilities()

@@ -105,8 +105,8 @@ def check_interpreters(root: int, opener: Opener, path: str, cwd: str) -> None:
 
 
 def _interpreter(line: bytes) -> str:
-    """The interpreter that a script names. Only a blank or a tab ends it, as in fs/binfmt_script.c: to split at more would
-    check another file than the kernel opens.
+    """The interpreter that a script names. Only a blank or a tab ends it, as in fs/binfmt_script.c: to split at more
+    would check another file than the kernel opens.
     """
     name = line[2:].split(b"\n", 1)[0].lstrip(b" \t")
     for end in (b"\0", b" ", b"\t"):

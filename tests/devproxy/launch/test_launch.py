@@ -313,7 +313,10 @@ def test_a_descriptor_is_an_executable(rootfs: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGWINCH])
 def test_signals_reach_the_process_once(rootfs: Path, number: signal.Signals, tmp_path: Path) -> None:
-    script = f"trap 'echo got; n=$((n+1))' {number.name[3:]}; echo ready; while [ -z $n ]; do sleep 0.02; done; sleep 0.1; exit $n"
+    script = (
+        f"trap 'echo got; n=$((n+1))' {number.name[3:]}; echo ready; "
+        "while [ -z $n ]; do sleep 0.02; done; sleep 0.1; exit $n"
+    )
     timer = threading.Thread(target=send_when_ready, args=(tmp_path / "output", number))
     timer.start()
     before = signal.getsignal(number)

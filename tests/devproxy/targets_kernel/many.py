@@ -1,4 +1,7 @@
-"""A root with many mounts or nodes, for strace to count: `python -m tests.devproxy.targets_kernel.many KIND COUNT DIR`."""
+"""A root with many mounts or nodes, for strace to count.
+
+Run as `python -m tests.devproxy.targets_kernel.many KIND COUNT DIRECTORY`.
+"""
 
 from __future__ import annotations
 

@@ -253,16 +253,20 @@ def test_a_simulated_number_that_is_live_is_refused() -> None:
 # what is left
 
 
+# What one verb made and a later one uses, in the builder.
+KEPT: dict[str, Any] = {}
+
+
 def verbs() -> Iterator[tuple[str, Callable[[KernelTarget], object]]]:
     """A build in pieces, one a verb."""
-    yield "open_source", lambda target: setattr(target, "opened", target.open_source("/usr"))
+    yield "open_source", lambda target: KEPT.update(source=target.open_source("/usr"))
     yield "root", lambda target: target.attach(tmpfs(target), "/")
     yield "directory", lambda target: target.make_directory("/a/b", 0o755)
     yield "mount point", lambda target: target.make_mount_point("/c/d", directory=False)
-    yield "filesystem", lambda target: setattr(target, "made", tmpfs(target))
-    yield "change", lambda target: target.change(target.made, Change(Attribute.NOEXEC), recursive=True)  # type: ignore[attr-defined]
-    yield "attach", lambda target: target.attach(target.made, "/a/b")  # type: ignore[attr-defined]
-    yield "bind", lambda target: target.attach(target.bind(target.opened, recursive=True), "/a")  # type: ignore[attr-defined]
+    yield "filesystem", lambda target: KEPT.update(mount=tmpfs(target))
+    yield "change", lambda target: target.change(KEPT["mount"], Change(Attribute.NOEXEC), recursive=True)
+    yield "attach", lambda target: target.attach(KEPT["mount"], "/a/b")
+    yield "bind", lambda target: target.attach(target.bind(KEPT["source"], recursive=True), "/a")
     yield "node", lambda target: target.make_node("/null", NodeKind.CHARACTER, DeviceNumber(1, 3), 0o666, 0, 0)
     yield "link", lambda target: target.make_symlink("/link", "null")
     yield "number", lambda target: target.number_of(Fixed(DeviceNumber(1, 3)))
