@@ -78,8 +78,9 @@ def _check_access(creds: Credentials, inode: Inode, name: str, mask: int) -> Non
         sticky = stat.S_ISDIR(inode.mode) and inode.mode & stat.S_ISVTX
         if mask == MAY_WRITE and sticky and not is_owner(creds, inode):
             raise error(errno.EPERM, name)
+    if space != "trusted":
         inode.check_access(creds, mask)
-    else:
+    if space not in {"trusted", "user"}:
         raise error(errno.ENOTSUP, name)
     if not rest:
         raise error(errno.EINVAL, name)

@@ -240,6 +240,7 @@ def test_for_the_superuser(furnished: World, number: int, call: Call) -> None:
         (errno.EPERM, change("/d/f", SetStat(mode=0))),
         (errno.EPERM, setxattr("/sticky", "user.a")),
         (errno.EACCES, setxattr("/d/f", "user.a")),
+        (errno.EACCES, setxattr("/d/f", "other.a")),
     ],
     ids=shown,
 )
