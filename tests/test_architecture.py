@@ -30,7 +30,9 @@ def test_rooms_import_only_from_below() -> None:
     assert lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True) == EXIT_STATUS_SUCCESS
 
 
-@pytest.mark.parametrize("path", [p for p in SOURCES if p.is_relative_to(ROOT / "vfs")], ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", [p for p in SOURCES if p.is_relative_to(ROOT / "vfs")], ids=lambda p: str(p.relative_to(ROOT))
+)
 def test_vfs_sees_the_standard_library_alone(path: Path) -> None:
     roots = {name.partition(".")[0] for name in imported(path)}
     assert roots <= sys.stdlib_module_names | {"vfs"}

@@ -45,7 +45,7 @@ def canary(tmp_path: Path) -> Iterator[Path]:
     assert _shape(directory) == before, "the rootfs reached the host"
 
 
-def _shape(directory: Path) -> list[tuple[str, int, float]]:
+def _shape(directory: Path) -> list[tuple[str, int, int]]:
     found = []
     for path in sorted([directory, *directory.rglob("*")]):
         stat = path.lstat()
