@@ -39,6 +39,13 @@ class HostFile(File):
         self._host.refresh(os.fstat(self._fd))
         return written
 
+    def allocate(self, mode: int, offset: int, length: int) -> None:
+        """Room on the machine for mode 0. Errors: EOPNOTSUPP for other modes, which `os` does not offer; the machine's own."""
+        if mode or not self.writable:
+            super().allocate(mode, offset, length)
+        os.posix_fallocate(self._fd, offset, length)
+        self._host.refresh(os.fstat(self._fd))
+
     def seek_hole_or_data(self, offset: int, whence: int) -> int:
         """Holes as the machine has them; ENXIO past the end."""
         return os.lseek(self._fd, offset, whence)
