@@ -147,6 +147,20 @@ def test_allocating_takes_all_or_nothing(world: World) -> None:
         assert fs.pages == 2
 
 
+def test_holes_are_found_between_what_was_written(world: World) -> None:
+    with world.open("/f", os.O_RDWR | os.O_CREAT) as file:
+        file.pwrite(b"x", 0)
+        file.allocate(0, PAGE_SIZE, PAGE_SIZE)
+        file.pwrite(b"x" * (PAGE_SIZE + 1), 3 * PAGE_SIZE)
+        assert [file.seek(at, os.SEEK_DATA) for at in (0, 5, 4096, 12288)] == [0, 5, 12288, 12288]
+        assert [file.seek(at, os.SEEK_HOLE) for at in (0, 4096, 12288)] == [4096, 4096, 16385]
+        file.truncate(1 << 40)
+        with raises(errno.ENXIO):
+            file.seek(5 * PAGE_SIZE, os.SEEK_DATA)
+        with raises(errno.ENXIO):
+            file.seek(1 << 40, os.SEEK_HOLE)
+
+
 def test_inodes_are_counted_by_name(world: World) -> None:
     fs = tmpfs(world, "nr_inodes=3")
     world.mknod("/m/a")

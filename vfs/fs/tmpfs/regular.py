@@ -194,18 +194,19 @@ class RegularOpenFile(File):
         return written
 
     def seek_hole_or_data(self, offset: int, whence: int) -> int:
-        """See `File.seek_hole_or_data`; holes are missing pages."""
+        """See `File.seek_hole_or_data`; holes are pages that nobody wrote."""
         inode = self.inode
         if not 0 <= offset < inode.size:
             raise error(errno.ENXIO)
         index = offset >> _SHIFT
         pages = inode.pages
         if whence == os.SEEK_HOLE:
-            while index in pages:
+            while pages.get(index):
                 index += 1
             return min(max(index << _SHIFT, offset), inode.size)
-        if index not in pages:
-            index = min((other for other in list(pages) if other > index), default=inode.size)
+        if not pages.get(index):
+            written = (other for other, page in list(pages.items()) if page and other > index)
+            index = min(written, default=inode.size)
         position = max(index << _SHIFT, offset)
         if position >= inode.size:
             raise error(errno.ENXIO)
