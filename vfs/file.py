@@ -116,8 +116,8 @@ class File:
         """
         if not self.writable:
             raise error(errno.EBADF)
-        if self.flags & _O_APPEND:
-            # The end must not move between looking and writing.
+        if self.flags & _O_APPEND and data:
+            # The end must not move between looking and writing; writing nothing moves nothing.
             with self.inode.fs.lock:
                 self.position = self.inode.size
                 written = self.write_at(data, self.position)

@@ -69,8 +69,8 @@ class RegularFile(TmpfsInode):
             self.pages = {}
 
     def resize(self, size: int) -> None:
-        """Cut off or extend by a hole."""
-        if size < self.size:
+        """Cut off or extend by a hole. Cutting off takes what fallocate(2) put behind the end, too."""
+        if size <= self.size:
             self.punch(size, MAX_FILE_SIZE)
         self.size = size
 
