@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Self
 
 from devproxy.carry import Carrier
 from devproxy.errors import DevproxyError
+from devproxy.linux.mountinfo import MountLine
 from devproxy.outcome import Outcome, Result
 from devproxy.plan.plan import Plan
-from devproxy.targets.root import MountLine
 from devproxy.targets.root import Root as TargetRoot
 
 if TYPE_CHECKING:

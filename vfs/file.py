@@ -170,9 +170,12 @@ class File:
     def truncate(self, size: int) -> None:
         """Set the size (ftruncate(2)).
 
-        Errors: EINVAL if not open for writing, no regular file, or a negative size; ENOSPC, EFBIG.
+        Errors: EINVAL if not open for writing, no regular file, or a negative size; EBADF for O_PATH; ENOSPC, EFBIG.
         """
-        if not self.writable or size < 0 or not stat.S_ISREG(self.inode.mode):
+        if size < 0:
+            raise error(errno.EINVAL)
+        self.check_open()
+        if not self.writable or not stat.S_ISREG(self.inode.mode):
             raise error(errno.EINVAL)
         self.set_stat(SetStat(size=size))
 

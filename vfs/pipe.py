@@ -94,12 +94,14 @@ class Pipes:
     def open(self, location: VirtualDentry, flags: int, creds: Credentials) -> PipeFile:
         """Open one end, or both with O_RDWR.
 
-        Errors: ENXIO for a writer without a reader.
+        Errors: ENXIO for a writer without a reader; EINVAL for neither reading nor writing.
         """
         inode = location.dentry.inode
         with inode.fs.lock:
             pipe = self._open.get(inode) or Pipe()
             file = PipeFile(location, flags, creds, pipe, self)
+            if not file.readable and not file.writable:
+                raise error(errno.EINVAL)
             if file.writable and not pipe.readers:
                 raise error(errno.ENXIO)
             self._open[inode] = pipe

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from devproxy.targets.root import MountLine
+from devproxy.linux.mountinfo import MountLine
 
 # What lies inside these is the kernel's: they count as mounts, their contents never.
 PSEUDO: Final = frozenset({"proc", "sysfs", "devpts", "mqueue", "cgroup", "cgroup2"})

@@ -15,10 +15,9 @@ from devproxy.check.finding import Finding, error
 from devproxy.check.mount_table import BIND, flags_in_force, type_class
 from devproxy.check.resolve import real_path
 from devproxy.check.side import Side
-from devproxy.linux.mountinfo import parse_line
+from devproxy.linux.mountinfo import MountLine, parse_line
 from devproxy.plan.plan import Plan
 from devproxy.plan.steps import Bind, MountFilesystem, MountRoot
-from devproxy.targets.root import MountLine
 
 _ATIME: Final = frozenset({"noatime", "relatime", "strictatime"})
 # statvfs(3); the last three are Linux's own (include/linux/statfs.h).

@@ -8,9 +8,9 @@ from typing import NamedTuple
 from devproxy.build import Root
 from devproxy.check.mount_table import MountTable
 from devproxy.check.resolve import mounted_place
+from devproxy.linux.mountinfo import MountLine
 from devproxy.outcome import Result
 from devproxy.plan.steps import Mask, SealPath
-from devproxy.targets.root import MountLine
 
 
 class Side(NamedTuple):

@@ -9,8 +9,8 @@ import stat
 from collections.abc import Iterator
 
 from devproxy.build import Root
+from devproxy.linux.mountinfo import MountLine
 from devproxy.outcome import Outcome
-from devproxy.targets.root import MountLine
 
 
 def listing(root: Root, paths: list[str]) -> list[str]:

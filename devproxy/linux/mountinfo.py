@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Entry(NamedTuple):
-    """One line of /proc/PID/mountinfo (proc_pid_mountinfo(5)), escapes undone."""
+class MountLine(NamedTuple):
+    """One line of /proc/PID/mountinfo (proc_pid_mountinfo(5)), escapes undone.
+
+    `options` are the mount's own (`rw,nosuid`), `super_options` the file system's.
+    """
 
     mount_id: int
     parent_id: int
@@ -20,7 +23,7 @@ class Entry(NamedTuple):
     super_options: tuple[str, ...]
 
 
-def parse_line(line: str) -> Entry:
+def parse_line(line: str) -> MountLine:
     """Parse one line.
 
     Raises:
@@ -32,7 +35,7 @@ def parse_line(line: str) -> Entry:
         raise ValueError(f"not a line of mountinfo: {line!r}")
     # A file system of an empty source leaves its field empty; one without options leaves the last away.
     source, options = rest[1], rest[2] if len(rest) > 2 else ""
-    return Entry(
+    return MountLine(
         int(fields[0]),
         int(fields[1]),
         fields[2],

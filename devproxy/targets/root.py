@@ -7,25 +7,9 @@ from __future__ import annotations
 
 import os
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import Protocol, Self
 
-
-class MountLine(NamedTuple):
-    """One line of /proc/self/mountinfo as the root's process would read it (proc_pid_mountinfo(5)), escapes undone.
-
-    `options` are the mount's own (`rw,nosuid`), `super_options` the file system's.
-    """
-
-    mount_id: int
-    parent_id: int
-    device: str
-    root: str
-    mount_point: str
-    options: tuple[str, ...]
-    tags: tuple[str, ...]
-    fstype: str
-    source: str
-    super_options: tuple[str, ...]
+from devproxy.linux.mountinfo import MountLine
 
 
 class Root(Protocol):

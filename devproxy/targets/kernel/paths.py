@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from devproxy.linux import mounts, paths, walk
 from devproxy.linux.paths import Opener
@@ -29,6 +29,8 @@ class KernelPaths(NamedTuple):
         return paths.open_in_root if self.openat2 else walk.open_in_root
 
 
+_DETACHED_SINCE: Final = (6, 15)
+
 _found: KernelPaths | None = None
 
 
@@ -42,6 +44,9 @@ def kernel_paths() -> KernelPaths:
 
 def _mounts_on_detached() -> bool:
     """Bind a tmpfs that is attached nowhere onto itself. It vanishes with its descriptors."""
+    if _release() >= _DETACHED_SINCE:
+        # Not tried: the kernel takes milliseconds to let a mount go.
+        return True
     context = mounts.fsopen("tmpfs")
     opened = [context]
     try:
@@ -57,6 +62,12 @@ def _mounts_on_detached() -> bool:
         for descriptor in opened:
             os.close(descriptor)
     return True
+
+
+def _release() -> tuple[int, ...]:
+    """The running kernel's version, as far as it is numbers (uname(2))."""
+    words = os.uname().release.split("-")[0].split(".")[:2]
+    return tuple(int(word) for word in words if word.isdecimal())
 
 
 def _overlay_takes_descriptors() -> bool:

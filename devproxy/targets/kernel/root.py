@@ -10,12 +10,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from devproxy.errors import DevproxyError
-from devproxy.linux.mountinfo import parse_line
+from devproxy.linux.mountinfo import MountLine, parse_line
 from devproxy.linux.paths import Opener, above_stdio
 from devproxy.linux.process import send_signal
 from devproxy.targets.kernel.channel import Channel, Message
 from devproxy.targets.kernel.failure import from_json
-from devproxy.targets.root import MountLine
 
 
 class KernelRoot:
@@ -89,7 +88,7 @@ class KernelRoot:
 
     def mountinfo(self) -> list[MountLine]:
         """See `Root.mountinfo`: as the builder read it when the root was whole."""
-        return [MountLine(*parse_line(line)) for line in self._mountinfo.splitlines()]
+        return [parse_line(line) for line in self._mountinfo.splitlines()]
 
     def _stat(self, path: str, flags: int) -> os.stat_result:
         found = self._open(path, flags)

@@ -8,8 +8,7 @@ import stat
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from devproxy.linux.mountinfo import parse_line
-from devproxy.targets.root import MountLine
+from devproxy.linux.mountinfo import MountLine, parse_line
 from vfs import mounting
 from vfs.credentials import ROOT
 from vfs.errors import error
@@ -77,7 +76,7 @@ class MemoryRoot:
 
     def mountinfo(self) -> list[MountLine]:
         """See `Root.mountinfo`."""
-        lines = [MountLine(*parse_line(line)) for line in mountinfo(self.namespace)]
+        lines = [parse_line(line) for line in mountinfo(self.namespace)]
         return [line._replace(tags=self._sharing.tags(line.mount_id)) for line in lines]
 
     def _find(self, path: str, *, follow: bool = True) -> VirtualDentry:

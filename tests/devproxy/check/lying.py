@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from devproxy.build import Root
+from devproxy.linux.mountinfo import MountLine
 from devproxy.outcome import Outcome
-from devproxy.targets.root import MountLine
 from devproxy.targets.root import Root as TargetRoot
 
 

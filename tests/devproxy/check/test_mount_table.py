@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devproxy.check.mount_table import MountTable, flags_in_force, type_class
-from devproxy.targets.root import MountLine
+from devproxy.linux.mountinfo import MountLine
 
 
 def line(mount_id: int, parent: int, point: str, fstype: str = "tmpfs", options: str = "rw,relatime") -> MountLine:

@@ -18,12 +18,12 @@ from devproxy.check.report_json import report_document
 from devproxy.check.text import compared, rows, verdict
 from devproxy.check.verify import verify
 from devproxy.host.probe import probe
+from devproxy.linux.mountinfo import MountLine
 from devproxy.oci.load import load
 from devproxy.outcome import Result
 from devproxy.plan.plan import Plan
 from devproxy.plan.planner import plan
 from devproxy.plan.steps import MakeNode, MakeSymlink, Mask, SealPath
-from devproxy.targets.root import MountLine
 from tests.bundles import runc_spec_like, write_bundle
 from tests.devproxy.check.lying import Lies, changed, lying, made_up
 

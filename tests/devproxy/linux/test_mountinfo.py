@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devproxy.linux import mounts
-from devproxy.linux.mountinfo import Entry, parse_line
+from devproxy.linux.mountinfo import MountLine, parse_line
 from devproxy.linux.namespaces import CLONE, unshare
 from tests.devproxy.linux.forked import in_child
 
@@ -24,7 +24,7 @@ def mangle(text: str) -> str:
 
 @given(root=TEXT, point=TEXT, source=TEXT, tags=st.lists(st.sampled_from(["shared:3", "master:1", "unbindable"])))
 def test_a_line_is_read_as_it_was_written(root: str, point: str, source: str, tags: list[str]) -> None:
-    entry = Entry(7, 6, "0:51", "/" + root, "/" + point, ("rw", "nosuid"), tuple(tags), "tmpfs", source, ("rw",))
+    entry = MountLine(7, 6, "0:51", "/" + root, "/" + point, ("rw", "nosuid"), tuple(tags), "tmpfs", source, ("rw",))
     middle = "".join(f"{tag} " for tag in tags)
     line = f"7 6 0:51 /{mangle(root)} /{mangle(point)} rw,nosuid {middle}- tmpfs {mangle(source)} rw\n"
     assert parse_line(line) == entry

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING, Final
 
+from vfs.credentials import Capability, without_set_id
 from vfs.file import File
 
 if TYPE_CHECKING:
@@ -36,15 +38,22 @@ class HostFile(File):
     def write_at(self, data: bytes | bytearray | memoryview, offset: int) -> int:
         """Written to the machine; its errors."""
         written = os.pwrite(self._fd, data, offset)
-        self._host.refresh(os.fstat(self._fd))
+        self._changed()
         return written
+
+    def _changed(self) -> None:
+        """Take over the attributes; drop set-id bits unless the writer may keep them, as it is not the one the machine sees."""
+        mode = os.fstat(self._fd).st_mode
+        if mode & (stat.S_ISUID | stat.S_ISGID) and not self.creds.has(Capability.FSETID):
+            os.fchmod(self._fd, stat.S_IMODE(without_set_id(mode)))
+        self._host.refresh(os.fstat(self._fd))
 
     def allocate(self, mode: int, offset: int, length: int) -> None:
         """Room on the machine for mode 0. Errors: EOPNOTSUPP for other modes, which `os` does not offer; the machine's own."""
         if mode or not self.writable:
             super().allocate(mode, offset, length)
         os.posix_fallocate(self._fd, offset, length)
-        self._host.refresh(os.fstat(self._fd))
+        self._changed()
 
     def seek_hole_or_data(self, offset: int, whence: int) -> int:
         """Holes as the machine has them; ENXIO past the end."""

@@ -46,6 +46,8 @@ class OverlayFile(File):
 
     def write_at(self, data: bytes | bytearray | memoryview, offset: int) -> int:
         """Write to the upper part. Errors: ENOSPC, EFBIG."""
+        # Whether writing drops set-id bits depends on who writes, not on the overlay, which opened the layer's file.
+        self._real.creds = self.creds
         written = self._real.write_at(data, offset)
         self._changed()
         return written
@@ -53,6 +55,7 @@ class OverlayFile(File):
     def allocate(self, mode: int, offset: int, length: int) -> None:
         """See `File.allocate`; the layer's own errors."""
         self.check_open()
+        self._real.creds = self.creds
         self._real.allocate(mode, offset, length)
         self._changed()
 

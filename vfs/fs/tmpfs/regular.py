@@ -160,8 +160,10 @@ class RegularFile(TmpfsInode):
         present = sum(1 for index in pages if first <= index < last)
         self.fs.charge_pages(last - first - present)
         for index in range(first, last):
-            if index not in pages:
-                pages[index] = b""
+            page = pages.get(index)
+            if not page:
+                # Reserved twice, a page counts as written: Linux fills it then (shmem_get_folio_gfp()).
+                pages[index] = b"" if page is None else _ZEROS[:1]
 
 
 def _merged(page: Page | None, start: int, chunk: bytes | memoryview) -> bytearray:
