@@ -76,11 +76,13 @@ def test_memory_and_kernel_agree(
 
 
 def _config(directory: str, mounts: list[Any], devices: list[Any]) -> dict[str, Any]:
-    os.makedirs(f"{directory}/host/dir/a")
-    open(f"{directory}/host/file", "w").close()
     config = runc_spec_like()
-    for destination, kind, options in mounts:
-        source = f"{directory}/host/{kind[5:]}" if kind.startswith("bind") else "tmpfs"
+    for number, (destination, kind, options) in enumerate(mounts):
+        # A source each: a mount point made in one is on the kernel seen in every bind of it.
+        host = f"{directory}/host{number}"
+        os.makedirs(f"{host}/dir/a")
+        open(f"{host}/file", "w").close()
+        source = f"{host}/{kind[5:]}" if kind.startswith("bind") else "tmpfs"
         words = ["bind", *options] if kind.startswith("bind") else options
         config["mounts"].append(
             {"destination": destination, "type": kind.split()[0], "source": source, "options": words}
