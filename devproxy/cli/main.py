@@ -128,6 +128,15 @@ def _dispatch(args: argparse.Namespace) -> int:
         where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
         context.error(f"{where}{(error.strerror or str(error)).lower()}")
         return 125 if args.verb == "run" else 1
+    except Exception as error:  # noqa: BLE001 (a defect of ours ends in a message too)
+        context.error(
+            f"a defect of devproxy: {type(error).__name__}: {error}", "with -v it says where; please report it"
+        )
+        if context.verbosity > 0:
+            from traceback import format_exc
+
+            context.note(format_exc())
+        return 125 if args.verb == "run" else 1
 
 
 def _tell(error: DevproxyError, *, json_messages: bool) -> int:
