@@ -46,11 +46,12 @@ def programs(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def no_leaks() -> Iterator[None]:
     """A test leaves no mount, no descriptor, no child behind, and /dev/null as it was."""
-    before = _mounts(), _descriptors()
+    before = _mounts(), _descriptors(), _host()
     yield
-    after = _mounts(), _descriptors()
+    after = _mounts(), _descriptors(), _host()
     assert after[0] == before[0], "mounts were left behind"
     assert after[1] <= before[1], f"descriptors were left open: {[_what(fd) for fd in after[1] - before[1]]}"
+    assert after[2] == before[2], "something was made or changed in the host's own directories"
     assert not _children(), "a child was left behind"
     null = os.stat("/dev/null")
     assert stat.S_ISCHR(null.st_mode), "/dev/null is no device any more"
@@ -65,6 +66,13 @@ def _mounts() -> list[str]:
 
 def _descriptors() -> set[int]:
     return {int(name) for name in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{name}")}
+
+
+def _host() -> list[tuple[str, int, list[str]]]:
+    """Where something appears when a path was taken for the host's: names, and the modes of the directories."""
+    return [(path, os.stat(path).st_mode, sorted(os.listdir(path))) for path in ("/", "/etc", "/mnt", "/srv")] + [
+        ("/tmp", os.stat("/tmp").st_mode, [])  # others make things there at any time
+    ]
 
 
 def _what(fd: int) -> str:
