@@ -73,14 +73,65 @@ class NvidiaGpu(NamedTuple):
     source: str
 
 
+class Capability(NamedTuple):
+    """A right that the NVIDIA driver grants to whoever can open the device `minor` of `nvidia-caps`, and the mode that
+    its node should have.
+
+    `name` is its path below /proc/driver/nvidia/capabilities: `mig/config`, `gpu0/mig/gi1/ci0/access`; that of NVLink is
+    `fabric-mgmt`.
+    """
+
+    name: str
+    minor: int
+    mode: int
+    source: str
+
+    @property
+    def node(self) -> str:
+        """The path of its device node, on every host."""
+        return f"/dev/nvidia-caps/nvidia-cap{self.minor}"
+
+
+class MigDevice(NamedTuple):
+    """A slice of a GPU: a compute instance in a GPU instance. `gpu` is the minor of the GPU's node, `rank` the slice's
+    index among those of that GPU, as `nvidia-smi -L` shows it.
+    """
+
+    gpu: int
+    rank: int
+    gpu_instance: int
+    compute_instance: int
+    source: str
+
+    @property
+    def capabilities(self) -> tuple[str, str]:
+        """The names of the two capabilities that it takes to use it: of the GPU instance and of the compute
+        instance.
+        """
+        instance = f"gpu{self.gpu}/mig/gi{self.gpu_instance}"
+        return f"{instance}/access", f"{instance}/ci{self.compute_instance}/access"
+
+
 class Nvidia(NamedTuple):
     """The NVIDIA driver: its version (empty when unreadable), parameters of /proc/driver/nvidia/params as (name, value)
-    in the file's order, and its GPUs by rank.
+    in the file's order, its GPUs by rank, its capabilities, its MIG devices by GPU and rank, and the PCI addresses of
+    its NVSwitches.
     """
 
     version: str
     params: tuple[tuple[str, str], ...]
     gpus: tuple[NvidiaGpu, ...]
+    capabilities: tuple[Capability, ...] = ()
+    mig: tuple[MigDevice, ...] = ()
+    switches: tuple[str, ...] = ()
+
+    def param(self, name: str) -> str | None:
+        """The value of a parameter, or None."""
+        return next((value for key, value in self.params if key == name), None)
+
+    def capability(self, name: str) -> Capability | None:
+        """The capability of that name, or None."""
+        return next((capability for capability in self.capabilities if capability.name == name), None)
 
 
 class Limit(NamedTuple):

@@ -7,7 +7,10 @@ as `"0x10de"`, as in sysfs. What is not known is null. `source` is the file that
       "name": "live", "simulated": false, "kernel": "6.8.0", "product_name": "...",
       "nvidia": null or {
         "version": "550.163.01", "params": {"DeviceFileMode": "438", ...},
-        "gpus": [{"rank": 0, "address": "0000:18:00.0", "minor": 0, "uuid": "GPU-...", "model": "...", "source": "..."}]
+        "gpus": [{"rank": 0, "address": "0000:18:00.0", "minor": 0, "uuid": "GPU-...", "model": "...", "source": "..."}],
+        "capabilities": [{"name": "mig/config", "minor": 1, "mode": "0400", "source": "..."}],
+        "mig": [{"gpu": 0 (the GPU's minor), "rank": 0, "gpu_instance": 1, "compute_instance": 0, "source": "..."}],
+        "switches": ["0000:07:00.0"]
       },
       "character": [{"major": 195, "name": "nvidia", "source": "/proc/devices"}], "block": [the same],
       "misc": [{"minor": 229, "name": "fuse", "source": "/proc/misc"}],
@@ -48,6 +51,11 @@ def _nvidia(nvidia: Nvidia) -> dict[str, object]:
         "version": nvidia.version,
         "params": dict(nvidia.params),
         "gpus": [gpu._asdict() for gpu in nvidia.gpus],
+        "capabilities": [
+            capability._asdict() | {"mode": f"{capability.mode:04o}"} for capability in nvidia.capabilities
+        ],
+        "mig": [device._asdict() for device in nvidia.mig],
+        "switches": list(nvidia.switches),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from devproxy.host.facts import Nvidia, NvidiaGpu, PciDevice
+from devproxy.host.nvidia_caps import read_capabilities, read_switches
 from devproxy.host.pci import PciAddress, parse_address
 from devproxy.host.root import HostRoot
 
@@ -35,7 +36,10 @@ def read_nvidia(root: HostRoot, pci: tuple[PciDevice, ...]) -> Nvidia | None:
         return None
     ordered = sorted(driven + others, key=lambda found: (not found[0], found[1]))
     gpus = tuple(gpu._replace(rank=rank) for rank, (_, _, gpu) in enumerate(ordered))
-    return Nvidia(parse_version(version or ""), _read_params(root, params or ""), gpus)
+    capabilities, mig = read_capabilities(root)
+    return Nvidia(
+        parse_version(version or ""), _read_params(root, params or ""), gpus, capabilities, mig, read_switches(root)
+    )
 
 
 def parse_version(text: str) -> str:

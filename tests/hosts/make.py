@@ -71,6 +71,7 @@ def hgx_h100() -> Machine:
     for number, bus in enumerate(("07", "08", "09", "0a")):
         _pci(machine, f"0000:{bus}:00.0", "10DE:22A3", "68000", "nvidia-nvswitch", numa_node=0)
         machine.node(f"/dev/nvidia-nvswitch{number}", (464, number))
+        machine.directory(f"/proc/driver/nvidia-nvswitch/devices/0000:{bus}:00.0")
     machine.node("/dev/nvidia-nvswitchctl", (464, 255))
     for number, bus in enumerate(("29", "bb")):
         _pci(machine, f"0000:{bus}:00.0", "15B3:1021", "20700", "mlx5_core", numa_node=number)
@@ -79,6 +80,35 @@ def hgx_h100() -> Machine:
     _caps(machine, 463)
     machine.node("/dev/nvidia-modeset", (195, 254))
     return machine
+
+
+def partitioned() -> Machine:
+    """The machine of `hgx_h100`, with its GPU of minor 2 cut in two and IMEX channels made."""
+    machine = hgx_h100()
+    lines = ["config 1", "monitor 2"]
+    for gpu in range(len(_GPUS)):
+        for instance in range(15):
+            name, first = f"gpu{gpu}/gi{instance}", mig_minor(gpu, instance)
+            lines += [f"{name}/access {first}", *(f"{name}/ci{n}/access {first + 1 + n}" for n in range(8))]
+    machine.file("/proc/driver/nvidia-caps/mig-minors", "".join(f"{line}\n" for line in lines))
+    machine.file("/proc/driver/nvidia-caps/sys-minors", "fabric-imex-mgmt 4323\n")
+    machine.file("/proc/driver/nvidia-caps/nvlink-minors", "fabric-mgmt 0\n")
+    for instance in (2, 1):
+        first = mig_minor(2, instance)
+        below = f"/proc/driver/nvidia/capabilities/gpu2/mig/gi{instance}"
+        for path, minor in ((f"{below}/access", first), (f"{below}/ci0/access", first + 1)):
+            _capability(machine, path, minor, 0o444)
+            machine.node(f"/dev/nvidia-caps/nvidia-cap{minor}", (463, minor), 0o444)
+    _capability(machine, "/proc/driver/nvidia/capabilities/fabric-imex-mgmt", 4323, 0o400)
+    machine.node("/dev/nvidia-caps/nvidia-cap4323", (463, 4323), 0o400)
+    for channel in (0, 1, 2047):
+        machine.node(f"/dev/nvidia-caps-imex-channels/channel{channel}", (461, channel))
+    return machine
+
+
+def mig_minor(gpu: int, gpu_instance: int) -> int:
+    """The minor of a GPU instance's capability; those of its compute instances follow it."""
+    return 3 + (gpu * 15 + gpu_instance) * 9
 
 
 def before_550() -> Machine:
@@ -141,6 +171,7 @@ def cpu_only() -> Machine:
 
 RECORDINGS: Final[dict[str, Callable[[], Machine]]] = {
     os.path.join(_EXAMPLE, "host-8gpu.tar"): hgx_h100,
+    os.path.join(_HERE, "mig.tar"): partitioned,
     os.path.join(_HERE, "before-550.tar"): before_550,
     os.path.join(_HERE, "without-uvm.tar"): without_uvm,
     os.path.join(_HERE, "without-driver.tar"): without_driver,
@@ -230,8 +261,14 @@ def _uvm(machine: Machine, major: int) -> None:
 
 
 def _caps(machine: Machine, major: int) -> None:
+    _capability(machine, "/proc/driver/nvidia/capabilities/mig/config", 1, 0o400)
+    _capability(machine, "/proc/driver/nvidia/capabilities/mig/monitor", 2, 0o444)
     machine.node("/dev/nvidia-caps/nvidia-cap1", (major, 1), 0o400)
     machine.node("/dev/nvidia-caps/nvidia-cap2", (major, 2), 0o444)
+
+
+def _capability(machine: Machine, path: str, minor: int, mode: int) -> None:
+    machine.file(path, f"DeviceFileMinor: {minor}\nDeviceFileMode: {mode}\nDeviceFileModify: 1\n")
 
 
 if __name__ == "__main__":
