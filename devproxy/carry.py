@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from devproxy.errors import DevproxyError, InputError
 from devproxy.mount_options import MountOptions
-from devproxy.node import DeviceNumber, NodeKind, OfDriver
+from devproxy.node import DeviceNumber, Identity, LikeHost, NodeKind, OfDriver
 from devproxy.outcome import Outcome, Result
 from devproxy.plan.plan import Plan
 from devproxy.plan.steps import (
@@ -52,19 +52,37 @@ class Carrier:
         self._plan = plan
         self._target = target
         self._sources: dict[int, Source] = {}
+        self._like_host: dict[LikeHost, NumberFound] = {}
         self._skipped: set[str] = set()
 
     def open_sources(self) -> None:
-        """Open everything of the host that the plan binds, before anything is mounted (S34, S53).
+        """Open everything of the host that the plan binds, and look at its nodes, before anything is mounted (S34, S53).
 
         Raises InputError naming the source and the entry of the spec that asks for it.
         """
         for step in self._plan.steps:
+            if isinstance(step, MakeNode | RequireNode) and isinstance(step.identity, LikeHost):
+                self._look_at_host(step, step.identity)
             if isinstance(step, Bind | MountRoot):
                 try:
                     self._sources[id(step)] = self._target.open_source(step.source)
                 except OSError as error:
                     _refuse_source(step, error)
+
+    def _look_at_host(self, step: MakeNode | RequireNode, identity: LikeHost) -> None:
+        try:
+            self._like_host[identity] = self._target.number_of(identity)
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise _failure(step, error) from error
+            raise InputError(
+                f"{step.path} is to be like the host's {identity.path}, which is missing or no character device "
+                f"({step.reason})",
+                hint="load its driver, or drop the device; 'devproxy probe' shows what the host has",
+            ) from error
+
+    def _number_of(self, identity: Identity) -> NumberFound:
+        return self._like_host[identity] if isinstance(identity, LikeHost) else self._target.number_of(identity)
 
     def carry(self, step: Step) -> Outcome:
         """Carry one step out. Raises DevproxyError naming the step, and what was found, when it fails."""
@@ -200,7 +218,7 @@ class Carrier:
     def _make_node(self, step: MakeNode) -> Outcome:
         target, number, found, reserved = self._target, None, "", False
         if step.identity is not None:
-            answer = target.number_of(step.identity)
+            answer = self._number_of(step.identity)
             number, reserved = answer.number, answer.reserved
             found = _explain_number(step, answer)
         existing = None
@@ -228,7 +246,7 @@ class Carrier:
     def _require_node(self, step: RequireNode) -> Outcome:
         number, found = None, ""
         if step.identity is not None:
-            answer = self._target.number_of(step.identity)
+            answer = self._number_of(step.identity)
             number, found = answer.number, _explain_number(step, answer)
         there = self._target.look(step.path)
         if there is None:
@@ -259,12 +277,21 @@ def _done_if(step: Mask | SealPath, *, there: bool) -> Outcome:
 def _explain_number(step: MakeNode | RequireNode, answer: NumberFound) -> str:
     """What was decided about a number that the plan left to the target."""
     identity, number = step.identity, answer.number
+    if isinstance(identity, LikeHost):
+        return _explain_like_host(step, identity, answer)
     if not isinstance(identity, OfDriver):
-        return ""
+        return f"{number} on every machine, the spec said {step.asked}" if step.asked else ""
     asked = f", the spec said {step.asked.partition(':')[0]}" if step.asked and step.asked != str(number) else ""
     if answer.reserved:
         return f"{identity.driver} is not in /proc/devices: major {number.major} reserved{asked}"
     return f"major {number.major} here{asked}"
+
+
+def _explain_like_host(step: MakeNode | RequireNode, identity: LikeHost, answer: NumberFound) -> str:
+    if answer.reserved:
+        return f"the host has no {identity.path}: {answer.number}, as the spec says"
+    asked = f", the spec said {step.asked}" if step.asked and step.asked != str(answer.number) else ""
+    return f"{answer.number} on the host{asked}"
 
 
 def _require_same(step: MakeNode | RequireNode, there: Look | None, number: DeviceNumber | None) -> None:

@@ -60,4 +60,16 @@ class Fixed(NamedTuple):
         return str(self.number)
 
 
-Identity = OfDriver | Fixed
+class LikeHost(NamedTuple):
+    """The number that the host's node at `path` has: for drivers whose devices cannot be told by a name in /proc/devices
+    (accel, vfio, drm, kfd, infiniband). `asked` is the spec's number, or None when it was the host that offered the node.
+    """
+
+    path: str
+    asked: DeviceNumber | None = None
+
+    def __str__(self) -> str:
+        return f"like_host({self.path})"
+
+
+Identity = OfDriver | LikeHost | Fixed

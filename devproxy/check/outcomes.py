@@ -14,7 +14,7 @@ from devproxy.check.finding import Finding, Report, error, unreadable
 from devproxy.check.mount_table import MountTable, flags_in_force
 from devproxy.check.resolve import mounted_place
 from devproxy.mount_options import Attribute
-from devproxy.node import Fixed, Identity, NodeKind, number_of_rdev
+from devproxy.node import Fixed, Identity, LikeHost, NodeKind, number_of_rdev
 from devproxy.outcome import Outcome, Result
 from devproxy.plan.steps import (
     Bind,
@@ -84,6 +84,10 @@ class _Nodes:
     def _rdev(self, identity: Identity | None, found: int) -> int:
         if identity is None or isinstance(identity, Fixed):
             return 0 if identity is None else identity.number.rdev
+        if isinstance(identity, LikeHost):
+            node = self._root.plan.host.node(identity.path)
+            number = identity.asked if node is None or node.kind is not NodeKind.CHARACTER else node.number
+            return found if number is None else number.rdev
         if identity.driver not in self._majors:
             self._majors[identity.driver] = self._root.plan.host.major_of(identity.driver)
         major = self._majors[identity.driver]

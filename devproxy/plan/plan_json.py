@@ -5,8 +5,8 @@
      "steps": [{"step": "make-node", "path": "/dev/null", ..., "reason": {"source": "...", "note": ""}, "text": "..."}]}
 
 A step has its own fields by their names, and always `step` (its kind), `path`, `reason` and `text` (its line). Modes are octal strings,
-identities `{"driver": "nvidia-uvm", "minor": 0}` or `{"major": 1, "minor": 3}`, attributes of a mount lists of their
-names (`["nosuid", "ro"]`), conditions `{"when_empty": "/tmp"}`. What is not there is null. `format` grows when a field
+identities `{"driver": "nvidia-uvm", "minor": 0}`, `{"like_host": "/dev/accel0"}` or `{"major": 1, "minor": 3}`,
+attributes of a mount lists of their names (`["nosuid", "ro"]`), conditions `{"when_empty": "/tmp"}`. What is not there is null. `format` grows when a field
 changes its meaning or goes away.
 """
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 import enum
 
 from devproxy.mount_options import Attribute, Change, MountOptions
-from devproxy.node import Fixed, OfDriver
+from devproxy.node import Fixed, Identity, LikeHost, OfDriver
 from devproxy.plan.plan import Plan
 from devproxy.plan.steps import (
     Bind,
@@ -82,10 +82,8 @@ def _plain(value: object) -> object:
     match value:
         case enum.Enum():
             return value.value
-        case OfDriver():
-            return value._asdict()
-        case Fixed():
-            return value.number._asdict()
+        case OfDriver() | LikeHost() | Fixed():
+            return _identity(value)
         case WhenEmpty():
             return {"when_empty": value.path}
         case WhenMissing():
@@ -94,6 +92,16 @@ def _plain(value: object) -> object:
             return _options(value)
         case _:
             return value
+
+
+def _identity(identity: Identity) -> dict[str, object]:
+    match identity:
+        case OfDriver():
+            return identity._asdict()
+        case LikeHost():
+            return {"like_host": identity.path}
+        case Fixed():
+            return identity.number._asdict()
 
 
 def _options(options: MountOptions) -> dict[str, object]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from devproxy.host.facts import Host
-from devproxy.node import DeviceNumber, Fixed, Identity
+from devproxy.node import DeviceNumber, Fixed, Identity, LikeHost, NodeKind
 from devproxy.targets.target import NumberFound
 
 DYNAMIC_MAJORS: Final = (*range(254, 233, -1), *range(511, 383, -1))
@@ -34,21 +34,37 @@ class Numbers:
     def number_of(self, identity: Identity) -> NumberFound:
         """The number of a device here.
 
-        Errors: EBUSY when no dynamic major is left; EADDRINUSE when the host is simulated and the number would reach a
-        live driver.
+        A node that the host lacks keeps the spec's number, as one that is reserved.
+
+        Errors: EBUSY when no dynamic major is left; ENOENT when the host lacks a node that no spec gave a number;
+        EADDRINUSE when the host is simulated and the number would reach a live driver.
         """
         if isinstance(identity, Fixed):
             return NumberFound(identity.number, reserved=False)
+        if isinstance(identity, LikeHost):
+            return self._like_host(identity)
         major = self._host.major_of(identity.driver)
         if major is None:
             return NumberFound(DeviceNumber(self._reserve(identity.driver), identity.minor), reserved=True)
+        self._refuse_live(major, identity.driver)
+        return NumberFound(DeviceNumber(major, identity.minor), reserved=False)
+
+    def _like_host(self, identity: LikeHost) -> NumberFound:
+        node = self._host.node(identity.path)
+        if node is not None and node.kind is NodeKind.CHARACTER:
+            self._refuse_live(node.number.major, identity.path)
+            return NumberFound(node.number, reserved=False)
+        if identity.asked is None:
+            raise FileNotFoundError(errno.ENOENT, "the host has no such character device", identity.path)
+        return NumberFound(identity.asked, reserved=True)
+
+    def _refuse_live(self, major: int, what: str) -> None:
         if self._host.simulated and major in self._live:
             raise OSError(
                 errno.EADDRINUSE,
-                f"major {major} is {identity.driver} on {self._host.name} and {self._live[major]} on this machine: "
+                f"major {major} is {what} on {self._host.name} and {self._live[major]} on this machine: "
                 "the node would open a live device",
             )
-        return NumberFound(DeviceNumber(major, identity.minor), reserved=False)
 
     def _reserve(self, driver: str) -> int:
         if driver not in self._reserved:

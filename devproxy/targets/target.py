@@ -68,8 +68,8 @@ class Detached(Protocol):
 
 
 class NumberFound(NamedTuple):
-    """The number a device has here. `reserved` is true when no driver of the host has it: a dynamic major was set
-    aside.
+    """The number a device has here. `reserved` is true when no driver of the host has it: a dynamic major was set aside, or
+    the spec's number stands for a node that the host lacks.
     """
 
     number: DeviceNumber
@@ -167,9 +167,11 @@ class Target(Protocol):
 
     def number_of(self, identity: Identity) -> NumberFound:
         """The number of a device here: the plan's Host decides majors by exact driver name, a major is reserved for a
-        driver it does not list (S80).
+        driver it does not list (S80). A `LikeHost` is asked for before anything is mounted: the live host's node is
+        looked at, of a recorded host the recording's number is taken.
 
-        Errors: EBUSY when no major is left; EADDRINUSE when a simulated number belongs to a live driver.
+        Errors: EBUSY when no major is left; EADDRINUSE when a simulated number belongs to a live driver; ENOENT when the
+        host lacks the node of a `LikeHost`, where nodes are real or the spec gave no number.
         """
 
     def finish(self) -> None:

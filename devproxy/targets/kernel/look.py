@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import Final
 
 from devproxy.node import number_of_rdev
 from devproxy.targets.kernel.tree import Tree
-from devproxy.targets.target import FileKind, Look
+from devproxy.targets.target import FileKind, Look, NumberFound
 
 _KINDS: Final = {
     stat.S_IFDIR: FileKind.DIRECTORY,
@@ -37,3 +38,14 @@ def look(tree: Tree, path: str) -> Look | None:
         number_of_rdev(found.st_rdev) if kind in (FileKind.CHARACTER, FileKind.BLOCK) else None,
         os.readlink(name, dir_fd=parent) if kind is FileKind.SYMLINK else None,
     )
+
+
+def number_on_host(path: str) -> NumberFound:
+    """The number of the live host's node, a link not followed. Nothing is opened: opening a device may do something.
+
+    Errors: ENOENT if it is missing, or no character device.
+    """
+    found = os.lstat(path)
+    if not stat.S_ISCHR(found.st_mode):
+        raise FileNotFoundError(errno.ENOENT, "the host has no such character device", path)
+    return NumberFound(number_of_rdev(found.st_rdev), reserved=False)

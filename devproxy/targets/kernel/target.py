@@ -19,10 +19,10 @@ from devproxy.linux import mounts
 from devproxy.linux.paths import chown_descriptor
 from devproxy.linux.syscalls import about
 from devproxy.mount_options import ATIME, Attribute, Change, Propagation
-from devproxy.node import DeviceNumber, Identity, NodeKind
+from devproxy.node import DeviceNumber, Identity, LikeHost, NodeKind
 from devproxy.targets.kernel.filesystems import new_filesystem, new_overlay
 from devproxy.targets.kernel.handles import KernelMount, KernelSource, open_null
-from devproxy.targets.kernel.look import look
+from devproxy.targets.kernel.look import look, number_on_host
 from devproxy.targets.kernel.paths import KernelPaths
 from devproxy.targets.kernel.tree import Closer, Tree
 from devproxy.targets.numbers import Numbers
@@ -46,6 +46,7 @@ class KernelTarget:
 
     def __init__(self, host: Host, live: Mapping[int, str], paths: KernelPaths) -> None:
         self._numbers = Numbers(host, live)
+        self._simulated = host.simulated
         self._paths = paths
         self._closer = Closer()
         self._tree: Tree | None = None
@@ -267,6 +268,10 @@ class KernelTarget:
 
     def number_of(self, identity: Identity) -> NumberFound:
         """See `Target.number_of`."""
+        if isinstance(identity, LikeHost):
+            # A number that nobody has would be whoever's gets it next.
+            real = identity._replace(asked=None)
+            return self._numbers.number_of(real) if self._simulated else number_on_host(real.path)
         return self._numbers.number_of(identity)
 
     # the end

@@ -1,0 +1,57 @@
+"""Devices whose number only the host's node tells, recognised in a spec by their path (S74; H14).
+
+The majors of vfio, kfd, infiniband and their like are dynamic, and a minor is the order in which a device was found, not the
+number in its name. That the name `accel` is in /proc/devices says little: DRM's accelerators and TPUs both have it.
+"""
+
+from __future__ import annotations
+
+from devproxy.node import DeviceNumber, Fixed, Identity, LikeHost, NodeKind
+from devproxy.oci.spec import Device
+
+# The one vfio device whose number never changes: VFIO_MINOR of include/linux/miscdevice.h.
+VFIO_CONTAINER = "/dev/vfio/vfio"
+_FIXED = {VFIO_CONTAINER: Fixed(DeviceNumber(10, 196))}
+_PATHS = frozenset(("/dev/kfd", "/dev/infiniband/rdma_cm"))
+_NUMBERED_PATHS = frozenset(
+    (
+        "/dev/accel/accel",
+        "/dev/accel/accel_controlD",
+        "/dev/apex_",
+        "/dev/dri/card",
+        "/dev/dri/renderD",
+        "/dev/hl",
+        "/dev/hl_controlD",
+        "/dev/infiniband/issm",
+        "/dev/infiniband/umad",
+        "/dev/infiniband/uverbs",
+    )
+)
+# A TPU has one of these; other devices have some of them too, and are named the same way.
+_TPU_PATHS = frozenset(("/dev/accel", "/dev/vfio/"))
+
+
+def identity_of(device: Device, *, tpus: bool) -> Identity | None:
+    """Who decides the number of a device of the spec; None if the spec itself does.
+
+    Without `tpus` the numbers of /dev/accelN and /dev/vfio/N are the spec's.
+    """
+    if device.kind is not NodeKind.CHARACTER or device.number is None:
+        return None
+    if device.path in _FIXED:
+        return _FIXED[device.path]
+    known = device.path in _PATHS or _base(device.path) in _NUMBERED_PATHS or (tpus and is_tpu_path(device.path))
+    return LikeHost(device.path, device.number) if known else None
+
+
+def is_tpu_path(path: str) -> bool:
+    """Whether a path is one that a TPU's node has: /dev/accelN or /dev/vfio/N, and neither /dev/accel nor /dev/vfio/vfio
+    (H15).
+    """
+    return _base(path) in _TPU_PATHS
+
+
+def _base(path: str) -> str:
+    """The path without its number; empty if it has none."""
+    base = path.rstrip("0123456789")
+    return base if base != path else ""
