@@ -8,7 +8,7 @@ import stat
 from typing import NoReturn
 
 from devproxy.errors import InputError
-from devproxy.oci.json_path import JsonValue, quote
+from devproxy.oci.json_path import JsonValue, quote, quote_path
 
 ROOT = "config.json"
 """The path of the document itself."""
@@ -29,13 +29,13 @@ def read_config(bundle: str) -> bytes:
         # O_NONBLOCK: a fifo in the place of config.json must not hang the caller.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except ValueError:
-        raise InputError(f"the bundle path {quote(bundle)} holds a NUL character") from None
+        raise InputError(f"the bundle path {quote_path(bundle)} holds a NUL character") from None
     except OSError as error:
         raise InputError(_unreadable(bundle, error), hint=_HINT) from None
     try:
         return _read_regular(descriptor, path)
     except OSError as error:
-        raise InputError(f"reading {quote(path)}: {error.strerror}") from None
+        raise InputError(f"reading {quote_path(path)}: {error.strerror}") from None
     finally:
         os.close(descriptor)
 
@@ -89,19 +89,19 @@ def _path_of(document: object, wanted: object) -> str:
 
 def _unreadable(bundle: str, error: OSError) -> str:
     if isinstance(error, FileNotFoundError) and os.path.isdir(bundle):
-        return f"{quote(bundle)} is not a bundle: it has no config.json"
+        return f"{quote_path(bundle)} is not a bundle: it has no config.json"
     if isinstance(error, FileNotFoundError):
-        return f"there is no bundle at {quote(bundle)}"
+        return f"there is no bundle at {quote_path(bundle)}"
     if isinstance(error, NotADirectoryError):
-        return f"{quote(bundle)} is not a directory, expected a bundle"
-    return f"opening {quote(os.path.join(bundle, ROOT))}: {error.strerror}"
+        return f"{quote_path(bundle)} is not a directory, expected a bundle"
+    return f"opening {quote_path(os.path.join(bundle, ROOT))}: {error.strerror}"
 
 
 def _read_regular(descriptor: int, path: str) -> bytes:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
-        raise InputError(f"{quote(path)} is not a regular file", hint=_HINT)
+        raise InputError(f"{quote_path(path)} is not a regular file", hint=_HINT)
     if status.st_size > SIZE_MAX:
-        raise InputError(f"{quote(path)} has {status.st_size} bytes, expected at most {SIZE_MAX}")
+        raise InputError(f"{quote_path(path)} has {status.st_size} bytes, expected at most {SIZE_MAX}")
     with open(descriptor, "rb", closefd=False) as file:
         return file.read(SIZE_MAX + 1)

@@ -150,6 +150,11 @@ def quote(text: str) -> str:
     return shown if len(text) <= _SHOWN else f"{shown}... ({len(text)} characters)"
 
 
+def quote_path(path: str) -> str:
+    """A path that the user gave, in quotes: whole, for a path that is cut cannot be found."""
+    return json.dumps(path) if len(path) <= PATH_MAX else quote(path)
+
+
 def _shorten(digits: str) -> str:
     return digits if len(digits) <= _SHOWN else f"{digits[:_SHOWN]}... ({len(digits)} digits)"
 

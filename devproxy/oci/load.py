@@ -10,7 +10,7 @@ import os
 
 from devproxy.errors import InputError
 from devproxy.oci.json_file import ROOT, parse_document, read_config
-from devproxy.oci.json_path import JsonValue, quote
+from devproxy.oci.json_path import JsonValue, quote, quote_path
 from devproxy.oci.linux import LinuxPart, parse_linux
 from devproxy.oci.mounts import parse_mounts
 from devproxy.oci.process import parse_process
@@ -35,7 +35,7 @@ def load(bundle: str | os.PathLike[str]) -> Spec:
     try:
         return parse_spec(parse_document(content), directory)
     except InputError as error:
-        where = quote(os.path.join(directory, ROOT))
+        where = quote_path(os.path.join(directory, ROOT))
         hint = error.hint or "correct it there; config.md of the OCI runtime spec describes the format"
         raise InputError(f"{where}: {error.message}", hint=hint) from None
 

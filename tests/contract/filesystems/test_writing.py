@@ -52,10 +52,16 @@ class Tree:
         return sorted(self.vfs.listdir_at(ROOT, self.at(path)))
 
 
-WRITABLE = [subject for subject in SUBJECTS if subject.writable]
+# Making files for root in a directory of the machine needs to be root.
+_HOST = "hostfs, writable"
+WRITABLE = [
+    pytest.param(subject, id=subject.name, marks=[pytest.mark.root] if subject.name == _HOST else [])
+    for subject in SUBJECTS
+    if subject.writable
+]
 
 
-@pytest.fixture(params=WRITABLE, ids=[subject.name for subject in WRITABLE])
+@pytest.fixture(params=WRITABLE)
 def subject(request: pytest.FixtureRequest) -> Subject:
     chosen: Subject = request.param
     return chosen

@@ -147,7 +147,7 @@ def test_look_says_what_is_there_and_does_not_follow_the_last(build: Build, imag
         return rows
 
     with build(work) as (_, result):
-        assert result[0] == "- 4750 0:0 None None"
+        assert result[0] == f"- 4750 {os.getuid()}:{os.getgid()} None None"
         assert result[1] == "l 777 0:0 None file"
         assert result[2].startswith("p ")
         assert result[3] == "b 660 0:6 7:1 None"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -142,7 +141,7 @@ def test_messages_as_json_are_what_containerd_reads(tmp_path: Path, capsys: pyte
     assert lines[0].keys() == {"level", "msg", "time"}
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.root
 def test_a_process_is_needed_from_somewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bundle = write_bundle(tmp_path / "b", runc_spec_like(process=None))
     assert main(["run", bundle]) == 2

@@ -206,6 +206,7 @@ def test_synthetic_names_live_in_memory_and_take_mounts(world: MakeWorld, tmp_pa
     assert view.listdir("/made") == []
 
 
+@pytest.mark.root
 def test_writable_changes_arrive_on_the_machine(world: MakeWorld, tmp_path: Path) -> None:
     view = world(tmp_path, writable=True)
     vfs = view.vfs
