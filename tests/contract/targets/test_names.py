@@ -147,11 +147,12 @@ def test_look_says_what_is_there_and_does_not_follow_the_last(build: Build, imag
         return rows
 
     with build(work) as (_, result):
-        assert result[0] == f"- 4750 {os.getuid()}:{os.getgid()} None None"
-        assert result[1] == "l 777 0:0 None file"
+        ours = f"{os.getuid()}:{os.getgid()}"
+        assert result[0] == f"- 4750 {ours} None None"
+        assert result[1] == f"l 777 {ours} None file"
         assert result[2].startswith("p ")
         assert result[3] == "b 660 0:6 7:1 None"
-        assert result[4] == result[5] == "l 777 0:0 None /mnt"
+        assert result[4] == result[5] == f"l 777 {ours} None /mnt"
         assert result[6] == result[7]
         assert result[7].startswith("d ")
 
