@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from devproxy.errors import InputError
 from devproxy.oci.json_path import describe, quote
+from devproxy.oci.nvidia_env_request import KNOWN_CAPABILITIES
 
 
 class Medium(enum.Enum):
@@ -26,7 +27,7 @@ class Configuration(NamedTuple):
 
     `overlay2` says where writes to the root go (S40); `None` in a proxy switch is `auto`: on when the bundle asks
     (S76); `tun` registers the tun driver; `mount_order` is `depth` or `listed`; `product_name` overrides the host's;
-    `strict` turns warnings into errors.
+    `strict` turns warnings into errors; NVIDIA_DRIVER_CAPABILITIES may ask for those that are allowed.
     """
 
     overlay2: Medium = Medium.MEMORY
@@ -36,6 +37,7 @@ class Configuration(NamedTuple):
     mount_order: str = "depth"
     product_name: str = ""
     strict: bool = False
+    nvproxy_allowed_driver_capabilities: tuple[str, ...] = KNOWN_CAPABILITIES
 
 
 class ParsedConfiguration(NamedTuple):
@@ -127,6 +129,15 @@ def _auto_switch(value: object) -> bool | None:
         raise ValueError("auto, true or false") from None
 
 
+def _driver_capabilities(value: object) -> tuple[str, ...]:
+    words = value.split(",") if isinstance(value, str) else value
+    if words == ["all"]:
+        return KNOWN_CAPABILITIES
+    if not isinstance(words, list) or any(word not in KNOWN_CAPABILITIES for word in words):
+        raise ValueError(f"all, or a list of {', '.join(KNOWN_CAPABILITIES)}")
+    return tuple(word for word in KNOWN_CAPABILITIES if word in words)
+
+
 def _mount_order(value: object) -> str:
     if value in ("depth", "listed"):
         return str(value)
@@ -146,6 +157,9 @@ _KEYS: dict[str, Callable[[Configuration, object], Configuration]] = {
     "tun": lambda config, value: config._replace(tun=_switch(value)),
     "mount-order": lambda config, value: config._replace(mount_order=_mount_order(value)),
     "product-name": lambda config, value: config._replace(product_name=_product_name(value)),
+    "nvproxy-allowed-driver-capabilities": lambda config, value: config._replace(
+        nvproxy_allowed_driver_capabilities=_driver_capabilities(value)
+    ),
     "strict": lambda config, value: config._replace(strict=_switch(value)),
 }
 
@@ -156,5 +170,4 @@ _LATER = {
     "dcache": "the dentry cache has no size yet",
     "cgroupfs": "cgroup mounts are left out",
     "tpuproxy": "TPUs are not supported yet",
-    "nvproxy-allowed-driver-capabilities": "driver capabilities are not looked at yet",
 }

@@ -2,6 +2,8 @@
 
 The words are those of NVIDIA's own container tools: unset, empty or `void` asks for nothing, `none` for the driver
 without a GPU, `all` for every GPU, anything else is a list of ids. Which GPU an id names is for whoever knows the host.
+
+An image from before these variables (CUDA_VERSION without NVIDIA_REQUIRE_CUDA) that leaves it unset asks for every GPU.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 VISIBLE_DEVICES = "NVIDIA_VISIBLE_DEVICES"
+_CUDA_VERSION = "CUDA_VERSION"
+_REQUIRE_CUDA = "NVIDIA_REQUIRE_CUDA"
 
 
 class GpuId(NamedTuple):
@@ -26,24 +30,45 @@ class GpuId(NamedTuple):
 
 
 class VisibleDevices(NamedTuple):
-    """What is asked for: every GPU, or those of `ids`; no ids ask for the driver alone. `value` is the variable's."""
+    """What is asked for: every GPU, or those of `ids`; no ids ask for the driver alone. `value` is the value of the
+    variable `source`.
+    """
 
     value: str
     all: bool
     ids: tuple[GpuId, ...]
+    source: str = VISIBLE_DEVICES
 
 
 def visible_devices(env: Iterable[str]) -> VisibleDevices | None:
-    """What the environment asks for; None when it asks for no accelerator.
-
-    The first variable of that name counts, as for the process itself (getenv(3)).
-    """
-    value = next((entry.partition("=")[2] for entry in env if entry.startswith(f"{VISIBLE_DEVICES}=")), "")
-    # Positions are those of the words that count: empty ones are dropped, as by NVIDIA's tools.
-    words = [word for word in (part.strip() for part in value.split(",")) if word]
+    """What the environment asks for; None when it asks for no accelerator."""
+    entries = tuple(env)
+    value = value_of(entries, VISIBLE_DEVICES)
+    if value is None:
+        version = value_of(entries, _CUDA_VERSION) or ""
+        return VisibleDevices(version, all=True, ids=(), source=_CUDA_VERSION) if is_legacy_image(entries) else None
+    words = words_of(value)
     if not words or "void" in words:
         return None
     decisive = next((word for word in words if word in ("all", "none")), None)
     if decisive is not None:
         return VisibleDevices(value, all=decisive == "all", ids=())
     return VisibleDevices(value, all=False, ids=tuple(GpuId(word, n) for n, word in enumerate(words, 1)))
+
+
+def is_legacy_image(env: Iterable[str]) -> bool:
+    """Whether the image is older than the variables that say what it needs (H10)."""
+    entries = tuple(env)
+    return bool(value_of(entries, _CUDA_VERSION)) and not value_of(entries, _REQUIRE_CUDA)
+
+
+def value_of(env: Iterable[str], name: str) -> str | None:
+    """The value of a variable; None if it is not set. The first of that name counts, as for the process itself
+    (getenv(3)).
+    """
+    return next((entry[len(name) + 1 :] for entry in env if entry.startswith(f"{name}=")), None)
+
+
+def words_of(value: str) -> list[str]:
+    """The words of a list. Empty ones are dropped, as by NVIDIA's tools, so that positions are those of the others."""
+    return [word for word in (part.strip() for part in value.split(",")) if word]

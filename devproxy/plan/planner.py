@@ -14,7 +14,8 @@ from devproxy.plan.dev import dev_contents
 from devproxy.plan.devices import device_step
 from devproxy.plan.modes import choose_mode
 from devproxy.plan.mounts import MountPlanner
-from devproxy.plan.nvidia import NvidiaDrivers, selected_nodes
+from devproxy.plan.nvidia import NvidiaDrivers
+from devproxy.plan.nvidia_docker import docker_nodes
 from devproxy.plan.plan import Plan
 from devproxy.plan.steps import (
     Level,
@@ -44,7 +45,7 @@ def plan(spec: Spec, host: Host, *, mode: str = "auto", config: Configuration = 
     choice = choose_mode(spec, mode, config, nvidia)
     contents = dev_contents(host, tun=config.tun)
     if choice.visible is not None:
-        contents += selected_nodes(choice.visible, host)
+        contents += docker_nodes(choice.visible, spec.process, host, config)
     mounts = MountPlanner(spec.mounts, config.mount_order)
     mounts.plan(contents)
     devices = _devices(spec, nvidia, mounts)

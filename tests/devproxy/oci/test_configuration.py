@@ -93,8 +93,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["file-access", "file-access-mounts", "host-fifo", "dcache", "cgroupfs", "tpuproxy",
-     "nvproxy-allowed-driver-capabilities"],
+    ["file-access", "file-access-mounts", "host-fifo", "dcache", "cgroupfs", "tpuproxy"],
 )  # fmt: skip
 def test_a_key_that_cannot_be_honoured_is_a_warning_and_an_error_under_strict(key: str) -> None:
     configuration, warnings = parse_configuration(None, [f"{key}=x"])
@@ -103,3 +102,22 @@ def test_a_key_that_cannot_be_honoured_is_a_warning_and_an_error_under_strict(ke
     assert f'{key} = "x" (a string) cannot be honoured' in warnings[0]
     with pytest.raises(InputError, match=f"{key} .*cannot be honoured"):
         parse_configuration(None, [f"{key}=x", "strict=true"])
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("all", ("compat32", "compute", "display", "graphics", "ngx", "utility", "video")),
+        ("utility,compute", ("compute", "utility")),
+        ("utility,utility", ("utility",)),
+    ],
+)
+def test_h10_the_driver_capabilities_that_are_allowed(value: str, expected: tuple[str, ...]) -> None:
+    pairs = [f"nvproxy-allowed-driver-capabilities={value}"]
+    assert parse_configuration(None, pairs).configuration.nvproxy_allowed_driver_capabilities == expected
+
+
+@pytest.mark.parametrize("value", ["", "none", "utility,", "utility, compute", "all,utility", "x"])
+def test_h10_a_driver_capability_that_is_unknown_is_refused(value: str) -> None:
+    with pytest.raises(InputError, match="expected all, or a list of compat32, compute"):
+        parse_configuration(None, [f"nvproxy-allowed-driver-capabilities={value}"])

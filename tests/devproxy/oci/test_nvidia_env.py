@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from devproxy.oci.nvidia_env import GpuId, VisibleDevices, visible_devices
+from devproxy.oci.nvidia_env import GpuId, VisibleDevices, is_legacy_image, visible_devices
 
 
 def ids(value: str) -> list[str]:
@@ -68,3 +68,37 @@ def test_mig_forms_are_recognised(text: str) -> None:
 @pytest.mark.parametrize("text", ["0", "GPU-1", "0:", ":1", "0000:01:00.0", "a:b"])
 def test_other_forms_are_no_mig(text: str) -> None:
     assert not GpuId(text, 1).is_mig
+
+
+# images from before these variables
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        (["CUDA_VERSION=9.0"], True),
+        (["CUDA_VERSION=9.0", "NVIDIA_REQUIRE_CUDA="], True),
+        (["CUDA_VERSION=9.0", "NVIDIA_REQUIRE_CUDA=cuda>=9.0"], False),
+        (["CUDA_VERSION="], False),
+        (["NVIDIA_REQUIRE_CUDA=cuda>=9.0"], False),
+        ([], False),
+    ],
+)
+def test_h10_a_legacy_image_is_one_with_cuda_and_without_its_requirement(env: list[str], expected: bool) -> None:
+    assert is_legacy_image(env) is expected
+    assert (visible_devices(env) is not None) is expected
+
+
+def test_h10_a_legacy_image_asks_for_every_gpu_by_its_cuda_version() -> None:
+    assert visible_devices(["CUDA_VERSION=9.0"]) == VisibleDevices("9.0", all=True, ids=(), source="CUDA_VERSION")
+
+
+@pytest.mark.parametrize("value", ["", "void"])
+def test_h10_a_legacy_image_that_asks_for_nothing_gets_nothing(value: str) -> None:
+    assert visible_devices(["CUDA_VERSION=9.0", f"NVIDIA_VISIBLE_DEVICES={value}"]) is None
+
+
+@pytest.mark.parametrize("value", ["none", "all", "0"])
+def test_h10_what_a_legacy_image_says_counts(value: str) -> None:
+    env = [f"NVIDIA_VISIBLE_DEVICES={value}"]
+    assert visible_devices(["CUDA_VERSION=9.0", *env]) == visible_devices(env)

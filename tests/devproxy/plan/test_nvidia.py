@@ -100,12 +100,6 @@ def test_s77_on_a_host_without_gpus_no_id_is_right() -> None:
         asking("0", PLAIN)
 
 
-@pytest.mark.parametrize("value", ["MIG-GPU-1/2/3", "0,MIG-abc", "0:1"])
-def test_s77_mig_devices_are_not_supported_yet(value: str) -> None:
-    with pytest.raises(InputError, match="MIG is not supported yet"):
-        asking(value)
-
-
 @pytest.mark.parametrize(("value", "level"), [("all", Level.WARNING), ("none", Level.NOTE)])
 def test_a_host_without_a_driver_gives_no_gpus_and_says_so(value: str, level: Level) -> None:
     plan = asking(value, PLAIN)
