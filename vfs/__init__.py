@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from vfs.options import MountFlags as MountFlags
     from vfs.options import MountOptions as MountOptions
     from vfs.options import OpenOptions as OpenOptions
+    from vfs.options import Propagation as Propagation
     from vfs.options import RenameOptions as RenameOptions
     from vfs.options import SetStat as SetStat
     from vfs.options import UmountOptions as UmountOptions
@@ -79,6 +80,7 @@ _HOME = {
     "OpenDevice": "device",
     "OpenOptions": "options",
     "PathOperation": "resolve",
+    "Propagation": "options",
     "Registration": "device",
     "RenameOptions": "options",
     "SetStat": "options",

@@ -1,7 +1,7 @@
 """A file system attached, or ready to be attached, to a tree of mounts.
 
-Analogous to Linux's struct mount. Differences: no reference counts and no propagation; a mount that is read-only is so by
-itself, whatever other mounts of the same file system are.
+Analogous to Linux's struct mount. Differences: no reference counts; a mount that is read-only is so by itself, whatever other
+mounts of the same file system are.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vfs.dentry import Dentry
     from vfs.filesystem import Filesystem
     from vfs.namespace import MountNamespace
+    from vfs.propagation import PeerGroup
 
 _RDONLY: Final = int(MountFlags.RDONLY)
 
@@ -26,9 +27,10 @@ class Mount:
     `id` increases with time (mountinfo). `parent`, `mountpoint` and `namespace` are None while the mount is detached; the
     root mount of a namespace has no parent. `children` maps mount points, dentries seen in this mount, to the mount on
     top of them; a second mount at the same place hangs below the root of the first. `open_files` counts open files here,
-    `writers` those that may write. A `dead` mount was unmounted.
+    `writers` those that may write. A `dead` mount was unmounted. `peers` is the group that it is shared in, `master` the one
+    that it is a slave of; an `unbindable` mount is not copied.
 
-    Invariants: parent.children[mountpoint] is self while attached. All of it changes under the lock of the VFS.
+    Invariants: parent.children[mountpoint] is self while attached; a dead mount has neither peers nor master. All of it changes under the lock of the VFS.
     """
 
     __slots__ = (
@@ -38,12 +40,15 @@ class Mount:
         "dead",
         "fs",
         "id",
+        "master",
         "mountpoint",
         "namespace",
         "open_files",
         "parent",
+        "peers",
         "root",
         "source",
+        "unbindable",
         "writers",
     )
 
@@ -57,6 +62,9 @@ class Mount:
         self.mountpoint: Dentry | None = None
         self.namespace: MountNamespace | None = None
         self.children: dict[Dentry, Mount] = {}
+        self.peers: PeerGroup | None = None
+        self.master: PeerGroup | None = None
+        self.unbindable = False
         self.dead = False
         self.open_files = 0
         self.writers = 0

@@ -40,6 +40,13 @@ def mount_flags(mount: Mount) -> str:
     return ",".join(shown)
 
 
+def _tags(mount: Mount) -> str:
+    """The optional fields (proc_pid_mountinfo(5)). A master lies in the same VFS: propagate_from is never needed."""
+    shared = f" shared:{mount.peers.id}" if mount.peers is not None else ""
+    master = f" master:{mount.master.id}" if mount.master is not None else ""
+    return shared + master + (" unbindable" if mount.unbindable else "")
+
+
 def _root(mount: Mount) -> str:
     # What Linux appends to the root of a bind whose source was removed (dentry_path()).
     return escape(mount.root.path()) + ("//deleted" if mount.root.dead else "")
@@ -47,7 +54,7 @@ def _root(mount: Mount) -> str:
 
 def mountinfo(namespace: MountNamespace, root: VirtualDentry | None = None) -> list[str]:
     """One line a mount that can be reached from `root`, the root of the namespace by default:
-    id, parent id, device, root, mount point, options, "-", type, source, options of the file system.
+    id, parent id, device, root, mount point, options, tags, "-", type, source, options of the file system.
 
     A root mount is its own parent, as it has none that could be seen.
     """
@@ -58,7 +65,7 @@ def mountinfo(namespace: MountNamespace, root: VirtualDentry | None = None) -> l
         options = fs.mount_options()
         lines.append(
             f"{mount.id} {parent_id} 0:{fs.minor} {_root(mount)} {escape(point)} {mount_flags(mount)}"
-            f" - {fs.type_name} {escape(mount.source or 'none')} rw{',' if options else ''}{options}"
+            f"{_tags(mount)} - {fs.type_name} {escape(mount.source or 'none')} rw{',' if options else ''}{options}"
         )
     return lines
 

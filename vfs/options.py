@@ -25,6 +25,17 @@ class MountFlags(enum.IntFlag):
 
 
 NO_MOUNT_FLAGS = MountFlags(0)
+ATIME_FLAGS = MountFlags.NOATIME | MountFlags.RELATIME | MountFlags.STRICTATIME
+"""One field of three values: setting one clears the others (mount_setattr(2))."""
+
+
+class Propagation(enum.Enum):
+    """How mounts and umounts travel (mount_namespaces(7))."""
+
+    SHARED = enum.auto()
+    SLAVE = enum.auto()
+    PRIVATE = enum.auto()
+    UNBINDABLE = enum.auto()
 
 
 @dataclass(frozen=True, slots=True)

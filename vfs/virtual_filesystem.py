@@ -16,18 +16,21 @@ from vfs.errors import error
 from vfs.filesystem import FilesystemTypes
 from vfs.namespace import MountNamespace
 from vfs.options import (
+    NO_MOUNT_FLAGS,
     BindOptions,
     MkdirOptions,
     MknodOptions,
     MountFlags,
     MountOptions,
     OpenOptions,
+    Propagation,
     RenameOptions,
     SetStat,
     UmountOptions,
 )
 from vfs.pathcache import PathCache
 from vfs.pipe import Pipes
+from vfs.propagation import GroupIds
 from vfs.resolve import PathOperation, resolve
 
 if TYPE_CHECKING:
@@ -65,6 +68,7 @@ class VirtualFilesystem:
         self.filesystem_types = FilesystemTypes()
         self.pipes = Pipes()
         self.mountpoints: dict[Dentry, list[Mount]] = {}
+        self.group_ids = GroupIds()
         self._mount_ids = itertools.count(1)
 
     def next_mount_id(self) -> int:
@@ -272,6 +276,11 @@ class VirtualFilesystem:
         with self.lock:
             return MountNamespace(mounting.mount_disconnected(self, creds, source, fstype, options), creds)
 
+    def copy_mount_namespace(self, creds: Credentials, namespace: MountNamespace) -> MountNamespace:
+        """A namespace with a copy of every mount of another (CLONE_NEWNS): shared mounts are peers across the two."""
+        with self.lock:
+            return mounting.copy_namespace(self, creds, namespace)
+
     def mount_disconnected(self, creds: Credentials, source: str, fstype: str, options: MountOptions = _MOUNT) -> Mount:
         """A new mount that is attached nowhere yet: `connect_mount_at` or `discard_mount` comes next.
 
@@ -309,40 +318,93 @@ class VirtualFilesystem:
         """
         with self.lock:
             mount = mounting.mount_disconnected(self, creds, source, fstype, options)
-            return self._connect_or_discard(creds, mount, op)
+            try:
+                mounting.connect(self, creds, mount, op)
+            except OSError:
+                mounting.umount_tree(self, mount)
+                raise
+            return mount
 
     def clone_mount(self, creds: Credentials, op: PathOperation, options: BindOptions = _BIND) -> Mount:
-        """A detached mount of what is at a path (open_tree(2) with OPEN_TREE_CLONE)."""
+        """A detached mount of what is at a path (open_tree(2) with OPEN_TREE_CLONE).
+
+        Errors: EINVAL for an unbindable mount.
+        """
         with self.lock:
             return mounting.clone(self, resolve(self.path_cache, creds, op), options)
 
     def bind_at(
         self, creds: Credentials, source: PathOperation, target: PathOperation, options: BindOptions = _BIND
     ) -> Mount:
-        """mount(2) with MS_BIND, or with MS_BIND | MS_REC.
+        """mount(2) with MS_BIND, or with MS_BIND | MS_REC. The copy of a shared mount is its peer, that of a slave has its master.
 
-        Errors: as `connect_mount_at`.
+        Errors: as `connect_mount_at`; EINVAL for an unbindable source.
         """
         with self.lock:
-            mount = mounting.clone(self, resolve(self.path_cache, creds, source), options)
-            return self._connect_or_discard(creds, mount, target)
+            return mounting.bind(self, creds, source, target, options)
 
-    def _connect_or_discard(self, creds: Credentials, mount: Mount, op: PathOperation) -> Mount:
-        try:
-            mounting.connect(self, creds, mount, op)
-        except OSError:
-            mounting.umount_tree(self, mount)
-            raise
-        return mount
+    def move_mount_at(self, creds: Credentials, source: PathOperation, target: PathOperation) -> None:
+        """mount(2) with MS_MOVE.
+
+        Errors: EINVAL for a source that is no mount point, that is mounted in a shared mount, or of another kind than the
+        target, and for a tree with unbindable mounts that would become shared; ELOOP for a target inside the source; ENOSPC.
+        """
+        with self.lock:
+            mounting.move(self, creds, source, target)
 
     def umount_at(self, creds: Credentials, op: PathOperation, options: UmountOptions = _UMOUNT) -> None:
-        """umount2(2).
+        """umount2(2). What is at the same place in what hears of it (mount_namespaces(7)) goes too, unless mounts are in it.
+
+        With MNT_DETACH, all that is mounted below goes as well, and what is open stays usable.
 
         Errors: EINVAL for a path that is no mount point or is the root of a namespace, and for unknown flags; EBUSY with
         mounts below or files open, unless MNT_DETACH; EPERM for MNT_FORCE without CAP_SYS_ADMIN.
         """
         with self.lock:
             mounting.umount(self, creds, op, options)
+
+    def set_propagation_at(
+        self, creds: Credentials, op: PathOperation, propagation: Propagation, *, recursive: bool = False
+    ) -> None:
+        """mount(2) with MS_SHARED, MS_SLAVE, MS_PRIVATE or MS_UNBINDABLE, and with MS_REC.
+
+        Errors: EINVAL for a path that is no mount point.
+        """
+        with self.lock:
+            mounting.set_propagation(self._mount_at(creds, op), propagation, recursive=recursive)
+
+    def set_mount_flags_at(
+        self,
+        creds: Credentials,
+        op: PathOperation,
+        add: MountFlags,
+        remove: MountFlags = NO_MOUNT_FLAGS,
+        *,
+        recursive: bool = False,
+    ) -> None:
+        """mount_setattr(2), for mounts that others see: see `set_mount_flags`.
+
+        Errors: EINVAL for a path that is no mount point; EBUSY.
+        """
+        with self.lock:
+            mounting.set_flags(self, self._mount_at(creds, op), add, remove, recursive=recursive)
+
+    def _mount_at(self, creds: Credentials, op: PathOperation) -> Mount:
+        mount, dentry = resolve(self.path_cache, creds, op)
+        if dentry is not mount.root:
+            raise error(errno.EINVAL, op.path)
+        return mount
+
+    def set_mount_flags(
+        self, mount: Mount, add: MountFlags, remove: MountFlags = NO_MOUNT_FLAGS, *, recursive: bool = False
+    ) -> None:
+        """Clear and set flags of a mount, or of all below it too, all or none (mount_setattr(2)). A new way of keeping access
+        times replaces the old one.
+
+        Errors: EBUSY if one becomes read-only on which files are open for writing.
+        """
+        with self.lock:
+            mounting.set_flags(self, mount, add, remove, recursive=recursive)
 
     def set_mount_read_only(self, mount: Mount, *, read_only: bool) -> None:
         """Seal a mount, or open it again (S36).
