@@ -6,31 +6,25 @@ cannot honour yet is a warning, an error under `strict`.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from devproxy.errors import InputError
-from devproxy.oci.json_path import describe, quote
+from devproxy.oci.json_path import describe, quote, quote_path
 from devproxy.oci.nvidia_env_request import KNOWN_CAPABILITIES
-
-
-class Medium(enum.Enum):
-    """Where writes to an overlaid mount go."""
-
-    NONE = "none"
-    MEMORY = "memory"
+from devproxy.overlay import NO_OVERLAY, Medium, Overlaid, Overlay, Overlay2
 
 
 class Configuration(NamedTuple):
     """What the user set with --config and --set.
 
-    `overlay2` says where writes to the root go (S40); `None` in a proxy switch is `auto`: on when the bundle asks
-    (S76); `tun` registers the tun driver; `mount_order` is `depth` or `listed`; `product_name` overrides the host's;
-    `strict` turns warnings into errors; NVIDIA_DRIVER_CAPABILITIES may ask for those that are allowed.
+    `overlay2` says which mounts are overlaid, and where what is written to them goes (S40); `None` in a proxy switch is
+    `auto`: on when the bundle asks (S76); `tun` registers the tun driver; `mount_order` is `depth` or `listed`;
+    `product_name` overrides the host's; `strict` turns warnings into errors; NVIDIA_DRIVER_CAPABILITIES may ask for
+    those that are allowed.
     """
 
-    overlay2: Medium = Medium.MEMORY
+    overlay2: Overlay2 = Overlay2()
     nvproxy: bool | None = None
     nvproxy_docker: bool | None = None
     tun: bool = True
@@ -77,9 +71,9 @@ def _read_toml(path: str) -> Iterable[_Setting]:
         with open(path, "rb") as file:
             document = tomllib.load(file)
     except OSError as error:
-        raise InputError(f"reading the configuration {quote(path)}: {error.strerror}") from None
+        raise InputError(f"reading the configuration {quote_path(path)}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise InputError(f"the configuration {quote(path)} is not TOML: {error}") from None
+        raise InputError(f"the configuration {quote_path(path)} is not TOML: {error}") from None
     return [(path, key, value) for key, value in document.items()]
 
 
@@ -104,14 +98,36 @@ def _known() -> str:
     return f"the keys are {', '.join(_KEYS)}"
 
 
-def _overlay2(value: object) -> Medium:
-    match value:
-        case "none":
-            return Medium.NONE
-        case "root:memory":
-            return Medium.MEMORY
-        case _:
-            raise ValueError("none or root:memory; other mounts and mediums are not supported yet")
+def _overlay2(value: object) -> Overlay2:
+    """`none`, or MOUNTS:MEDIUM with MOUNTS root or all and MEDIUM memory, self or dir=/abs, and `,size=SIZE` (S40,
+    H21).
+    """
+    if value == "none":
+        return NO_OVERLAY
+    mounts, colon, text = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if not colon or mounts not in ("root", "all"):
+        raise ValueError("none, root:MEDIUM or all:MEDIUM")
+    medium, comma, size = text.rpartition(",size=")
+    return Overlay2(Overlaid(mounts), _medium(medium, _size(size)) if comma else _medium(text, ""))
+
+
+def _medium(text: str, size: str) -> Overlay:
+    if text.startswith("dir="):
+        directory = text.removeprefix("dir=")
+        if not directory.startswith("/") or "\0" in directory:
+            raise ValueError("an absolute path behind dir=")
+        return Overlay(Medium.DIRECTORY, directory, size)
+    if text not in ("memory", "self"):
+        raise ValueError("the medium memory, self or dir=/DIRECTORY")
+    return Overlay(Medium(text), "", size)
+
+
+def _size(text: str) -> str:
+    """A size as tmpfs(5) takes it. It reads 0 as no limit at all, which nobody means by a size."""
+    digits = text.rstrip("kKmMgGtT") if text[:-1].isdecimal() else text
+    if not (digits.isascii() and digits.isdecimal()) or int(digits) == 0:
+        raise ValueError("a size such as 64m or 1g behind size=")
+    return text
 
 
 def _switch(value: object) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from devproxy.mount_options import Attribute, MountOptions
 from devproxy.oci.spec import Mount
 from devproxy.plan.order import DEVPTS_DATA, MANDATORY, is_cgroup, ordered_mounts
+from devproxy.plan.overlays import Overlays
 from devproxy.plan.steps import Bind, Level, MountFilesystem, Reason, Seal, Skip, Step, WhenEmpty
 from devproxy.plan.visible_mounts import Mounted, VisibleMounts
 
@@ -26,14 +27,17 @@ class MountPlanner:
     root's own directory.
     """
 
-    def __init__(self, listed: tuple[Mount, ...], mount_order: str) -> None:
+    def __init__(self, listed: tuple[Mount, ...], mount_order: str, overlays: Overlays) -> None:
+        self._overlays = overlays
         self.steps: list[Step] = []
         self.mounted = VisibleMounts()
         self.needed: dict[str, None] = {}
         self._mounts = ordered_mounts(listed, mount_order)
 
     def plan(self, dev_contents: list[Step]) -> None:
-        """Plan every mount, with `dev_contents` right behind the /dev that is seen in the end, and the internal /tmp."""
+        """Plan every mount, with `dev_contents` right behind the /dev that is seen in the end, and the internal
+        /tmp.
+        """
         last_dev = self._last_dev()
         is_bound = self._mounts[last_dev].type == "bind"
         for number, mount in enumerate(self._mounts):
@@ -64,7 +68,8 @@ class MountPlanner:
             self._skip(mount, what, "the configuration has no cgroup file system", Level.NOTE)
         elif mount.type == "bind":
             self._attach(mount, None)
-            self.steps.append(Bind(mount.destination, mount.source, mount.options, Reason(mount.where)))
+            overlay, note = self._overlays.of_bind(mount)
+            self.steps.append(Bind(mount.destination, mount.source, mount.options, overlay, Reason(mount.where, note)))
         else:
             self._plan_filesystem(mount)
 

@@ -4,10 +4,11 @@
      "host": {"name": "live", "simulated": false},
      "steps": [{"step": "make-node", "path": "/dev/null", ..., "reason": {"source": "...", "note": ""}, "text": "..."}]}
 
-A step has its own fields by their names, and always `step` (its kind), `path`, `reason` and `text` (its line). Modes are octal strings,
-identities `{"driver": "nvidia-uvm", "minor": 0}`, `{"like_host": "/dev/accel0"}` or `{"major": 1, "minor": 3}`,
-attributes of a mount lists of their names (`["nosuid", "ro"]`), conditions `{"when_empty": "/tmp"}`. What is not there is null. `format` grows when a field
-changes its meaning or goes away.
+A step has its own fields by their names, and always `step` (its kind), `path`, `reason` and `text` (its line). Modes
+are octal strings, identities `{"driver": "nvidia-uvm", "minor": 0}`, `{"like_host": "/dev/accel0"}` or `{"major": 1,
+"minor": 3}`, attributes of a mount lists of their names (`["nosuid", "ro"]`), an overlay `{"medium": "dir",
+"directory": "/d", "size": null}`, conditions `{"when_empty": "/tmp"}`. What is not there is null. `format` grows when a
+field changes its meaning or goes away.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import enum
 
 from devproxy.mount_options import Attribute, Change, MountOptions
 from devproxy.node import Fixed, Identity, LikeHost, OfDriver
+from devproxy.overlay import Overlay
 from devproxy.plan.plan import Plan
 from devproxy.plan.steps import (
     Bind,
@@ -84,6 +86,8 @@ def _plain(value: object) -> object:
             return value.value
         case OfDriver() | LikeHost() | Fixed():
             return _identity(value)
+        case Overlay():
+            return {"medium": value.medium.value, "directory": value.directory or None, "size": value.size or None}
         case WhenEmpty():
             return {"when_empty": value.path}
         case WhenMissing():

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from devproxy.errors import InputError
 from devproxy.host.facts import Host
-from devproxy.oci.configuration import Configuration, Medium
+from devproxy.oci.configuration import Configuration
+from devproxy.oci.hints import parse_hints
 from devproxy.oci.spec import Process, Spec, Unsupported
+from devproxy.overlay import Overlaid
 from devproxy.plan.dev import dev_contents
 from devproxy.plan.devices import device_step
 from devproxy.plan.modes import choose_mode
 from devproxy.plan.mounts import MountPlanner
 from devproxy.plan.nvidia import NvidiaDrivers
 from devproxy.plan.nvidia_docker import docker_nodes
+from devproxy.plan.overlays import Overlays
 from devproxy.plan.plan import Plan
 from devproxy.plan.steps import (
     Level,
@@ -46,7 +49,8 @@ def plan(spec: Spec, host: Host, *, mode: str = "auto", config: Configuration = 
     contents = dev_contents(host, tun=config.tun)
     if choice.visible is not None:
         contents += docker_nodes(choice.visible, spec.process, host, config)
-    mounts = MountPlanner(spec.mounts, config.mount_order)
+    overlays = Overlays(config.overlay2, parse_hints(spec.annotations))
+    mounts = MountPlanner(spec.mounts, config.mount_order, overlays)
     mounts.plan(contents)
     devices = _devices(spec, nvidia, mounts)
     cwd = _working_directory(spec.process, mounts)
@@ -57,6 +61,7 @@ def plan(spec: Spec, host: Host, *, mode: str = "auto", config: Configuration = 
         *cwd,
         *_protections(spec, mounts),
         *choice.skipped,
+        *overlays.told(),
         *(_left_out(unsupported) for unsupported in spec.unsupported),
     )
     if config.strict:
@@ -76,10 +81,12 @@ def plan(spec: Spec, host: Host, *, mode: str = "auto", config: Configuration = 
 
 def _root(spec: Spec, config: Configuration, needed: tuple[str, ...]) -> MountRoot:
     """The root; a read-only one is overlaid only if something has to be made in it (S40, S41)."""
-    overlay = config.overlay2 is Medium.MEMORY
-    when = WhenMissing(needed) if overlay and spec.readonly else None
-    note = "overlay2 = root:memory" if overlay else "overlay2 = none, the rootfs itself is changed"
-    return MountRoot(spec.rootfs, overlay, when, spec.rootfs_propagation, Reason("root.path", note))
+    if config.overlay2.mounts is Overlaid.NONE:
+        reason = Reason("root.path", "overlay2 = none, the rootfs itself is changed")
+        return MountRoot(spec.rootfs, None, None, spec.rootfs_propagation, reason)
+    when = WhenMissing(needed) if spec.readonly else None
+    reason = Reason("root.path", f"overlay2 = {config.overlay2}")
+    return MountRoot(spec.rootfs, config.overlay2.overlay, when, spec.rootfs_propagation, reason)
 
 
 def _devices(spec: Spec, nvidia: NvidiaDrivers | None, mounts: MountPlanner) -> list[Step]:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from devproxy.mount_options import Change, MountOptions, Propagation
 from devproxy.node import Identity, NodeKind
+from devproxy.overlay import Overlay
 
 
 class Reason(NamedTuple):
@@ -50,14 +51,13 @@ class WhenMissing(NamedTuple):
 
 
 class MountRoot(NamedTuple):
-    """Make the root: the directory `source` itself, or, with `overlay`, an overlay over it whose upper layer is in
-    memory.
+    """Make the root: the directory `source` itself, or, with `overlay`, an overlay over it.
 
     With `when`, the overlay is made only if the condition holds, and the directory itself is the root otherwise.
     """
 
     source: str
-    overlay: bool
+    overlay: Overlay | None
     when: WhenMissing | None
     propagation: Propagation | None
     reason: Reason
@@ -69,8 +69,7 @@ class MountRoot(NamedTuple):
 
     def describe(self) -> str:
         """`root /bundle/rootfs [overlay in memory] when_missing(/proc)`."""
-        kind = " [overlay in memory]" if self.overlay else ""
-        return f"root {self.source}{kind}{_when(self.when)}"
+        return f"root {self.source}{_overlay(self.overlay)}{_when(self.when)}"
 
 
 class MountFilesystem(NamedTuple):
@@ -92,17 +91,19 @@ class MountFilesystem(NamedTuple):
 
 class Bind(NamedTuple):
     """Bind the host's `source`, a directory or a file, at `path`; options.recursive_bind takes what is mounted below
-    with it.
+    with it. With `overlay`, what is written there does not reach the source (S41).
     """
 
     path: str
     source: str
     options: MountOptions
+    overlay: Overlay | None
     reason: Reason
 
     def describe(self) -> str:
         """`bind /usr at /usr [ro,recursive] kind_of(/usr)`."""
-        return f"bind {self.source} at {self.path}{_options(self.options)} kind_of({self.source})"
+        options = f"{_options(self.options)}{_overlay(self.overlay)}"
+        return f"bind {self.source} at {self.path}{options} kind_of({self.source})"
 
 
 class MakeDirectory(NamedTuple):
@@ -238,6 +239,10 @@ Step = (
 
 def _when(condition: WhenEmpty | WhenMissing | None) -> str:
     return "" if condition is None else f" {condition}"
+
+
+def _overlay(overlay: Overlay | None) -> str:
+    return "" if overlay is None else f" [{overlay.describe()}]"
 
 
 def _options(options: MountOptions) -> str:

@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devproxy.errors import InputError
-from devproxy.oci.configuration import Configuration, Medium
+from devproxy.oci.configuration import Configuration
 from devproxy.oci.json_file import parse_document
 from devproxy.oci.load import load, parse_spec
 from devproxy.oci.spec import Spec
+from devproxy.overlay import NO_OVERLAY, Medium, Overlaid, Overlay, Overlay2
 from devproxy.plan.order import MANDATORY, ordered_mounts
 from devproxy.plan.plan import Plan
 from devproxy.plan.plan_json import to_json
@@ -62,7 +63,7 @@ CONFIGS: st.SearchStrategy[dict[str, Any]] = st.builds(
 )  # fmt: skip
 CONFIGURATIONS = st.builds(
     Configuration,
-    overlay2=st.sampled_from(Medium),
+    overlay2=st.sampled_from([NO_OVERLAY, Overlay2(), Overlay2(Overlaid.ALL, Overlay(Medium.SELF))]),
     nvproxy=st.sampled_from([None, True, False]),
     tun=st.booleans(),
     mount_order=st.sampled_from(["depth", "listed"]),

@@ -15,8 +15,9 @@ from devproxy.check.outcomes import check_outcomes
 from devproxy.check.verify import verify
 from devproxy.host.facts import Host
 from devproxy.host.probe import probe
-from devproxy.oci.configuration import Configuration, Medium
+from devproxy.oci.configuration import Configuration
 from devproxy.oci.load import load
+from devproxy.overlay import NO_OVERLAY
 from devproxy.plan.plan import Plan
 from devproxy.plan.planner import plan
 from devproxy.targets.kernel.paths import KernelPaths
@@ -86,7 +87,7 @@ def test_the_ways_of_older_kernels_come_to_the_same(
     "config",
     [
         Configuration(),
-        Configuration(overlay2=Medium.NONE),
+        Configuration(overlay2=NO_OVERLAY),
         Configuration(mount_order="listed"),
         Configuration(tun=False),
     ],

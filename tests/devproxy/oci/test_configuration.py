@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from devproxy.errors import InputError
-from devproxy.oci.configuration import Configuration, Medium, parse_configuration
+from devproxy.oci.configuration import Configuration, parse_configuration
+from devproxy.overlay import NO_OVERLAY, Medium, Overlaid, Overlay, Overlay2
 
 
 def settings(*pairs: str) -> Configuration:
@@ -21,8 +22,19 @@ def test_without_settings_everything_is_the_default() -> None:
 @pytest.mark.parametrize(
     ("pair", "expected"),
     [
-        ("overlay2=none", Configuration(overlay2=Medium.NONE)),
-        ("overlay2=root:memory", Configuration(overlay2=Medium.MEMORY)),
+        ("overlay2=none", Configuration(overlay2=NO_OVERLAY)),
+        ("overlay2=root:memory", Configuration()),
+        ("overlay2=all:memory", Configuration(overlay2=Overlay2(Overlaid.ALL))),
+        ("overlay2=root:self", Configuration(overlay2=Overlay2(Overlaid.ROOT, Overlay(Medium.SELF)))),
+        (
+            "overlay2=all:dir=/a:b,c",
+            Configuration(overlay2=Overlay2(Overlaid.ALL, Overlay(Medium.DIRECTORY, "/a:b,c"))),
+        ),
+        ("overlay2=root:memory,size=1g", Configuration(overlay2=Overlay2(Overlaid.ROOT, Overlay(size="1g")))),
+        (
+            "overlay2=all:dir=/a,size=4096",
+            Configuration(overlay2=Overlay2(Overlaid.ALL, Overlay(Medium.DIRECTORY, "/a", "4096"))),
+        ),
         ("nvproxy=true", Configuration(nvproxy=True)),
         ("nvproxy=false", Configuration(nvproxy=False)),
         ("nvproxy=auto", Configuration()),
@@ -41,12 +53,23 @@ def test_every_key_sets_its_field(pair: str, expected: Configuration) -> None:
 @pytest.mark.parametrize(
     ("pair", "message"),
     [
-        ("overlay2=all:memory", 'overlay2 is "all:memory" (a string), expected none or root:memory'),
-        ("overlay2=root:self", "not supported yet"),
-        ("overlay2=root", "expected none or root:memory"),
-        ("overlay2=foo:memory", "expected none or root:memory"),
-        ("overlay2=root:dir=tmp", "expected none or root:memory"),
-        ("overlay2=", "expected none or root:memory"),
+        ("overlay2=foo:memory", 'overlay2 is "foo:memory" (a string), expected none, root:MEDIUM or all:MEDIUM'),
+        ("overlay2=root", "expected none, root:MEDIUM or all:MEDIUM"),
+        ("overlay2=none:memory", "expected none, root:MEDIUM or all:MEDIUM"),
+        ("overlay2=", "expected none, root:MEDIUM or all:MEDIUM"),
+        ("overlay2=root:", "expected the medium memory, self or dir=/DIRECTORY"),
+        ("overlay2=root:/tmp", "expected the medium memory, self or dir=/DIRECTORY"),
+        ("overlay2=root:dir", "expected the medium memory, self or dir=/DIRECTORY"),
+        ("overlay2=root:dir=tmp", "expected an absolute path behind dir="),
+        ("overlay2=root:dir=", "expected an absolute path behind dir="),
+        ("overlay2=root:dir=/a\0", "expected an absolute path behind dir="),
+        ("overlay2=root:memory,size=", "expected a size such as 64m or 1g"),
+        ("overlay2=root:memory,size=0", "expected a size such as 64m or 1g"),
+        ("overlay2=root:memory,size=-1", "expected a size such as 64m or 1g"),
+        ("overlay2=root:memory,size=1x", "expected a size such as 64m or 1g"),
+        ("overlay2=root:memory,size=1kk", "expected a size such as 64m or 1g"),
+        ("overlay2=root:memory,size=50%", "expected a size such as 64m or 1g"),
+        ("overlay2=root:memory,mode=1", "expected the medium memory, self or dir=/DIRECTORY"),
         ("nvproxy=maybe", "expected auto, true or false"),
         ("tun=1", "expected true or false"),
         ("tun=auto", "expected true or false"),
@@ -75,7 +98,7 @@ def test_a_file_is_read_and_pairs_win(tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
     file.write_text('overlay2 = "none"\ntun = false\nnvproxy = "auto"\nnvproxy-docker = true\nproduct-name = "X"\n')
     found = parse_configuration(str(file), ["tun=true", "product-name=Y", "product-name=Z"])
-    assert found == (Configuration(overlay2=Medium.NONE, nvproxy_docker=True, product_name="Z"), ())
+    assert found == (Configuration(overlay2=NO_OVERLAY, nvproxy_docker=True, product_name="Z"), ())
 
 
 @pytest.mark.parametrize("content", [b"tun = ", b"\xff", b"a = 1\na = 2", b"a = " + b"[" * 5000, b"tun = 3"])

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from devproxy.host.facts import Host, MajorLine, MiscLine, Nvidia, NvidiaGpu
-from devproxy.oci.configuration import Configuration, Medium
+from devproxy.oci.configuration import Configuration
 from devproxy.oci.load import parse_spec
+from devproxy.overlay import NO_OVERLAY as NO_OVERLAY2
 from devproxy.plan.plan import Plan
 from devproxy.plan.planner import plan
 from tests.bundles import runc_spec_like
@@ -16,7 +17,7 @@ T = TypeVar("T")
 BUNDLE = "/b"
 DEFAULTS = Configuration()
 STRICT = Configuration(strict=True)
-NO_OVERLAY = Configuration(overlay2=Medium.NONE)
+NO_OVERLAY = Configuration(overlay2=NO_OVERLAY2)
 LISTED = Configuration(mount_order="listed")
 
 

@@ -10,6 +10,7 @@ import pytest
 from devproxy.errors import InputError
 from devproxy.mount_options import Propagation
 from devproxy.oci.configuration import Configuration
+from devproxy.overlay import Overlay
 from devproxy.plan.plan import Mode
 from devproxy.plan.plan_json import to_json
 from devproxy.plan.steps import Level, MakeDirectory, MountRoot, Seal, Skip, WhenMissing
@@ -106,7 +107,7 @@ def test_s49_the_product_name_is_the_hosts_unless_configured() -> None:
 def test_s38_s40_s41_a_writable_root_is_always_overlaid() -> None:
     root = bare().steps[0]
     assert isinstance(root, MountRoot)
-    assert (root.source, root.overlay, root.when) == ("/b/rootfs", True, None)
+    assert (root.source, root.overlay, root.when) == ("/b/rootfs", Overlay(), None)
 
 
 def test_s41_s50_a_readonly_root_is_overlaid_when_something_must_be_made_in_it() -> None:
@@ -138,7 +139,7 @@ def test_a_working_directory_in_a_mount_needs_nothing_in_the_root() -> None:
 def test_s41_without_overlay_the_directory_itself_is_the_root(readonly: bool) -> None:
     root = bare(config=NO_OVERLAY, root={"readonly": readonly}).steps[0]
     assert isinstance(root, MountRoot)
-    assert (root.overlay, root.when) == (False, None)
+    assert (root.overlay, root.when) == (None, None)
 
 
 def test_the_roots_propagation_is_handed_on() -> None:

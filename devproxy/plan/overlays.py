@@ -1,0 +1,52 @@
+"""Which mounts of a plan get an overlay (S41), from the configuration and the bundle's mount hints."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from devproxy.mount_options import Attribute
+from devproxy.oci.hints import Hints
+from devproxy.oci.spec import Mount
+from devproxy.overlay import Medium, Overlaid, Overlay, Overlay2
+from devproxy.plan.steps import Level, Reason, Skip
+
+_BY_HINT = Overlay(Medium.SELF)
+
+
+class Choice(NamedTuple):
+    """The overlay of a bind, or None, and why."""
+
+    overlay: Overlay | None
+    note: str = ""
+
+
+class Overlays:
+    """Decides for each bind."""
+
+    def __init__(self, overlay2: Overlay2, hints: Hints) -> None:
+        self._overlay2 = overlay2
+        self._hints = hints
+
+    def of_bind(self, mount: Mount) -> Choice:
+        """The overlay of one bind. A hint outweighs the configuration, and what is read-only needs none."""
+        if (mount.options.change.set | mount.options.recursive.set) & Attribute.RDONLY:
+            return Choice(None)
+        hint = self._hints.by_source.get(mount.source)
+        if hint is not None and hint.overlaid:
+            return Choice(_BY_HINT, f"the hint {hint.name} keeps the volume to this container")
+        if self._overlay2.mounts is Overlaid.ALL:
+            return Choice(self._overlay2.overlay, f"overlay2 = {self._overlay2}")
+        return Choice(None)
+
+    def told(self) -> list[Skip]:
+        """The hints that are dropped, and those whose volume is used by this container alone."""
+        skips = [
+            Skip("/", "a mount hint", Level.WARNING, Reason(dropped.where, dropped.why))
+            for dropped in self._hints.dropped
+        ]
+        for hint in self._hints.by_source.values():
+            if hint.shared:
+                what = f"sharing the volume {hint.name} with other containers"
+                reason = Reason(f"mount hint {hint.name}", "each container is built alone")
+                skips.append(Skip("/", what, Level.WARNING, reason))
+        return skips
