@@ -8,7 +8,7 @@ from typing import Final
 
 from devproxy.cli.arguments import add_format_arguments, add_host_argument, wants_json
 from devproxy.cli.context import Context
-from devproxy.host.facts import Host, Nvidia, NvidiaGpu
+from devproxy.host.facts import Accelerator, Host, Nvidia, NvidiaGpu, TpuChip
 from devproxy.host.probe import probe
 
 # Drivers whose majors people look for; the others are in the JSON.
@@ -41,6 +41,7 @@ def _print_tables(host: Host, context: Context) -> None:
         context.print("no NVIDIA GPU")
     else:
         _print_nvidia(host, host.nvidia, context)
+    _print_others(host, context)
     majors = [(str(line.major), line.name) for line in host.character if line.name.startswith(_INTERESTING)]
     if majors:
         context.print()
@@ -65,10 +66,35 @@ def _gpu_row(host: Host, gpu: NvidiaGpu) -> tuple[str, ...]:
     return (str(gpu.rank), gpu.address, minor, _node_of(host, gpu), gpu.uuid or "-", gpu.model or "-")
 
 
+def _print_others(host: Host, context: Context) -> None:
+    if host.tpus:
+        context.print()
+        context.print(f"{len(host.tpus)} TPU chip{'' if len(host.tpus) == 1 else 's'}")
+        context.print()
+        context.table([_chip_row(host, chip) for chip in host.tpus], ("TPU", "PCI ADDRESS", "GENERATION", "NODE"))
+    if host.accelerators:
+        context.print()
+        rows = [_accelerator_row(host, accelerator) for accelerator in host.accelerators]
+        context.table(rows, ("OTHER ACCELERATOR", "DEVICE", "DRIVER"))
+
+
+def _chip_row(host: Host, chip: TpuChip) -> tuple[str, ...]:
+    nodes = ", ".join(_shown(host, path) for path in chip.nodes)
+    return str(chip.rank), chip.address, chip.generation, nodes or f"none: {chip.problem}"
+
+
+def _accelerator_row(host: Host, accelerator: Accelerator) -> tuple[str, ...]:
+    devices = [device for device in host.pci if device.address in accelerator.addresses]
+    named = ", ".join(f"{device.address} ({device.vendor:04x}:{device.device:04x})" for device in devices)
+    drivers = ", ".join(dict.fromkeys(device.driver for device in devices))
+    return _shown(host, accelerator.path), named or "-", drivers or "-"
+
+
 def _node_of(host: Host, gpu: NvidiaGpu) -> str:
-    if gpu.minor is None:
-        return "-"
-    path = f"/dev/nvidia{gpu.minor}"
+    return "-" if gpu.minor is None else _shown(host, f"/dev/nvidia{gpu.minor}")
+
+
+def _shown(host: Host, path: str) -> str:
     node = host.node(path)
     if node is None:
         return f"{path} missing"

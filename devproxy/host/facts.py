@@ -46,7 +46,7 @@ class MiscLine(NamedTuple):
 
 class PciDevice(NamedTuple):
     """A PCI function from /sys/bus/pci/devices. Numbers as in sysfs: vendor 0x10de, class_code 0x030200. `driver` is
-    the bound driver's name, empty when none is bound.
+    the bound driver's name, empty when none is bound; `subsystem_device` is None when the kernel does not say.
     """
 
     address: str
@@ -56,6 +56,7 @@ class PciDevice(NamedTuple):
     driver: str
     numa_node: int
     source: str
+    subsystem_device: int | None = None
 
 
 class NvidiaGpu(NamedTuple):
@@ -134,6 +135,59 @@ class Nvidia(NamedTuple):
         return next((capability for capability in self.capabilities if capability.name == name), None)
 
 
+class TpuChip(NamedTuple):
+    """A TPU chip. `rank` is its place in TPU_VISIBLE_CHIPS: chips are counted by the number in their node's name, those
+    that have none come last. `address` is its PCI address, of the first function where it has several.
+
+    `nodes` are the device nodes that give access to it, /dev/accelN or /dev/vfio/N. They are empty when it cannot be
+    used, and `problem` says then why.
+    """
+
+    rank: int
+    address: str
+    generation: str
+    driver: str
+    nodes: tuple[str, ...]
+    problem: str
+    source: str
+
+
+class IommuGroup(NamedTuple):
+    """An IOMMU group that vfio may hand out as /dev/vfio/`number`, and the PCI addresses of its devices: who opens the
+    group has them all (Documentation/driver-api/vfio.rst).
+    """
+
+    number: int
+    members: tuple[str, ...]
+    source: str
+
+
+class Accelerator(NamedTuple):
+    """A device node of something that is neither an NVIDIA GPU nor a TPU: `subsystem` is `accel` or `drm` (DRM's
+    accelerators and render nodes), `kfd`, or `vfio`. `addresses` are the PCI functions behind it, as far as they are known.
+    """
+
+    path: str
+    subsystem: str
+    addresses: tuple[str, ...]
+    source: str
+
+
+class SysfsEntry(NamedTuple):
+    """Something of the host's sysfs that a process in a container reads to find its TPUs: a file with its `text`, or a
+    link with its target.
+    """
+
+    path: str
+    text: str
+    link: str = ""
+
+    @property
+    def source(self) -> str:
+        """Where the fact comes from: the path itself."""
+        return self.path
+
+
 class Limit(NamedTuple):
     """A resource limit of the process that probed, which what it starts inherits; None is unlimited (getrlimit(2))."""
 
@@ -169,6 +223,10 @@ class Host(NamedTuple):
     nvidia: Nvidia | None
     unseen: tuple[Unseen, ...]
     limits: tuple[Limit, ...] = ()
+    tpus: tuple[TpuChip, ...] = ()
+    accelerators: tuple[Accelerator, ...] = ()
+    iommu_groups: tuple[IommuGroup, ...] = ()
+    sysfs: tuple[SysfsEntry, ...] = ()
 
     def major_of(self, driver: str) -> int | None:
         """The character major that `driver` has, by its exact name, or None.

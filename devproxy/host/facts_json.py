@@ -17,7 +17,12 @@ as `"0x10de"`, as in sysfs. What is not known is null. `source` is the file that
       "nodes": [{"path": "/dev/nvidia0", "kind": "c", "major": 195, "minor": 0, "mode": "0666", "uid": 0, "gid": 0,
                  "source": "/dev/nvidia0"}],
       "pci": [{"address": "0000:18:00.0", "vendor": "0x10de", "device": "0x2330", "class_code": "0x030200",
-               "driver": "nvidia" or "", "numa_node": -1, "source": "..."}],
+               "driver": "nvidia" or "", "numa_node": -1, "source": "...", "subsystem_device": "0x1626" or null}],
+      "tpus": [{"rank": 0, "address": "0000:00:04.0", "generation": "v4", "driver": "tpu", "nodes": ["/dev/accel0"],
+                "problem": "" or "no driver is bound", "source": "..."}],
+      "accelerators": [{"path": "/dev/accel/accel0", "subsystem": "accel", "addresses": ["0000:00:0b.0"], "source": "..."}],
+      "iommu_groups": [{"number": 96, "members": ["0000:01:00.2"], "source": "..."}],
+      "sysfs": [{"path": "/sys/...", "text": "...", "link": "" or the target of a link}],
       "limits": [{"name": "RLIMIT_MEMLOCK", "soft": null (unlimited), "hard": null, "source": "facts/limits.json"}],
       "unseen": [{"path": "...", "why": "EACCES: Permission denied"}]
     }
@@ -41,6 +46,10 @@ def to_json(host: Host) -> dict[str, object]:
         "misc": [line._asdict() for line in host.misc],
         "nodes": [_node(node) for node in host.nodes],
         "pci": [_pci(device) for device in host.pci],
+        "tpus": [chip._asdict() | {"nodes": list(chip.nodes)} for chip in host.tpus],
+        "accelerators": [found._asdict() | {"addresses": list(found.addresses)} for found in host.accelerators],
+        "iommu_groups": [group._asdict() | {"members": list(group.members)} for group in host.iommu_groups],
+        "sysfs": [entry._asdict() for entry in host.sysfs],
         "limits": [limit._asdict() for limit in host.limits],
         "unseen": [unseen._asdict() for unseen in host.unseen],
     }
@@ -77,5 +86,6 @@ def _pci(device: PciDevice) -> dict[str, object]:
         "vendor": f"0x{device.vendor:04x}",
         "device": f"0x{device.device:04x}",
         "class_code": f"0x{device.class_code:06x}",
+        "subsystem_device": None if device.subsystem_device is None else f"0x{device.subsystem_device:04x}",
     }
     return device._asdict() | numbers

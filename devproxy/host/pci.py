@@ -48,7 +48,9 @@ def _read_function(root: HostRoot, name: str) -> PciDevice | None:
     if vendor_id is None or device_id is None or class_code is None:
         root.note(f"{source}/uevent", "no PCI_ID or no PCI_CLASS in it")
         return None
-    return PciDevice(name, vendor_id, device_id, class_code, values.get("DRIVER", ""), _numa_node(root, source), source)
+    driver, numa_node = values.get("DRIVER", ""), _numa_node(root, source)
+    subsystem_device = _hexadecimal(values.get("PCI_SUBSYS_ID", "").partition(":")[2])
+    return PciDevice(name, vendor_id, device_id, class_code, driver, numa_node, source, subsystem_device)
 
 
 def _numa_node(root: HostRoot, source: str) -> int:

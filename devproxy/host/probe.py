@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from devproxy.host.accelerators import read_accelerators
 from devproxy.host.dev import read_nodes
 from devproxy.host.facts import Host
 from devproxy.host.kernel import read_kernel, read_limits, read_product_name
@@ -11,6 +12,9 @@ from devproxy.host.nvidia import read_nvidia
 from devproxy.host.pci import read_pci
 from devproxy.host.proc_devices import read_majors, read_misc
 from devproxy.host.root import HostRoot, LiveReader, Reader
+from devproxy.host.tpu import read_tpus
+from devproxy.host.tpu_sysfs import read_cpus, read_tpu_sysfs
+from devproxy.host.vfio import read_iommu_groups
 
 
 def probe(source: str = "live") -> Host:
@@ -39,6 +43,10 @@ def probe_reader(reader: Reader, *, name: str, simulated: bool) -> Host:
     pci = read_pci(root)
     nvidia = read_nvidia(root, pci)
     nodes = read_nodes(root)
+    groups = read_iommu_groups(root, pci, nodes)
+    tpus = read_tpus(root, pci, nodes, groups)
+    accelerators = read_accelerators(root, pci, nodes, groups, tpus)
+    sysfs = read_cpus(root) + read_tpu_sysfs(root, pci, groups)
     kernel, product_name, limits = read_kernel(root), read_product_name(root), read_limits(root)
     return Host(
         name=name,
@@ -52,5 +60,9 @@ def probe_reader(reader: Reader, *, name: str, simulated: bool) -> Host:
         pci=pci,
         nvidia=nvidia,
         limits=limits,
+        tpus=tpus,
+        accelerators=accelerators,
+        iommu_groups=groups,
+        sysfs=sysfs,
         unseen=root.unseen,
     )

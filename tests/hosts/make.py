@@ -146,8 +146,7 @@ def without_driver() -> Machine:
     _proc_devices(machine, [*_PLAIN_MAJORS, (511, "vfio")])
     _pci(machine, "0000:07:00.0", "10DE:20B2", "30200", "", numa_node=0)
     _pci(machine, "0000:48:00.0", "10DE:20B2", "30200", "vfio-pci", numa_node=1)
-    machine.node("/dev/vfio/vfio", (10, 196))
-    machine.node("/dev/vfio/32", (511, 0), 0o600)
+    _vfio(machine, "0000:48:00.0", 32, (511, 0))
     return machine
 
 
@@ -169,6 +168,71 @@ def cpu_only() -> Machine:
     return machine
 
 
+def tpu_v4() -> Machine:
+    """Four v4 chips held by the TPU's own driver: /dev/accel0 to 3 of major 121, and no DRM accelerator."""
+    machine = _plain_machine("Google Compute Engine", "5.19.0-1027-gcp")
+    _proc_devices(machine, [*_PLAIN_MAJORS, (121, "accel"), (226, "drm")])
+    for number in range(4):
+        directory = _tpu(machine, f"0000:00:{number + 4:02x}.0", "005E", "004E", "tpu_common")
+        texts = {
+            "dev": f"121:{number}",
+            "pci_address": os.path.basename(directory),
+            "chip_model": "v4",
+            "status": "ALIVE",
+        }
+        texts |= {"is_device_owned": "0", "device_owner": "0", "reset_count": "1", "write_open_count": "0"}
+        for name, text in texts.items():
+            machine.file(f"{directory}/accel/accel{number}/{name}", f"{text}\n")
+        machine.link(f"/sys/class/accel/accel{number}", f"../..{directory[4:]}/accel/accel{number}")
+        machine.node(f"/dev/accel{number}", (121, number))
+    return machine
+
+
+def tpu_v5p() -> Machine:
+    """Four v5p chips given to vfio: groups 0 to 3, whose nodes have the minors 2, 1, 3 and 0."""
+    machine = _plain_machine("Google Compute Engine", "6.8.0-1015-gcp")
+    _proc_devices(machine, [*_PLAIN_MAJORS, (465, "vfio")])
+    for group, minor in enumerate((2, 1, 3, 0)):
+        address = f"0000:00:{group + 4:02x}.0"
+        directory = _tpu(machine, address, "0062", "0062", "vfio-pci")
+        machine.file(f"{directory}/vfio-dev/vfio{minor}/dev", f"466:{minor}\n")
+        machine.link(f"/sys/class/vfio-dev/vfio{minor}", f"../..{directory[4:]}/vfio-dev/vfio{minor}")
+        _vfio(machine, address, group, (465, minor))
+    return machine
+
+
+def tpu_without_driver() -> Machine:
+    """Eight v6e chips that no driver holds, as an image made for another generation leaves them."""
+    machine = _plain_machine("Google Compute Engine", "5.19.0-1022-gcp")
+    _proc_devices(machine, _PLAIN_MAJORS)
+    for number in range(8):
+        _tpu(machine, f"0000:00:{number + 4:02x}.0", "006F", "006F", "")
+    return machine
+
+
+def mixed() -> Machine:
+    """A GPU, an NPU that DRM calls accel0, and a network card's function in a vfio group: no TPU among them."""
+    machine = _plain_machine("Precision 7960", "6.8.0-60-generic")
+    majors = [(195, "nvidia"), (195, "nvidiactl"), (226, "drm"), (261, "accel"), (462, "nvidia-uvm"), (465, "vfio")]
+    _proc_devices(machine, [*_PLAIN_MAJORS, *majors])
+    _driver(machine, "570.133.20", module="Open Kernel Module for x86_64")
+    _gpu(machine, Gpu("18", 0, "1f9d3c60-72be-4a85-90d1-e6b8a2570c43"), "NVIDIA L40S", "10DE:26B9", numa_node=0)
+    _uvm(machine, 462)
+    _pci(machine, "0000:00:0b.0", "8086:7D1D", "120000", "intel_vpu", numa_node=-1)
+    npu = "/sys/devices/pci0000:00/0000:00:0b.0/accel/accel0"
+    machine.file(f"{npu}/dev", "261:0\n").link("/sys/class/accel/accel0", f"../..{npu[4:]}")
+    machine.node("/dev/accel/accel0", (261, 0), 0o660, _RENDER)
+    for number, (directory, owner) in enumerate(
+        (("pci0000:18/0000:18:01.0/0000:18:00.0", _RENDER), ("pci0000:00/0000:00:02.0", _RENDER))
+    ):
+        machine.link(f"/sys/class/drm/renderD{128 + number}", f"../../devices/{directory}/drm/renderD{128 + number}")
+        machine.node(f"/dev/dri/renderD{128 + number}", (226, 128 + number), 0o660, owner)
+    _pci(machine, "0000:00:02.0", "8086:7D55", "30000", "i915", numa_node=-1)
+    _pci(machine, "0000:03:00.2", "15B3:C2D5", "80101", "vfio-pci", numa_node=0)
+    _vfio(machine, "0000:03:00.2", 96, (465, 0))
+    return machine
+
+
 RECORDINGS: Final[dict[str, Callable[[], Machine]]] = {
     os.path.join(_EXAMPLE, "host-8gpu.tar"): hgx_h100,
     os.path.join(_HERE, "mig.tar"): partitioned,
@@ -177,6 +241,10 @@ RECORDINGS: Final[dict[str, Callable[[], Machine]]] = {
     os.path.join(_HERE, "without-driver.tar"): without_driver,
     os.path.join(_HERE, "malformed.tar"): malformed,
     os.path.join(_HERE, "cpu-only.tar"): cpu_only,
+    os.path.join(_HERE, "tpu-v4.tar"): tpu_v4,
+    os.path.join(_HERE, "tpu-v5p.tar"): tpu_v5p,
+    os.path.join(_HERE, "tpu-without-driver.tar"): tpu_without_driver,
+    os.path.join(_HERE, "mixed.tar"): mixed,
 }
 
 
@@ -205,6 +273,8 @@ def _plain_machine(product_name: str, release: str) -> Machine:
     machine.directory("/dev/pts").directory("/dev/shm")
     machine.file("/proc/misc", "".join(f"{minor:3} {name}\n" for minor, name in _MISC))
     machine.directory("/sys/bus/pci/devices")
+    for name in ("online", "possible", "present"):
+        machine.file(f"/sys/devices/system/cpu/{name}", "0-3\n")
     if product_name:
         machine.file("/sys/devices/virtual/dmi/id/product_name", f"{product_name}\n")
     return machine
@@ -254,6 +324,28 @@ def _pci(machine: Machine, address: str, pci_id: str, class_code: str, driver: s
     uevent = f"{bound}PCI_CLASS={class_code}\nPCI_ID={pci_id}\nPCI_SLOT_NAME={address}\n"
     machine.file(f"/sys/devices/{root_port}/{address}/uevent", uevent, 0o644)
     machine.file(f"/sys/devices/{root_port}/{address}/numa_node", f"{numa_node}\n", 0o644)
+
+
+def _tpu(machine: Machine, address: str, device: str, subsystem: str, driver: str) -> str:
+    """A chip's function, and its directory."""
+    _pci(machine, address, f"1AE0:{device}", "FF0000", driver, numa_node=0)
+    directory = f"/sys/devices/pci0000:00/{address}"
+    uevent = machine.read_bytes(f"{directory}/uevent", 4096).decode() + f"PCI_SUBSYS_ID=1AE0:{subsystem}\n"
+    machine.file(f"{directory}/uevent", uevent, 0o644)
+    texts = {"vendor": "0x1ae0", "device": f"0x{device.lower()}", "class": "0xff0000", "revision": "0x00"}
+    texts |= {"subsystem_vendor": "0x1ae0", "subsystem_device": f"0x{subsystem.lower()}", "enable": "1"}
+    for name, text in texts.items():
+        machine.file(f"{directory}/{name}", f"{text}\n")
+    return directory
+
+
+def _vfio(machine: Machine, address: str, group: int, number: tuple[int, int]) -> None:
+    """A function alone in its IOMMU group, whose node vfio made."""
+    directory = os.path.normpath("/sys/bus/pci/devices/" + machine.readlink(f"/sys/bus/pci/devices/{address}"))
+    members = f"/sys/kernel/iommu_groups/{group}/devices"
+    machine.link(f"{directory}/iommu_group", os.path.relpath(os.path.dirname(members), directory))
+    machine.link(f"{members}/{address}", os.path.relpath(directory, members))
+    machine.node(f"/dev/vfio/{group}", number, 0o600).node("/dev/vfio/vfio", (10, 196))
 
 
 def _uvm(machine: Machine, major: int) -> None:

@@ -50,6 +50,11 @@ def test_a_table_of_gpus_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         ("cpu-only.tar", "no NVIDIA GPU"),
         ("without-driver.tar", "2 NVIDIA GPUs, no NVIDIA driver"),
         ("without-uvm.tar", "1 NVIDIA GPU, driver 570.133.20"),
+        ("tpu-v4.tar", "0    0000:00:04.0  v4          /dev/accel0 crw-rw-rw- 121:0"),
+        ("tpu-v5p.tar", "3    0000:00:07.0  v5p         /dev/vfio/3 crw------- 465:0"),
+        ("tpu-without-driver.tar", "v6e         none: no driver is bound"),
+        ("mixed.tar", "/dev/accel/accel0 crw-rw---- 261:0      0000:00:0b.0 (8086:7d1d)  intel_vpu"),
+        ("mixed.tar", "/dev/vfio/96 crw------- 465:0           0000:03:00.2 (15b3:c2d5)  vfio-pci"),
         ("malformed.tar", "/proc/devices  6 lines that are no `major name`"),
     ],
 )
