@@ -9,13 +9,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import time
 from typing import TYPE_CHECKING, ClassVar, Self
 
+from vfs import atime
 from vfs.abi import MAX_FILE_SIZE, O_ACCMODE
 from vfs.credentials import checked_set_stat
 from vfs.errors import error
-from vfs.options import MountFlags, SetStat
+from vfs.options import SetStat
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from vfs.inode import DirectoryEntry, Inode
     from vfs.mount import Mount, VirtualDentry
 
-_DAY_NS = 24 * 3600 * 1_000_000_000
-_STRICTATIME = int(MountFlags.STRICTATIME)
 _O_APPEND = os.O_APPEND
 _O_NOATIME = os.O_NOATIME
 _S_IFMT = 0o170000
@@ -55,8 +53,8 @@ class File:
     )
 
     seekable: ClassVar[bool] = True
-    no_atime: ClassVar[int] = int(MountFlags.NOATIME | MountFlags.RDONLY)
-    """The mount flags under which access times stay."""
+    kept_atime: ClassVar[int] = atime.NO_ATIME
+    """The mount flags under which the access time stays."""
 
     def __init__(self, location: VirtualDentry, flags: int, creds: Credentials) -> None:
         self.location = location
@@ -277,14 +275,8 @@ class File:
         return max(self.inode.size - self.position, 0) if stat.S_ISREG(self.inode.mode) else 1 << 16
 
     def _touch_atime(self) -> None:
-        bits = self.location.mount.bits
-        if bits & self.no_atime or self.flags & _O_NOATIME:
-            return
-        inode, now = self.inode, time.time_ns()
-        # relatime (mount(8)): once a change, else once a day; strictatime asks for every read.
-        old = inode.atime_ns
-        if old <= inode.mtime_ns or old <= inode.ctime_ns or now - old >= _DAY_NS or bits & _STRICTATIME:
-            inode.atime_ns = now
+        if not self.flags & _O_NOATIME:
+            atime.touch(self.inode, self.location.mount.bits, self.kept_atime)
 
 
 class DirectoryFile(File):
@@ -294,7 +286,7 @@ class DirectoryFile(File):
 
     __slots__ = ("_listing",)
 
-    no_atime: ClassVar[int] = File.no_atime | int(MountFlags.NODIRATIME)
+    kept_atime: ClassVar[int] = atime.NO_ATIME_OF_DIRECTORY
 
     def __init__(self, location: VirtualDentry, flags: int, creds: Credentials) -> None:
         super().__init__(location, flags, creds)

@@ -18,7 +18,7 @@ import errno
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from vfs import dcache
+from vfs import atime, dcache
 from vfs.abi import MAY_EXEC, PATH_MAX, SYMLINKS_MAX
 from vfs.dentry import DEAD, ODD_MOUNTED, ODD_REVALIDATE, ODD_SEARCH, ODD_SYMLINK
 from vfs.errors import error
@@ -255,6 +255,9 @@ class Walk:
         self.links += 1
         if self.links > SYMLINKS_MAX or self.mount.bits & _NOSYMFOLLOW:
             raise error(errno.ELOOP, self.path)
+        atime.touch(link.inode, self.mount.bits)
+        if self.mount.bits & atime.STRICTATIME:
+            self.cacheable = False
         text = link.inode.readlink()
         if not text:
             raise error(errno.ENOENT, self.path)

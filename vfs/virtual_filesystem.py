@@ -8,7 +8,7 @@ import stat
 import threading
 from typing import TYPE_CHECKING
 
-from vfs import mounting, namei, opening, xattr
+from vfs import atime, mounting, namei, opening, xattr
 from vfs.abi import MAY_EXEC, MAY_READ, MAY_WRITE
 from vfs.dentry import DEAD
 from vfs.device import AnonymousDevices, DeviceTable
@@ -117,18 +117,24 @@ class VirtualFilesystem:
 
         Errors: EINVAL for a file that is no link.
         """
-        return resolve(self.path_cache, creds, op._replace(follow_final_symlink=False)).dentry.inode.readlink()
+        mount, dentry = resolve(self.path_cache, creds, op._replace(follow_final_symlink=False))
+        target = dentry.inode.readlink()
+        atime.touch(dentry.inode, mount.bits)
+        return target
 
     def listdir_at(self, creds: Credentials, op: PathOperation) -> list[str]:
         """The names in a directory, as os.listdir gives them: without "." and "..", in the type's order.
 
         Errors: ENOTDIR; EACCES for a directory that may not be read.
         """
-        inode = resolve(self.path_cache, creds, op).dentry.inode
+        mount, dentry = resolve(self.path_cache, creds, op)
+        inode = dentry.inode
         if not stat.S_ISDIR(inode.mode):
             raise error(errno.ENOTDIR, op.path)
         inode.check_access(creds, MAY_READ)
-        return inode.names()
+        names = inode.names()
+        atime.touch(inode, mount.bits, atime.NO_ATIME_OF_DIRECTORY)
+        return names
 
     def statfs_at(self, creds: Credentials, op: PathOperation) -> StatFilesystem:
         """statfs(2).
