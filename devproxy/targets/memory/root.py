@@ -17,7 +17,6 @@ from vfs.options import OpenOptions
 from vfs.resolve import PathOperation, at
 
 if TYPE_CHECKING:
-    from devproxy.targets.memory.sharing import Sharing
     from vfs.mount import VirtualDentry
     from vfs.namespace import MountNamespace
     from vfs.virtual_filesystem import VirtualFilesystem
@@ -29,10 +28,9 @@ _READ = OpenOptions(os.O_RDONLY)
 class MemoryRoot:
     """A `Root` in memory. `vfs` and `namespace` are the world that it lives in."""
 
-    def __init__(self, vfs: VirtualFilesystem, namespace: MountNamespace, sharing: Sharing, *, simulated: bool) -> None:
+    def __init__(self, vfs: VirtualFilesystem, namespace: MountNamespace, *, simulated: bool) -> None:
         self.vfs = vfs
         self.namespace = namespace
-        self._sharing = sharing
         self._simulated = simulated
         self._root = namespace.root
 
@@ -76,8 +74,7 @@ class MemoryRoot:
 
     def mountinfo(self) -> list[MountLine]:
         """See `Root.mountinfo`."""
-        lines = [parse_line(line) for line in mountinfo(self.namespace)]
-        return [line._replace(tags=self._sharing.tags(line.mount_id)) for line in lines]
+        return [parse_line(line) for line in mountinfo(self.namespace)]
 
     def _find(self, path: str, *, follow: bool = True) -> VirtualDentry:
         return self.vfs.get_dentry_at(ROOT, PathOperation(self._root, self._root, path, follow))

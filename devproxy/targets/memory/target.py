@@ -20,7 +20,7 @@ from devproxy.node import DeviceNumber, Identity, NodeKind
 from devproxy.targets.memory import flags as mount_flags
 from devproxy.targets.memory.names import Names, is_directory, path_error
 from devproxy.targets.memory.root import MemoryRoot
-from devproxy.targets.memory.sharing import Sharing
+from devproxy.targets.memory.sharing import TYPES
 from devproxy.targets.memory.world import MOUNTABLE, SUPERBLOCK_FLAGS, new_world, null_mount
 from devproxy.targets.numbers import Numbers
 from devproxy.targets.target import Detached, Look, NumberFound, Source
@@ -76,7 +76,6 @@ class MemoryTarget:
         self._numbers = Numbers(host, {})
         self._vfs = new_world()
         register_drivers(self._vfs.devices, host)
-        self._sharing = Sharing()
         self._sources: list[MemorySource] = []
         self._detached: list[Mount] = []
         self._namespace: MountNamespace | None = None
@@ -171,13 +170,10 @@ class MemoryTarget:
 
     def _connect(self, mount: Mount, place: VirtualDentry) -> None:
         self._vfs.connect_mount_at(ROOT, mount, at(place))
-        if mount.parent is not None:
-            self._sharing.attached(mount.tree(), mount.parent)
 
     def propagate(self, path: str, propagation: Propagation, *, recursive: bool) -> None:
-        """See `Target.propagate`. Nothing propagates in memory; see `Sharing` for what is kept."""
-        mount = self._mount_at(path)
-        self._sharing.set(mount.tree() if recursive else [mount], propagation)
+        """See `Target.propagate`."""
+        self._vfs.set_propagation_at(ROOT, self._there.operation(path), TYPES[propagation], recursive=recursive)
 
     def seal(self, path: str) -> None:
         """See `Target.seal`."""
@@ -197,7 +193,6 @@ class MemoryTarget:
         copy = self._vfs.clone_mount(ROOT, at(place), BindOptions(recursive=True))
         for each in copy.tree():
             each.flags |= MountFlags.RDONLY
-        self._sharing.cloned(place.mount, copy)
         self._connect(copy, place)
         return True
 
@@ -284,7 +279,7 @@ class MemoryTarget:
         """The tree, which is its receiver's to close from now on. Precondition: `finish` was called."""
         assert self._namespace is not None, "nothing is attached at /"
         self._handed_over = True
-        return MemoryRoot(self._vfs, self._namespace, self._sharing, simulated=self._simulated)
+        return MemoryRoot(self._vfs, self._namespace, simulated=self._simulated)
 
     def close(self) -> None:
         """See `Target.close`."""
