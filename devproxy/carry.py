@@ -14,6 +14,7 @@ from devproxy.outcome import Outcome, Result
 from devproxy.plan.plan import Plan
 from devproxy.plan.steps import (
     Bind,
+    Cover,
     Level,
     MakeDirectory,
     MakeNode,
@@ -125,6 +126,9 @@ class Carrier:
                 return self._make_symlink(step)
             case Mask():
                 return _done_if(step, there=self._target.mask(step.path))
+            case Cover():
+                there = self._target.cover(step.path, step.contents.encode(), step.mode)
+                return _done_if(step, there=there)
             case SealPath():
                 return _done_if(step, there=self._target.seal_path(step.path))
             case Seal():
@@ -270,7 +274,7 @@ class Carrier:
         return Outcome(step, Result.DONE)
 
 
-def _done_if(step: Mask | SealPath, *, there: bool) -> Outcome:
+def _done_if(step: Mask | Cover | SealPath, *, there: bool) -> Outcome:
     return Outcome(step, Result.DONE) if there else Outcome(step, Result.SKIPPED, "not there")
 
 

@@ -11,7 +11,7 @@ from devproxy.check.mount_table import parent
 from devproxy.check.resolve import real_path
 from devproxy.check.side import Side
 from devproxy.plan.plan import Plan
-from devproxy.plan.steps import Mask, Skip
+from devproxy.plan.steps import Cover, Mask, Skip
 
 
 def compare_dev(expected: Side, observed: Side, reasons: dict[str, str]) -> tuple[list[Finding], set[str]]:
@@ -42,12 +42,12 @@ def compare_path(path: str, expected: Side, observed: Side, why: str) -> list[Fi
 
 
 def named_paths(plan: Plan, expected: Side, observed: Side) -> set[str]:
-    """Every path that a step names, and the directories above it, but for masks (`masks` looks at them) and what lies
+    """Every path that a step names, and the directories above it, but for masks and covers (`masks` looks at them) and what lies
     inside proc, sysfs and their like.
     """
     paths: set[str] = set()
     for step in plan.steps:
-        if isinstance(step, Skip | Mask):
+        if isinstance(step, Skip | Mask | Cover):
             continue
         path = step.path
         while path not in paths:

@@ -1,4 +1,4 @@
-"""Masked and read-only paths, looked at in the root itself: what they hide differs from kernel to kernel, so each root
+"""Masked, covered and read-only paths, looked at in the root itself: what they hide differs from kernel to kernel, so each root
 is held to what its own build says it did.
 """
 
@@ -6,25 +6,26 @@ from __future__ import annotations
 
 import os
 import stat
+from typing import Final
 
 from devproxy.check.finding import Finding, error, unreadable
 from devproxy.check.mount_table import flags_in_force
 from devproxy.check.resolve import mounted_place
 from devproxy.check.side import Side
 from devproxy.outcome import Outcome, Result
-from devproxy.plan.steps import Mask, SealPath
+from devproxy.plan.steps import Cover, Mask, SealPath
 
 _NULL = os.makedev(1, 3)
 
 
 def check_masks(side: Side) -> list[Finding]:
-    """Every masked path hides what was there, every read-only path is read-only; one that was missing is missing
-    still.
+    """Every masked path hides what was there, every covered file shows the plan's contents, every read-only path is
+    read-only; one that was missing is missing still.
     """
     findings: list[Finding] = []
     for outcome in side.root.outcomes:
         step = outcome.step
-        if isinstance(step, Mask | SealPath):
+        if isinstance(step, Mask | Cover | SealPath):
             try:
                 findings += _check(side, step, outcome)
             except OSError as problem:
@@ -32,8 +33,11 @@ def check_masks(side: Side) -> list[Finding]:
     return findings
 
 
-def _check(side: Side, step: Mask | SealPath, outcome: Outcome) -> list[Finding]:
-    code = "path-not-masked" if isinstance(step, Mask) else "path-not-readonly"
+_CODES: Final[dict[type, str]] = {Mask: "path-not-masked", Cover: "path-not-covered", SealPath: "path-not-readonly"}
+
+
+def _check(side: Side, step: Mask | Cover | SealPath, outcome: Outcome) -> list[Finding]:
+    code = _CODES[type(step)]
     skipped = outcome.result is Result.SKIPPED
     place = step.path if skipped else mounted_place(side.root, side.table, step.path)
     try:
@@ -45,12 +49,28 @@ def _check(side: Side, step: Mask | SealPath, outcome: Outcome) -> list[Finding]
     if isinstance(step, SealPath):
         sealed = _is_readonly(side, place)
         return [] if sealed else [error(code, step.path, "read-only", "writable", str(step.reason))]
+    if isinstance(step, Cover):
+        return _check_cover(side, step, place, found)
     shows = _shows(side, place, found)
     return (
         [error(code, step.path, "an empty read-only directory or an empty file", shows, str(step.reason))]
         if shows
         else []
     )
+
+
+def _check_cover(side: Side, step: Cover, place: str, found: os.stat_result) -> list[Finding]:
+    """What is there must be the plan's file, whole and read-only."""
+    wanted = step.contents.encode()
+    expected = f"a read-only file of {len(wanted)} bytes, {step.mode:04o}"
+    shows = "something that is no file"
+    if stat.S_ISREG(found.st_mode):
+        contents, mode, sealed = side.root.read_bytes(place), stat.S_IMODE(found.st_mode), _is_readonly(side, place)
+        if contents == wanted and mode == step.mode and sealed:
+            return []
+        others = "" if contents == wanted else ", other ones"
+        shows = f"a {'read-only' if sealed else 'writable'} file of {len(contents)} bytes{others}, {mode:04o}"
+    return [error(_CODES[Cover], step.path, expected, shows, str(step.reason))]
 
 
 def _shows(side: Side, path: str, found: os.stat_result) -> str:

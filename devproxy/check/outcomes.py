@@ -18,6 +18,7 @@ from devproxy.node import Fixed, Identity, LikeHost, NodeKind, number_of_rdev
 from devproxy.outcome import Outcome, Result
 from devproxy.plan.steps import (
     Bind,
+    Cover,
     MakeNode,
     MakeSymlink,
     Mask,
@@ -29,7 +30,7 @@ from devproxy.plan.steps import (
 )
 
 _FORMATS = {NodeKind.CHARACTER: stat.S_IFCHR, NodeKind.BLOCK: stat.S_IFBLK, NodeKind.FIFO: stat.S_IFIFO}
-_MOUNTED = (MountRoot, MountFilesystem, Bind, Mask, SealPath, Seal)
+_MOUNTED = (MountRoot, MountFilesystem, Bind, Mask, Cover, SealPath, Seal)
 
 
 def check_outcomes(root: Root) -> Report:
@@ -124,7 +125,7 @@ def _check_link(root: Root, step: MakeSymlink) -> list[Finding]:
 
 
 def _check_mount(
-    root: Root, table: MountTable, step: MountRoot | MountFilesystem | Bind | Mask | SealPath | Seal
+    root: Root, table: MountTable, step: MountRoot | MountFilesystem | Bind | Mask | Cover | SealPath | Seal
 ) -> list[Finding]:
     stack = table.stack(mounted_place(root, table, step.path))
     if not stack:
@@ -136,9 +137,9 @@ def _check_mount(
     return [error("mount-flags-differ", step.path, ",".join(sorted(wanted)), found, str(step.reason))]
 
 
-def _flags_asked(step: MountRoot | MountFilesystem | Bind | Mask | SealPath | Seal) -> frozenset[str]:
+def _flags_asked(step: MountRoot | MountFilesystem | Bind | Mask | Cover | SealPath | Seal) -> frozenset[str]:
     match step:
-        case Seal() | SealPath():
+        case Seal() | SealPath() | Cover():
             return _READ_ONLY
         case MountFilesystem() | Bind():
             asked = step.options.change.set

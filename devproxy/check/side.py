@@ -10,11 +10,11 @@ from devproxy.check.mount_table import MountTable
 from devproxy.check.resolve import mounted_place
 from devproxy.linux.mountinfo import MountLine
 from devproxy.outcome import Result
-from devproxy.plan.steps import Mask, SealPath
+from devproxy.plan.steps import Cover, Mask, SealPath
 
 
 class Side(NamedTuple):
-    """The expected or the observed root. `covers` counts, for each place, the masks and read-only binds that this
+    """The expected or the observed root. `covers` counts, for each place, the masks, covers and read-only binds that this
     side's build put there: which of them there are is decided on each target, by what exists in its proc and sysfs.
     """
 
@@ -23,7 +23,7 @@ class Side(NamedTuple):
     covers: Counter[str]
 
     def own_mounts(self, point: str) -> list[MountLine]:
-        """The mounts on a point, the topmost last, without masks and read-only binds."""
+        """The mounts on a point, the topmost last, without masks, covers and read-only binds."""
         stack = self.table.stack(point)
         return stack[: max(0, len(stack) - self.covers[point])]
 
@@ -33,6 +33,6 @@ def side_of(root: Root) -> Side:
     covers: Counter[str] = Counter()
     table = MountTable(root.mountinfo())
     for outcome in root.outcomes:
-        if isinstance(outcome.step, Mask | SealPath) and outcome.result is not Result.SKIPPED:
+        if isinstance(outcome.step, Mask | Cover | SealPath) and outcome.result is not Result.SKIPPED:
             covers[mounted_place(root, table, outcome.step.path)] += 1
     return Side(root, table, covers)

@@ -20,7 +20,9 @@ from devproxy.host.facts import MajorLine
 from devproxy.node import OfDriver
 from devproxy.outcome import Outcome
 from devproxy.plan.plan import Plan
-from devproxy.plan.steps import MakeNode, Mask, RequireNode, SealPath, Step
+from devproxy.plan.steps import Cover, MakeNode, Mask, RequireNode, SealPath, Step
+
+_COVERING = (Mask, Cover, SealPath)
 
 
 def verify(plan: Plan, root: Root) -> Report:
@@ -75,6 +77,7 @@ def _compare(plan: Plan, expected: Side, observed: Side) -> Report:
         ("entries of /dev", len(in_dev)),
         ("other paths of the plan", len(named)),
         ("masked paths", sum(isinstance(step, Mask) for step in plan.steps)),
+        ("covered files", sum(isinstance(step, Cover) for step in plan.steps)),
         ("read-only paths", sum(isinstance(step, SealPath) for step in plan.steps)),
         ("outcomes", outcomes),
     )
@@ -95,7 +98,7 @@ def _compare_outcomes(plan: Plan, expected: Side, observed: Side) -> tuple[list[
     count = 0
     for want, found in zip(expected.root.outcomes, observed.root.outcomes, strict=True):
         step = found.step
-        if isinstance(step, Mask | SealPath) and observed.table.is_inside_pseudo(real_path(observed.root, step.path)):
+        if isinstance(step, _COVERING) and observed.table.is_inside_pseudo(real_path(observed.root, step.path)):
             continue
         count += 1
         same_words = in_place or want.found == found.found or _is_reserved(plan, step)

@@ -56,7 +56,7 @@ def _resolve(
 
 
 def _lists_accelerators(spec: Spec, nvidia: NvidiaDrivers | None) -> bool:
-    return nvidia is not None and any(nvidia.driver_of(device) is not None for device in spec.devices or ())
+    return nvidia is not None and nvidia.are_in(spec)
 
 
 def _skip(what: str, why: str) -> Skip:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from devproxy.host.facts import Host
 from devproxy.node import Fixed, Identity, NodeKind, OfDriver
-from devproxy.oci.spec import Device
+from devproxy.oci.spec import Device, Spec
 
 # Which driver is behind a path; a trailing number is left out. The minor is the spec's own: a GPU may be renamed.
 _PATHS = {
@@ -50,6 +50,10 @@ class NvidiaDrivers:
             name = self._names.get(device.number.major, "")
             driver = _ALIASES.get(name, name) if name in _DRIVERS else None
         return driver
+
+    def are_in(self, spec: Spec) -> bool:
+        """Whether linux.devices lists one of NVIDIA's."""
+        return any(self.driver_of(device) is not None for device in spec.devices or ())
 
     def identity_of(self, device: Device) -> Identity | None:
         """Who decides the number of a device of the spec; None if the spec itself does.

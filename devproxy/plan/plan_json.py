@@ -21,6 +21,7 @@ from devproxy.overlay import Overlay
 from devproxy.plan.plan import Plan
 from devproxy.plan.steps import (
     Bind,
+    Cover,
     MakeDirectory,
     MakeNode,
     MakeSymlink,
@@ -47,6 +48,7 @@ _KINDS: dict[type, str] = {
     RequireNode: "require-node",
     MakeSymlink: "make-symlink",
     Mask: "mask",
+    Cover: "cover",
     SealPath: "seal-path",
     Seal: "seal",
     Skip: "skip",

@@ -18,6 +18,7 @@ from devproxy.plan.modes import choose_mode
 from devproxy.plan.mounts import MountPlanner
 from devproxy.plan.nvidia import NvidiaDrivers
 from devproxy.plan.nvidia_docker import docker_nodes
+from devproxy.plan.nvidia_params import params_steps
 from devproxy.plan.overlays import Overlays
 from devproxy.plan.plan import Plan
 from devproxy.plan.steps import (
@@ -59,6 +60,7 @@ def plan(spec: Spec, host: Host, *, mode: str = "auto", config: Configuration = 
         *mounts.steps,
         *devices,
         *cwd,
+        *(params_steps(host) if choice.visible is not None or (nvidia is not None and nvidia.are_in(spec)) else ()),
         *_protections(spec, mounts),
         *choice.skipped,
         *overlays.told(),

@@ -178,6 +178,19 @@ class Mask(NamedTuple):
         return f"mask {self.path}"
 
 
+class Cover(NamedTuple):
+    """Put a file with contents of ours over a file of the root, which stays as it is; nothing if it is missing."""
+
+    path: str
+    contents: str
+    mode: int
+    reason: Reason
+
+    def describe(self) -> str:
+        """`cover /proc/driver/nvidia/params 0444 with 512 bytes`."""
+        return f"cover {self.path} {self.mode:04o} with {len(self.contents.encode())} bytes"
+
+
 class SealPath(NamedTuple):
     """Make a path read-only by binding it on itself; nothing if it is missing (linux.readonlyPaths)."""
 
@@ -231,6 +244,7 @@ Step = (
     | RequireNode
     | MakeSymlink
     | Mask
+    | Cover
     | SealPath
     | Seal
     | Skip

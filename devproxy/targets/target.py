@@ -165,6 +165,12 @@ class Target(Protocol):
         missing.
         """
 
+    def cover(self, path: str, contents: bytes, mode: int) -> bool:
+        """Put a read-only file with these contents over the file at `path`, which stays as it is. Returns false if missing.
+
+        Errors: EISDIR for a directory.
+        """
+
     def number_of(self, identity: Identity) -> NumberFound:
         """The number of a device here: the plan's Host decides majors by exact driver name, a major is reserved for a
         driver it does not list (S80). A `LikeHost` is asked for before anything is mounted: the live host's node is

@@ -20,6 +20,7 @@ from devproxy.linux.paths import chown_descriptor
 from devproxy.linux.syscalls import about
 from devproxy.mount_options import ATIME, Attribute, Change, Propagation
 from devproxy.node import DeviceNumber, Identity, LikeHost, NodeKind
+from devproxy.targets.kernel.file_mount import new_file
 from devproxy.targets.kernel.filesystems import new_filesystem, new_overlay
 from devproxy.targets.kernel.handles import KernelMount, KernelSource, open_null
 from devproxy.targets.kernel.look import look, number_on_host
@@ -181,6 +182,18 @@ class KernelTarget:
         with about(path):
             hiding = self._empty_directory() if stat.S_ISDIR(os.fstat(place).st_mode) else self._null
             self._cover(place, mounts.clone_tree(hiding, recursive=False))
+        return True
+
+    def cover(self, path: str, contents: bytes, mode: int) -> bool:
+        """See `Target.cover`."""
+        place = self._open_if_there(path)
+        if place is None:
+            return False
+        if stat.S_ISDIR(os.fstat(place).st_mode):
+            self._there.done(place)
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        with about(path):
+            self._cover(place, new_file(contents, mode, detached=self._paths.detached))
         return True
 
     def _empty_directory(self) -> int:

@@ -18,6 +18,7 @@ from devproxy.host.facts import Host
 from devproxy.mount_options import Change, Propagation
 from devproxy.node import DeviceNumber, Identity, NodeKind
 from devproxy.targets.memory import flags as mount_flags
+from devproxy.targets.memory.file_mount import new_file
 from devproxy.targets.memory.names import Names, is_directory, path_error
 from devproxy.targets.memory.root import MemoryRoot
 from devproxy.targets.memory.sharing import TYPES
@@ -207,6 +208,16 @@ class MemoryTarget:
         else:
             mount = null_mount(self._vfs)
         self._connect(mount, place)
+        return True
+
+    def cover(self, path: str, contents: bytes, mode: int) -> bool:
+        """See `Target.cover`."""
+        place = self._find_if_there(path)
+        if place is None:
+            return False
+        if is_directory(place):
+            raise path_error(errno.EISDIR, path)
+        self._connect(new_file(self._vfs, contents, mode), place)
         return True
 
     def _find_if_there(self, path: str) -> VirtualDentry | None:

@@ -45,6 +45,7 @@ VERBS: dict[str, Verb] = {
     "look": lambda target, path: target.look(path),
     "list": lambda target, path: target.list_directory(path),
     "mask": lambda target, path: target.mask(path),
+    "cover": lambda target, path: target.cover(path, b"ours", 0o444),
     "seal path": lambda target, path: target.seal_path(path),
 }
 

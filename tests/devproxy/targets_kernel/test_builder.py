@@ -271,6 +271,7 @@ def verbs() -> Iterator[tuple[str, Callable[[KernelTarget], object]]]:
     yield "link", lambda target: target.make_symlink("/link", "null")
     yield "number", lambda target: target.number_of(Fixed(DeviceNumber(1, 3)))
     yield "mask", lambda target: target.mask("/c")
+    yield "cover", lambda target: target.cover("/null", b"ours", 0o444)
     yield "seal path", lambda target: target.seal_path("/a")
     yield "seal", lambda target: target.seal("/")
     yield "finish", lambda target: target.finish()
