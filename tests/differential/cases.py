@@ -16,7 +16,11 @@ DEFAULT_MOUNTS: list[dict[str, Any]] = runc_spec_like()["mounts"]
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A bundle: its config, what its rootfs holds, which paths to look at, and what else its process prints."""
+    """A bundle: its config, what its rootfs holds, which paths to look at, and what else its process prints.
+
+    With `args` it is that process that runs, not the observer: then its output and exit code are what is compared. A bundle
+    that is `refused` is one that nobody should start.
+    """
 
     name: str
     changes: dict[str, Any] = field(default_factory=dict)
@@ -24,6 +28,8 @@ class Case:
     prepare: Callable[[str], None] = lambda _: None
     paths: tuple[str, ...] = ()
     then: str = ""
+    args: tuple[str, ...] = ()
+    refused: bool = False
 
     def write(self, directory: str) -> str:
         """Write the bundle and return its path. `@HOST@` in a mount's source is a directory made beside it."""
@@ -36,8 +42,7 @@ class Case:
             for mount in [*DEFAULT_MOUNTS, *self.mounts]
         ]
         config = runc_spec_like(**{"mounts": mounts, **self.changes})
-        config["process"].setdefault("args", [])
-        config["process"]["args"] = observer(list(self.paths), self.then)
+        config["process"]["args"] = list(self.args) or observer(list(self.paths), self.then)
         bundle = write_bundle(directory, config)
         self.prepare(os.path.join(bundle, "rootfs"))
         return bundle
@@ -63,11 +68,11 @@ def devices(*entries: dict[str, Any]) -> dict[str, Any]:
     return {"linux": {"devices": list(entries), "resources": {"devices": [{"allow": True, "access": "rwm"}]}}}
 
 
-def _writable(**more: Any) -> dict[str, Any]:
+def writable(**more: Any) -> dict[str, Any]:
     return {"root": {"readonly": False}, **more}
 
 
-def _put(*paths: str) -> Callable[[str], None]:
+def put(*paths: str) -> Callable[[str], None]:
     """Files and, with a trailing slash, directories in the rootfs."""
 
     def prepare(rootfs: str) -> None:
@@ -82,7 +87,7 @@ def _put(*paths: str) -> Callable[[str], None]:
     return prepare
 
 
-def _links(**links: str) -> Callable[[str], None]:
+def links(**links: str) -> Callable[[str], None]:
     def prepare(rootfs: str) -> None:
         for name, target in links.items():
             path = os.path.join(rootfs, name)
@@ -93,11 +98,11 @@ def _links(**links: str) -> Callable[[str], None]:
     return prepare
 
 
-def _no_tmp(rootfs: str) -> None:
+def no_tmp(rootfs: str) -> None:
     os.rmdir(os.path.join(rootfs, "tmp"))
 
 
-def _both(*steps: Callable[[str], None]) -> Callable[[str], None]:
+def both(*steps: Callable[[str], None]) -> Callable[[str], None]:
     def prepare(rootfs: str) -> None:
         for step in steps:
             step(rootfs)
@@ -107,32 +112,32 @@ def _both(*steps: Callable[[str], None]) -> Callable[[str], None]:
 
 CASES = (
     Case("runc-spec", paths=("/", "/tmp", "/proc/kcore", "/sys/firmware"), then="hostname; id; pwd; exit 7"),
-    Case("writable root", _writable(), then="touch /made && echo made; ls /"),
+    Case("writable root", writable(), then="touch /made && echo made; ls /"),
     Case(
         "tmpfs options",
         mounts=[tmpfs("/t", "size=64k", "mode=0711", "uid=5", "gid=6", "noexec", "nosuid", "nodev")],
-        prepare=_put("t/"),
+        prepare=put("t/"),
         paths=("/t",),
         then="df -k /t | tail -1 | tr -s ' ' | cut -d' ' -f2; echo '#!/bin/sh' > /t/x; chmod 755 /t/x; /t/x; echo $?",
     ),
     Case(
         "read-only tmpfs",
         mounts=[tmpfs("/t", "ro"), tmpfs("/t/in", "rw")],
-        prepare=_put("t/"),
+        prepare=put("t/"),
         paths=("/t", "/t/in"),
         then="touch /t/x; echo $?; touch /t/in/x; echo $?",
     ),
     Case(
         "binds of directories and files",
         mounts=[bind("/d", "dir"), bind("/f", "file"), bind("/ro", "dir", "ro"), bind("/etc/file", "file", "ro")],
-        prepare=_put("d/", "f", "ro/"),
-        changes=_writable(),
+        prepare=put("d/", "f", "ro/"),
+        changes=writable(),
         paths=("/d/sub", "/f", "/ro/sub", "/etc/file"),
         then="cat /f /etc/file; touch /ro/x; echo $?; touch /d/x; echo $?; rm /d/x",
     ),
     Case(
         "mount points that are missing",
-        changes=_writable(),
+        changes=writable(),
         mounts=[tmpfs("/a/b/c", "mode=0700"), bind("/x/y/file", "file"), bind("/x/z", "dir")],
         paths=("/a", "/a/b", "/a/b/c", "/x", "/x/y", "/x/y/file", "/x/z/sub"),
         then="cat /x/y/file",
@@ -140,25 +145,25 @@ CASES = (
     Case(
         "parents before children in the spec",
         mounts=[tmpfs("/p", "mode=0755"), tmpfs("/p/q", "mode=0711"), bind("/p/q/r", "dir"), tmpfs("/p/q/r/sub")],
-        prepare=_put("p/"),
+        prepare=put("p/"),
         paths=("/p/q", "/p/q/r", "/p/q/r/sub"),
     ),
     Case(
         "two mounts at one place",
         mounts=[tmpfs("/s", "mode=0700"), tmpfs("/s", "mode=0711")],
-        prepare=_put("s/"),
+        prepare=put("s/"),
         paths=("/s",),
     ),
     Case(
         "destinations through symbolic links",
-        changes=_writable(),
-        prepare=_both(_put("real/", "up/"), _links(absolute="/real", dotted="../../../up", chain="absolute")),
+        changes=writable(),
+        prepare=both(put("real/", "up/"), links(absolute="/real", dotted="../../../up", chain="absolute")),
         mounts=[tmpfs("/chain/in", "mode=0700"), bind("/dotted/d", "dir")],
         paths=("/absolute", "/real/in", "/up/d/sub", "/chain"),
     ),
     Case(
         "destinations with dots",
-        changes=_writable(),
+        changes=writable(),
         mounts=[tmpfs("/one/./two", "mode=0700"), tmpfs("/one/../three", "mode=0711"), tmpfs("/../four")],
         paths=("/one/two", "/three", "/four"),
     ),
@@ -177,7 +182,7 @@ CASES = (
     ),
     Case(
         "a device outside /dev",
-        changes={**_writable(), **devices(device("/outside/null", "c", 1, 3, fileMode=0o600))},
+        changes={**writable(), **devices(device("/outside/null", "c", 1, 3, fileMode=0o600))},
         paths=("/outside", "/outside/null"),
     ),
     Case(
@@ -195,7 +200,7 @@ CASES = (
                 "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}],
             }
         },
-        prepare=_put("home/"),
+        prepare=put("home/"),
         mounts=[tmpfs("/t", "mode=0777")],
         then="id; pwd; umask; ulimit -n; ulimit -Hn; touch /t/f; stat -c '%a %u %g' /t/f; grep -E '^(Cap|NoNew)' /proc/self/status",
     ),
@@ -222,13 +227,13 @@ CASES = (
         "masked and read-only paths of the image",
         changes={
             "linux": {"maskedPaths": ["/secret", "/hidden", "/absent"], "readonlyPaths": ["/fixed"]},
-            **_writable(),
+            **writable(),
         },
-        prepare=_put("secret", "hidden/", "fixed/"),
+        prepare=put("secret", "hidden/", "fixed/"),
         paths=("/hidden", "/fixed"),
         then="cat /secret; ls /hidden; touch /hidden/x; echo $?; touch /fixed/x; echo $?",
     ),
-    Case("no /tmp in the image", prepare=_no_tmp, changes=_writable(), paths=("/tmp",)),
-    Case("a /tmp with something in it", prepare=_put("tmp/kept"), paths=("/tmp", "/tmp/kept")),
+    Case("no /tmp in the image", prepare=no_tmp, changes=writable(), paths=("/tmp",)),
+    Case("a /tmp with something in it", prepare=put("tmp/kept"), paths=("/tmp", "/tmp/kept")),
     Case("a /tmp of the spec", mounts=[tmpfs("/tmp", "mode=0700")], paths=("/tmp",)),
 )

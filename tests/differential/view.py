@@ -67,7 +67,7 @@ def observer(paths: list[str], then: str = "") -> list[str]:
 def parse(output: str, code: int) -> View:
     """The view that the observer printed."""
     sections: dict[str, list[str]] = {"@mounts": [], "@entries": [], "@text": []}
-    current: list[str] = []
+    current = sections["@text"]
     for line in output.splitlines():
         if line in sections:
             current = sections[line]

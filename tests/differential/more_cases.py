@@ -1,0 +1,374 @@
+"""The rest of the bundles that are compared with the peers, by what they are about."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from tests.differential.cases import (
+    ALL,
+    Case,
+    bind,
+    both,
+    device,
+    devices,
+    links,
+    no_tmp,
+    put,
+    tmpfs,
+    writable,
+)
+
+
+def process(**members: Any) -> dict[str, Any]:
+    """A change to the spec's process."""
+    return {"process": members}
+
+
+def user(uid: int, gid: int, **more: Any) -> dict[str, Any]:
+    """A process of an ordinary user, without capabilities."""
+    return process(user={"uid": uid, "gid": gid}, capabilities={}, **more)
+
+
+def program(path: str, text: str, mode: int = 0o755) -> Callable[[str], None]:
+    """A script in the rootfs."""
+
+    def prepare(rootfs: str) -> None:
+        whole = os.path.join(rootfs, path)
+        os.makedirs(os.path.dirname(whole), exist_ok=True)
+        with open(whole, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(whole, mode)
+
+    return prepare
+
+
+def image_device(rootfs: str) -> None:
+    """A null device that the image brings."""
+    os.mkdir(f"{rootfs}/img")
+    os.mknod(f"{rootfs}/img/null", 0o20644, os.makedev(1, 3))
+
+
+ORDERS = (
+    Case(
+        "children listed before their parents",
+        mounts=[tmpfs("/late/q", "mode=0711"), tmpfs("/late", "mode=0755")],
+        changes=writable(),
+        paths=("/late",),
+    ),
+    Case(
+        "fifteen mounts",
+        mounts=[tmpfs(f"/m{number}", f"mode=07{number % 8}{number % 5}") for number in range(15)],
+        changes=writable(),
+        paths=tuple(f"/m{number}" for number in range(15)),
+    ),
+    Case(
+        "fifteen mounts inside each other",
+        mounts=[tmpfs("/deep" * depth, f"mode=07{depth % 8}1") for depth in range(1, 16)],
+        changes=writable(),
+        paths=tuple("/deep" * depth for depth in range(1, 16)),
+    ),
+    Case(
+        "three mounts at one place, and one inside",
+        mounts=[
+            tmpfs("/w", "mode=0700"),
+            tmpfs("/w", "mode=0711"),
+            tmpfs("/w", "mode=0755"),
+            tmpfs("/w/in", "mode=0701"),
+        ],
+        changes=writable(),
+        paths=("/w", "/w/in"),
+    ),
+    Case(
+        "mounts below /dev",
+        mounts=[
+            tmpfs("/dev/a", "mode=0700"),
+            tmpfs("/dev/a/b", "mode=0711"),
+            bind("/dev/c", "dir"),
+            bind("/dev/d", "file"),
+        ],
+        paths=("/dev/a", "/dev/a/b", "/dev/c/sub", "/dev/d"),
+    ),
+)
+
+TMPS = (
+    Case(
+        "a /tmp that is a link to an empty directory",
+        prepare=both(put("scratch/"), links(tmp="scratch")),
+        paths=("/tmp",),
+    ),
+    Case(
+        "a /tmp that is a link to a full directory",
+        prepare=both(put("scratch/", "scratch/kept"), links(tmp="/scratch")),
+        paths=("/tmp", "/scratch", "/tmp/kept"),
+    ),
+    Case("a /tmp that is a file", prepare=both(no_tmp, put("tmp")), paths=("/tmp",)),
+    Case("a mount below /tmp", mounts=[tmpfs("/tmp/in", "mode=0711")], changes=writable(), paths=("/tmp/in",)),
+    Case("a /tmp of the spec with a slash", mounts=[tmpfs("/tmp/", "mode=0701")], paths=("/tmp",)),
+    Case("a bind at /tmp", mounts=[bind("/tmp", "dir")], paths=("/tmp", "/tmp/sub")),
+    Case("a /tmp that nobody may enter", prepare=lambda root: os.chmod(f"{root}/tmp", 0o700), paths=("/tmp",)),
+)
+
+TMPFS = (
+    Case("a tmpfs of a megabyte", changes=writable(), mounts=[tmpfs("/x", "size=1m", "mode=1777")], paths=("/x",)),
+    Case(
+        "a tmpfs with few inodes",
+        changes=writable(),
+        mounts=[tmpfs("/x", "nr_inodes=20")],
+        then="df -i /x | tail -1 | tr -s ' ' | cut -d' ' -f2",
+    ),
+    Case("a tmpfs of a user", changes=writable(), mounts=[tmpfs("/x", "uid=7", "gid=8", "mode=0750")], paths=("/x",)),
+    Case("a tmpfs without access times", changes=writable(), mounts=[tmpfs("/x", "noatime", "nodiratime")]),
+    Case("a tmpfs with strict access times", changes=writable(), mounts=[tmpfs("/x", "strictatime")]),
+    Case(
+        "options that undo each other",
+        changes=writable(),
+        mounts=[tmpfs("/x", "ro", "nosuid", "noexec", "rw", "suid", "exec")],
+    ),
+    Case("a tmpfs of no size", mounts=[tmpfs("/x", "size=1x")], changes=writable(), refused=True),
+    Case("a tmpfs of no mode", mounts=[tmpfs("/x", "mode=9")], changes=writable(), refused=True),
+    Case("a tmpfs of no user", mounts=[tmpfs("/x", "uid=-1")], changes=writable(), refused=True),
+    Case("a tmpfs with an option nobody knows", mounts=[tmpfs("/x", "colour=red")], changes=writable(), refused=True),
+)
+
+BINDS = (
+    Case("a file over a file", prepare=put("over"), mounts=[bind("/over", "file")], paths=("/over",), then="cat /over"),
+    Case(
+        "a directory over a full one",
+        prepare=put("full/", "full/hidden"),
+        mounts=[bind("/full", "dir")],
+        paths=("/full", "/full/sub", "/full/hidden"),
+    ),
+    Case(
+        "a file over a link",
+        changes=writable(),
+        prepare=both(put("behind"), links(before="behind")),
+        mounts=[bind("/before", "file")],
+        paths=("/before", "/behind"),
+        then="cat /behind",
+    ),
+    Case(
+        "one source at two places",
+        changes=writable(),
+        mounts=[bind("/one", "dir"), bind("/two", "dir", "ro")],
+        paths=("/one/sub", "/two/sub"),
+        then="touch /one/x && ls /two && rm /one/x; touch /two/y; echo $?",
+    ),
+    Case(
+        "a bind with every restriction",
+        changes=writable(),
+        mounts=[bind("/x", "dir", "ro", "nosuid", "nodev", "noexec", "noatime")],
+        paths=("/x",),
+    ),
+    Case(
+        "a recursive bind",
+        changes=writable(),
+        mounts=[{**bind("/x", "dir"), "options": ["rbind", "nosuid"]}],
+        paths=("/x/sub",),
+    ),
+    Case(
+        "type none with a bind option",
+        changes=writable(),
+        mounts=[{**bind("/x", "dir"), "type": "none"}],
+        paths=("/x/sub",),
+    ),
+    Case(
+        "a bind in a read-only root",
+        prepare=put("d/", "f"),
+        mounts=[bind("/d", "dir"), bind("/f", "file")],
+        then="touch /d/x && rm /d/x; echo $?; touch /y; echo $?",
+    ),
+    Case(
+        "a program on a mount without exec",
+        changes=writable(),
+        mounts=[tmpfs("/x", "noexec")],
+        then="cp /bin/busybox /x/true; /x/true; echo $?",
+    ),
+    Case("a file over a directory", prepare=put("over/"), mounts=[bind("/over", "file")], refused=True),
+    Case("a directory over a file", prepare=put("over"), mounts=[bind("/over", "dir")], refused=True),
+    Case("a source that is missing", prepare=put("over"), mounts=[bind("/over", "nowhere")], refused=True),
+)
+
+SEALED = (
+    Case(
+        "read-only inside read-only",
+        prepare=put("o/"),
+        mounts=[tmpfs("/o", "ro"), tmpfs("/o/i", "ro"), tmpfs("/o/i/w")],
+        then="touch /o/x; echo $?; touch /o/i/x; echo $?; touch /o/i/w/x; echo $?",
+    ),
+    Case(
+        "a read-only /dev",
+        mounts=[tmpfs("/dev", "ro", "nosuid", "mode=755"), tmpfs("/dev/w")],
+        then="touch /dev/x; echo $?; touch /dev/w/x; echo $?; echo x > /dev/null; echo $?",
+    ),
+    Case(
+        "a read-only root, and what is not",
+        then="touch /x; echo $?; touch /dev/shm/x; echo $?; touch /dev/x; echo $?; touch /sys/x; echo $?",
+    ),
+    Case(
+        "a file masked twice",
+        {"linux": {"maskedPaths": ["/etc/s", "/etc/s"]}, **writable()},
+        prepare=put("etc/s"),
+        then="cat /etc/s; echo $?",
+    ),
+    Case(
+        "a read-only path that is a mount",
+        {"linux": {"readonlyPaths": ["/x"]}, **writable()},
+        mounts=[tmpfs("/x")],
+        then="touch /x/y; echo $?",
+    ),
+)
+
+LINKS = (
+    Case(
+        "a link to a link to a directory",
+        changes=writable(),
+        prepare=both(put("end/"), links(first="second", second="/end")),
+        mounts=[tmpfs("/first/x", "mode=0711")],
+        paths=("/end/x", "/first"),
+    ),
+    Case(
+        "a link above the root",
+        changes=writable(),
+        prepare=links(up="../../../../.."),
+        mounts=[tmpfs("/up/made", "mode=0711")],
+        paths=("/made", "/up"),
+    ),
+    Case("a loop of links", changes=writable(), prepare=links(a="b", b="a"), mounts=[tmpfs("/a/x")], refused=True),
+    Case(
+        "a /dev/shm through a link",
+        changes=writable(),
+        prepare=links(shm="/dev/shm"),
+        mounts=[tmpfs("/shm/x", "mode=0711")],
+        paths=("/dev/shm/x",),
+    ),
+)
+
+NODES = (
+    Case(
+        "a device given twice",
+        devices(device("/dev/twice", "c", 1, 5, fileMode=0o600), device("/dev/twice", "c", 1, 5, fileMode=0o600)),
+        paths=("/dev/twice",),
+    ),
+    Case("a device without a mode", devices(device("/dev/plain", "c", 1, 7)), paths=("/dev/plain",)),
+    Case(
+        "a device of a user and a group",
+        devices(device("/dev/owned", "b", 7, 3, fileMode=0o660, uid=12, gid=34)),
+        paths=("/dev/owned",),
+    ),
+    Case(
+        "a device far below /dev",
+        devices(device("/dev/a/b/c/d", "c", 1, 3, fileMode=0o644)),
+        paths=("/dev/a", "/dev/a/b/c", "/dev/a/b/c/d"),
+    ),
+    Case(
+        "a device of the image",
+        {**writable(), **devices(device("/img/null", "c", 1, 3, fileMode=0o600))},
+        prepare=image_device,
+        paths=("/img/null",),
+    ),
+    Case(
+        "a fifo outside /dev",
+        {**writable(), **devices({"path": "/run/pipe", "type": "p", "fileMode": 0o622})},
+        paths=("/run/pipe",),
+    ),
+    Case(
+        "many devices",
+        devices(*(device(f"/dev/many{n}", "c", 1, 3 + n % 3, fileMode=0o600 + n) for n in range(40))),
+        paths=tuple(f"/dev/many{n}" for n in range(40)),
+    ),
+    Case("a device of no type", devices(device("/dev/bad", "x", 1, 3)), refused=True),
+    Case(
+        "a device below a file",
+        {**writable(), **devices(device("/file/x", "c", 1, 3))},
+        prepare=put("file"),
+        refused=True,
+    ),
+)
+
+PROGRAMS = (
+    Case("a name in PATH", process(env=["PATH=/nowhere:/bin"]), args=("echo", "found")),
+    Case(
+        "a name in the second PATH entry, behind a directory of that name",
+        process(env=["PATH=/first:/bin"]),
+        prepare=put("first/", "first/echo/"),
+        args=("echo", "found"),
+    ),
+    Case(
+        "a name behind a file that is not executable",
+        process(env=["PATH=/first:/bin"]),
+        prepare=both(put("first/"), program("first/echo", "", 0o644)),
+        args=("echo", "found"),
+    ),
+    Case("a path with a slash", process(cwd="/bin"), args=("./echo", "found")),
+    Case("a path with dots", process(cwd="/etc"), args=("../bin/echo", "found")),
+    Case("a script", prepare=program("script", "#!/bin/sh\necho from $0 $1\nexit 9\n"), args=("/script", "word")),
+    Case("a program that ends with 255", args=("sh", "-c", "exit 255")),
+    Case("a name that is nowhere", args=("nothing-like-this",), refused=True),
+    Case("a path that is missing", args=("/bin/nothing",), refused=True),
+    Case("a directory as program", args=("/etc",), refused=True),
+    Case("a file that is not executable", prepare=program("data", "", 0o644), args=("/data",), refused=True),
+    Case(
+        "a script without its interpreter", prepare=program("script", "#!/no/such\n"), args=("/script",), refused=True
+    ),
+    Case("nothing in PATH", process(env=["PATH="]), args=("echo",), refused=True),
+    Case("no process", process(args=[]), args=("",), refused=True),
+)
+
+USERS = (
+    Case(
+        "a user who may not read",
+        user(1000, 1000),
+        prepare=program("secret", "x", 0o600),
+        then="cat /secret; echo $?; touch /x; echo $?; id",
+    ),
+    Case(
+        "a user with groups",
+        user(1000, 1000) | process(user={"uid": 1000, "gid": 5, "additionalGids": [20, 30]}, capabilities={}),
+        then="id",
+    ),
+    Case("a user in a directory of root's", user(1000, 1000, cwd="/etc"), then="pwd; touch x; echo $?"),
+    Case(
+        "a working directory that is missing",
+        process(cwd="/made/here") | writable(),
+        paths=("/made", "/made/here"),
+        then="pwd",
+    ),
+    Case(
+        "a user with a capability",
+        process(
+            user={"uid": 1000, "gid": 1000},
+            capabilities={
+                kind: ["CAP_CHOWN"] for kind in ("bounding", "permitted", "effective", "inheritable", "ambient")
+            },
+        ),
+        then="grep Cap /proc/self/status",
+    ),
+    Case(
+        "root with all we know",
+        process(capabilities=dict.fromkeys(("bounding", "permitted", "effective"), ALL)),
+        then="grep Cap /proc/self/status; id",
+    ),
+    Case(
+        "limits",
+        process(
+            rlimits=[
+                {"type": "RLIMIT_NOFILE", "soft": 64, "hard": 128},
+                {"type": "RLIMIT_CORE", "soft": 0, "hard": 0},
+                {"type": "RLIMIT_STACK", "soft": 65536, "hard": 1048576},
+            ]
+        ),
+        then="ulimit -n; ulimit -Hn; ulimit -c; ulimit -s",
+    ),
+    Case("a preference of the OOM killer", process(oomScoreAdj=500), then="cat /proc/self/oom_score_adj"),
+    Case("no new privileges", process(noNewPrivileges=False), then="grep NoNew /proc/self/status"),
+    Case(
+        "names of its own",
+        {"hostname": "house", "domainname": "example.org"},
+        then="hostname; cat /proc/sys/kernel/domainname",
+    ),
+    Case("loopback is up", then="cat /sys/class/net/lo/operstate; ls /sys/class/net"),
+)
+
+MORE = (*ORDERS, *TMPS, *TMPFS, *BINDS, *SEALED, *LINKS, *NODES, *PROGRAMS, *USERS)
