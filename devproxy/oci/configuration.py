@@ -27,6 +27,7 @@ class Configuration(NamedTuple):
     overlay2: Overlay2 = Overlay2()
     nvproxy: bool | None = None
     nvproxy_docker: bool | None = None
+    tpuproxy: bool | None = None
     tun: bool = True
     mount_order: str = "depth"
     product_name: str = ""
@@ -170,6 +171,7 @@ _KEYS: dict[str, Callable[[Configuration, object], Configuration]] = {
     "overlay2": lambda config, value: config._replace(overlay2=_overlay2(value)),
     "nvproxy": lambda config, value: config._replace(nvproxy=_auto_switch(value)),
     "nvproxy-docker": lambda config, value: config._replace(nvproxy_docker=_auto_switch(value)),
+    "tpuproxy": lambda config, value: config._replace(tpuproxy=_auto_switch(value)),
     "tun": lambda config, value: config._replace(tun=_switch(value)),
     "mount-order": lambda config, value: config._replace(mount_order=_mount_order(value)),
     "product-name": lambda config, value: config._replace(product_name=_product_name(value)),
@@ -185,5 +187,4 @@ _LATER = {
     "host-fifo": "fifos of the host are never opened",
     "dcache": "the dentry cache has no size yet",
     "cgroupfs": "cgroup mounts are left out",
-    "tpuproxy": "TPUs are not supported yet",
 }

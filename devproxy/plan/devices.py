@@ -14,7 +14,7 @@ _DEFAULT_MODE = 0o666
 
 
 def device_step(
-    device: Device, nvidia: NvidiaDrivers | None, mounted: VisibleMounts, *, tpus: bool = True
+    device: Device, nvidia: NvidiaDrivers | None, mounted: VisibleMounts, *, tpus: bool
 ) -> MakeNode | RequireNode:
     """Make the device; in a bind, which is the user's own, only check that it is there (S17, S69).
 

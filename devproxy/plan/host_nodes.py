@@ -11,7 +11,7 @@ from devproxy.oci.spec import Device
 
 # The one vfio device whose number never changes: VFIO_MINOR of include/linux/miscdevice.h.
 VFIO_CONTAINER = "/dev/vfio/vfio"
-_FIXED = {VFIO_CONTAINER: Fixed(DeviceNumber(10, 196))}
+VFIO_CONTAINER_IDENTITY = Fixed(DeviceNumber(10, 196))
 _PATHS = frozenset(("/dev/kfd", "/dev/infiniband/rdma_cm"))
 _NUMBERED_PATHS = frozenset(
     (
@@ -38,8 +38,8 @@ def identity_of(device: Device, *, tpus: bool) -> Identity | None:
     """
     if device.kind is not NodeKind.CHARACTER or device.number is None:
         return None
-    if device.path in _FIXED:
-        return _FIXED[device.path]
+    if device.path == VFIO_CONTAINER:
+        return VFIO_CONTAINER_IDENTITY
     known = device.path in _PATHS or _base(device.path) in _NUMBERED_PATHS or (tpus and is_tpu_path(device.path))
     return LikeHost(device.path, device.number) if known else None
 

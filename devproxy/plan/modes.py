@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from devproxy.errors import InputError
+from devproxy.node import NodeKind
 from devproxy.oci.configuration import Configuration
 from devproxy.oci.json_path import quote
 from devproxy.oci.nvidia_env import VISIBLE_DEVICES, VisibleDevices, visible_devices
 from devproxy.oci.spec import Spec
+from devproxy.oci.tpu_env import EVERY_TPU, VisibleTpus, visible_tpus
+from devproxy.plan.host_nodes import is_tpu_path
 from devproxy.plan.nvidia import NvidiaDrivers
 from devproxy.plan.plan import Mode
 from devproxy.plan.steps import Level, Reason, Skip
@@ -19,6 +22,7 @@ class Choice(NamedTuple):
 
     mode: Mode
     visible: VisibleDevices | None
+    tpus: VisibleTpus | None
     skipped: tuple[Skip, ...]
 
 
@@ -27,37 +31,59 @@ def choose_mode(spec: Spec, asked: str, config: Configuration, nvidia: NvidiaDri
 
     Errors: InputError for a mode that does not exist, or not yet.
     """
-    visible = visible_devices(spec.process.env if spec.process is not None else ())
-    mode, why = _resolve(asked, config, nvidia, visible, listed=_lists_accelerators(spec, nvidia))
-    if mode is Mode.DOCKER and visible is None:
-        return Choice(mode, None, (_skip("the GPUs of docker mode", f"{VISIBLE_DEVICES} asks for none"),))
-    if mode is not Mode.DOCKER and visible is not None:
-        return Choice(mode, None, (_skip(f"the GPUs of {quote(visible.value)}", why),))
-    return Choice(mode, visible, ())
+    _check(asked)
+    env = spec.process.env if spec.process is not None else ()
+    gpus, tpus = visible_devices(env), visible_tpus(env) or (EVERY_TPU if config.tpuproxy else None)
+    listed = asked == "auto" and _lists_accelerators(spec, config, nvidia)
+    no_gpus = "nvproxy is false" if nvidia is None else _against_selection(asked, listed=listed)
+    if asked == "auto" and not no_gpus and config.nvproxy_docker is False:
+        no_gpus = "nvproxy-docker is false"
+    no_tpus = "tpuproxy is false" if config.tpuproxy is False else _against_selection(asked, listed=listed)
+    skipped = []
+    if gpus is not None and no_gpus:
+        skipped.append(_skip(f"the GPUs of {quote(gpus.value)}", f"process.env {VISIBLE_DEVICES}", no_gpus))
+    if tpus is not None and no_tpus:
+        skipped.append(_skip(f"the TPUs of {quote(tpus.value)}", tpus.source, no_tpus))
+    gpus, tpus = None if no_gpus else gpus, None if no_tpus else tpus
+    selects = gpus is not None or tpus is not None
+    mode = _resolve(asked, listed=listed, selects=selects, possible=nvidia is not None)
+    if mode is Mode.DOCKER and not selects:
+        why = f"{VISIBLE_DEVICES} asks for none"
+        skipped.append(_skip("the GPUs of docker mode", f"process.env {VISIBLE_DEVICES}", why))
+    return Choice(mode, gpus, tpus, tuple(skipped))
 
 
-def _resolve(
-    asked: str, config: Configuration, nvidia: NvidiaDrivers | None, visible: VisibleDevices | None, *, listed: bool
-) -> tuple[Mode, str]:
-    """The mode, and why the environment is not used when it is not."""
+def _check(asked: str) -> None:
     if asked == "cdi":
         raise InputError("mode is cdi, which is not supported yet", hint="the modes are auto, docker, spec and none")
     if asked not in ("auto", *(mode.value for mode in Mode)):
         raise InputError(f"mode is {quote(asked)}, expected auto, docker, spec or none")
-    if nvidia is None:
-        return Mode.SPEC if asked == "spec" else Mode.NONE, "nvproxy is false"
+
+
+def _against_selection(asked: str, *, listed: bool) -> str:
+    """Why the environment does not select, or nothing."""
+    if asked in ("spec", "none"):
+        return f"the mode is {asked}"
+    return "linux.devices lists accelerators, so the mode is spec" if listed else ""
+
+
+def _resolve(asked: str, *, listed: bool, selects: bool, possible: bool) -> Mode:
+    if asked == "docker":
+        return Mode.DOCKER if selects or possible else Mode.NONE
     if asked != "auto":
-        return Mode(asked), f"the mode is {asked}"
+        return Mode(asked)
     if listed:
-        return Mode.SPEC, "linux.devices lists accelerators, so the mode is spec"
-    if visible is not None and config.nvproxy_docker is not False:
-        return Mode.DOCKER, ""
-    return Mode.NONE, "nvproxy-docker is false"
+        return Mode.SPEC
+    return Mode.DOCKER if selects else Mode.NONE
 
 
-def _lists_accelerators(spec: Spec, nvidia: NvidiaDrivers | None) -> bool:
-    return nvidia is not None and nvidia.are_in(spec)
+def _lists_accelerators(spec: Spec, config: Configuration, nvidia: NvidiaDrivers | None) -> bool:
+    """Whether `linux.devices` has an NVIDIA device or a TPU (S72, H15), of those that are not switched off."""
+    if nvidia is not None and nvidia.are_in(spec):
+        return True
+    listed = (device.path for device in spec.devices or () if device.kind is NodeKind.CHARACTER)
+    return config.tpuproxy is not False and any(is_tpu_path(path) for path in listed)
 
 
-def _skip(what: str, why: str) -> Skip:
-    return Skip("/dev", what, Level.NOTE, Reason(f"process.env {VISIBLE_DEVICES}", why))
+def _skip(what: str, source: str, why: str) -> Skip:
+    return Skip("/dev", what, Level.NOTE, Reason(source, why))

@@ -12,6 +12,7 @@ from devproxy.oci.configuration import Configuration
 from devproxy.oci.hints import parse_hints
 from devproxy.oci.spec import Process, Spec, Unsupported
 from devproxy.overlay import Overlaid
+from devproxy.plan import tpu
 from devproxy.plan.dev import dev_contents
 from devproxy.plan.devices import device_step
 from devproxy.plan.modes import choose_mode
@@ -50,10 +51,12 @@ def plan(spec: Spec, host: Host, *, mode: str = "auto", config: Configuration = 
     contents = dev_contents(host, tun=config.tun)
     if choice.visible is not None:
         contents += docker_nodes(choice.visible, spec.process, host, config)
+    if choice.tpus is not None:
+        contents += tpu.selected_nodes(choice.tpus, host)
     overlays = Overlays(config.overlay2, parse_hints(spec.annotations))
     mounts = MountPlanner(spec.mounts, config.mount_order, overlays)
     mounts.plan(contents)
-    devices = _devices(spec, nvidia, mounts)
+    devices = _devices(spec, nvidia, mounts, tpus=config.tpuproxy is not False)
     cwd = _working_directory(spec.process, mounts)
     steps = (
         _root(spec, config, tuple(mounts.needed)),
@@ -91,10 +94,10 @@ def _root(spec: Spec, config: Configuration, needed: tuple[str, ...]) -> MountRo
     return MountRoot(spec.rootfs, config.overlay2.overlay, when, spec.rootfs_propagation, reason)
 
 
-def _devices(spec: Spec, nvidia: NvidiaDrivers | None, mounts: MountPlanner) -> list[Step]:
+def _devices(spec: Spec, nvidia: NvidiaDrivers | None, mounts: MountPlanner, *, tpus: bool) -> list[Step]:
     steps: list[Step] = []
     for device in spec.devices or ():
-        step = device_step(device, nvidia, mounts.mounted)
+        step = device_step(device, nvidia, mounts.mounted, tpus=tpus)
         if isinstance(step, MakeNode):
             _need(step.path, mounts)
         steps.append(step)

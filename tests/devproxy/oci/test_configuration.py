@@ -90,7 +90,7 @@ def test_s40_a_wrong_setting_says_what_was_expected(pair: str, message: str) -> 
 def test_an_unknown_key_lists_the_known_ones() -> None:
     with pytest.raises(InputError) as error:
         settings("bogus=1")
-    for key in ("overlay2", "nvproxy", "nvproxy-docker", "tun", "mount-order", "product-name", "strict"):
+    for key in ("overlay2", "nvproxy", "nvproxy-docker", "tpuproxy", "tun", "mount-order", "product-name", "strict"):
         assert key in error.value.hint
 
 
@@ -116,7 +116,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["file-access", "file-access-mounts", "host-fifo", "dcache", "cgroupfs", "tpuproxy"],
+    ["file-access", "file-access-mounts", "host-fifo", "dcache", "cgroupfs"],
 )  # fmt: skip
 def test_a_key_that_cannot_be_honoured_is_a_warning_and_an_error_under_strict(key: str) -> None:
     configuration, warnings = parse_configuration(None, [f"{key}=x"])
