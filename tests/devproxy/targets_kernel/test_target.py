@@ -530,6 +530,18 @@ def test_a_masked_file_is_the_null_device_and_a_masked_directory_is_empty(paths:
         assert [options[0] for point, _, options in table(root) if point in ("/etc", "/srv")] == ["ro", "ro"]
 
 
+def test_a_covered_file_shows_what_it_is_given_in_every_way(paths: KernelPaths, rootfs: Path) -> None:
+    def work(target: KernelTarget) -> list[Any]:
+        overlay_root(target, rootfs)
+        return [target.cover(path, b"ours" * 1000, 0o440) for path in ("/file", "/etc/name", "/missing")]
+
+    with build(work, paths=paths) as root:
+        assert root.outcomes == [True, True, False]
+        assert root.read_bytes("/file") == root.read_bytes("/etc/name") == b"ours" * 1000
+        assert stat.S_IMODE(root.stat("/file").st_mode) == 0o440
+        assert sorted(point for point, _, _ in table(root)) == ["/", "/etc/name", "/file"]
+
+
 # sources
 
 
