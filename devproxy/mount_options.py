@@ -56,7 +56,7 @@ class MountOptions(NamedTuple):
     """The options of one mount, parsed.
 
     `change` applies to the mount itself, `recursive` to it and everything below (rro and its kin). `superblock` are
-    flags of the file system (sync, dirsync, mand, lazytime, iversion, silent). `propagation` keeps its order; the bool
+    flags of the file system (sync, dirsync, mand, lazytime). `propagation` keeps its order; the bool
     means recursive. `data` is what is left, for the file system: `size=64k`, `newinstance`.
     """
 

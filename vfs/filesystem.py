@@ -38,7 +38,8 @@ class Filesystem:
     """One mounted-or-mountable tree of files. Subclasses set `root` before their constructor ends.
 
     `dev` is an anonymous block device number 0:N, unique in the VFS (S80). `lock` is the lock of the VFS; operations that
-    change the tree run under it. `mounts` counts the mounts; when the last goes, `release` is called.
+    change the tree run under it. `mounts` counts the mounts; when the last goes, `release` is called. `flags` are those of the
+    first mount's options.superblock, in the order of show_sb_opts().
     """
 
     revalidates: ClassVar[bool] = False
@@ -55,6 +56,7 @@ class Filesystem:
         self.minor = vfs.anonymous_devices.allocate()
         self.dev = os.makedev(0, self.minor)
         self.mounts = 0
+        self.flags: tuple[str, ...] = ()
 
     def statfs(self) -> StatFilesystem:
         """Size and use of the file system (statfs(2)).

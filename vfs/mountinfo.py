@@ -12,6 +12,7 @@ from vfs.mounting import path_from
 from vfs.options import MountFlags
 
 if TYPE_CHECKING:
+    from vfs.filesystem import Filesystem
     from vfs.mount import Mount
     from vfs.namespace import MountNamespace
 
@@ -52,6 +53,10 @@ def _root(mount: Mount) -> str:
     return escape(mount.root.path()) + ("//deleted" if mount.root.dead else "")
 
 
+def _options(fs: Filesystem) -> str:
+    return "".join(f",{option}" for option in (*fs.flags, fs.mount_options()) if option)
+
+
 def mountinfo(namespace: MountNamespace, root: VirtualDentry | None = None) -> list[str]:
     """One line a mount that can be reached from `root`, the root of the namespace by default:
     id, parent id, device, root, mount point, options, tags, "-", type, source, options of the file system.
@@ -62,10 +67,10 @@ def mountinfo(namespace: MountNamespace, root: VirtualDentry | None = None) -> l
     for mount, point in _reachable(namespace, root):
         fs = mount.fs
         parent_id = mount.id if mount.parent is None else mount.parent.id
-        options = fs.mount_options()
+        options = _options(fs)
         lines.append(
             f"{mount.id} {parent_id} 0:{fs.minor} {_root(mount)} {escape(point)} {mount_flags(mount)}"
-            f"{_tags(mount)} - {fs.type_name} {escape(mount.source or 'none')} rw{',' if options else ''}{options}"
+            f"{_tags(mount)} - {fs.type_name} {escape(mount.source or 'none')} rw{options}"
         )
     return lines
 
@@ -74,8 +79,7 @@ def mounts(namespace: MountNamespace, root: VirtualDentry | None = None) -> list
     """The lines of /proc/mounts: source, mount point, type, options, and two zeros (fstab(5))."""
     lines = []
     for mount, point in _reachable(namespace, root):
-        options = mount.fs.mount_options()
-        shown = mount_flags(mount) + (f",{options}" if options else "")
+        shown = mount_flags(mount) + _options(mount.fs)
         lines.append(f"{escape(mount.source or 'none')} {escape(point)} {mount.fs.type_name} {shown} 0 0")
     return lines
 

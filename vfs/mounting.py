@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import stat
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from vfs import propagation
 from vfs.abi import MNT_DETACH, MNT_FORCE, UMOUNT_NOFOLLOW
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from vfs.virtual_filesystem import VirtualFilesystem
 
 
+# The order of show_sb_opts() in fs/proc_namespace.c.
+_SUPERBLOCK: Final = ("sync", "dirsync", "mand", "lazytime")
+
+
 def new_mount(vfs: VirtualFilesystem, fs: Filesystem, root: Dentry, flags: MountFlags, source: str) -> Mount:
     """A detached mount of a file system, or of a part of it."""
     fs.mounts += 1
@@ -47,6 +51,8 @@ def mount_disconnected(
     if options.user_mount and not registered.allow_user_mount:
         raise error(errno.ENODEV, fstype)
     fs = registered.type.get_filesystem(vfs, creds, source, options)
+    if not fs.mounts:
+        fs.flags = tuple(flag for flag in _SUPERBLOCK if flag in options.superblock)
     return new_mount(vfs, fs, fs.root, options.flags, source)
 
 

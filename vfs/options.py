@@ -89,13 +89,15 @@ class SetStat:
 class MountOptions:
     """For a mount: flags of the mount, `data` as mount(8) takes it after -o (what is left for the file system type), and
     `internal`, a value of the type's own that has no text form. A `user_mount` is made on behalf of a process inside: types
-    registered with allow_user_mount=False refuse it.
+    registered with allow_user_mount=False refuse it. `superblock` are the flags of the file system that mountinfo shows: sync,
+    dirsync, mand and lazytime, none of which changes what memory keeps.
     """
 
     flags: MountFlags = NO_MOUNT_FLAGS
     data: str = ""
     internal: object | None = None
     user_mount: bool = False
+    superblock: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,8 +40,10 @@ _ATIMES = {
     "nostrictatime": (NO_ATTRIBUTES, Attribute.STRICTATIME),
     "norelatime": (NO_ATTRIBUTES, NO_ATTRIBUTES),
 }
-_OPPOSITES = {"async": "sync", "nomand": "mand", "noiversion": "iversion", "nolazytime": "lazytime", "loud": "silent"}
+_OPPOSITES = {"async": "sync", "nomand": "mand", "noiversion": "iversion", "nolazytime": "lazytime"}
 _SUPERBLOCK = {*_OPPOSITES.values(), "dirsync"}
+# What the kernel logs meanwhile is nothing that a container could see.
+_WITHOUT_EFFECT = {"defaults", "silent", "loud"}
 _PROPAGATIONS = {kind.value: kind for kind in Propagation}
 
 _TMPFS = frozenset(("size", "mode", "uid", "gid", "nr_blocks", "nr_inodes", "noswap", "huge", "mpol"))
@@ -106,12 +108,15 @@ class _Parser:
         return self._take_change(name) or self._take_superblock(name) or self._take_kind(name)
 
     def finish(self, data: tuple[str, ...], kind: str) -> MountOptions:
+        """The options. A bind cannot change its file system's flags, and none can be asked to count versions (fsconfig(2))."""
+        left_out = [name for name in self.superblock if kind == "bind" or name == "iversion"]
+        self.unsupported += left_out
         return MountOptions(
             bind=kind == "bind",
             recursive_bind=self.recursive_bind,
             change=self.change,
             recursive=self.recursive,
-            superblock=tuple(self.superblock),
+            superblock=tuple(name for name in self.superblock if name not in left_out),
             propagation=tuple(self.propagation),
             data=data,
         )
@@ -132,7 +137,7 @@ class _Parser:
         elif name in _OPPOSITES:
             self.superblock.pop(_OPPOSITES[name], None)
         else:
-            return name == "defaults"
+            return name in _WITHOUT_EFFECT
         return True
 
     def _take_kind(self, name: str) -> bool:

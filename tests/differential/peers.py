@@ -38,11 +38,34 @@ def with_runc(bundle: str) -> tuple[View, str]:
     return parse(out, code), err
 
 
+def with_runc_raw(bundle: str) -> str:
+    """What the process of a runc container prints; the test fails with runc's words if it says nothing."""
+    _, out, err = run(require("runc"), "run", "--bundle", bundle, f"devproxy-{uuid.uuid4().hex[:12]}")
+    assert out, err
+    return out
+
+
 def with_runsc(bundle: str, state: str) -> tuple[View, str]:
     """What a sandbox of runsc's shows, and what runsc said."""
     name = f"devproxy-{uuid.uuid4().hex[:12]}"
     flags = ["--root", state, "--network=none", "--ignore-cgroups", "--platform=ptrace"]
     code, out, err = run(require("runsc"), *flags, "run", "--bundle", bundle, name)
+    return parse(out, code), err
+
+
+# What a kernel before 5.6 would need, forced: no mounts on detached trees, no openat2, overlay layers by path.
+_OLDEST = """
+import sys, devproxy
+from devproxy.targets.kernel.paths import KernelPaths
+plan = devproxy.plan(devproxy.load(sys.argv[1]), devproxy.probe())
+with devproxy.build(plan, "kernel", paths=KernelPaths(False, False, False)) as root:
+    sys.exit(devproxy.launch(root))
+"""
+
+
+def in_the_oldest_way(bundle: str) -> tuple[View, str]:
+    """What the same bundle shows where the kernel target has to go the ways of older kernels."""
+    code, out, err = run(sys.executable, "-c", _OLDEST, bundle)
     return parse(out, code), err
 
 

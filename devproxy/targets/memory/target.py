@@ -94,7 +94,7 @@ class MemoryTarget:
     def filesystem(
         self, fstype: str, source: str, change: Change, flags: Sequence[str], data: Sequence[str]
     ) -> MemoryMount:
-        """See `Target.filesystem`. Superblock flags say how to write to a disk: known ones change nothing here."""
+        """See `Target.filesystem`. Superblock flags say how to write to a disk: known ones are shown."""
         if fstype.partition(".")[0] not in MOUNTABLE:
             raise path_error(errno.ENODEV, fstype)
         for flag in flags:
@@ -104,7 +104,7 @@ class MemoryTarget:
             # As on the kernel, where it cannot be the real one: that is the machine's /dev.
             fstype, data = "tmpfs", ("mode=0755", *data)
         wanted = mount_flags.changed(mount_flags.DEFAULT, Change(set=change.set, atime=change.atime))
-        return self._new(source, fstype, MountOptions(wanted, ",".join(data)))
+        return self._new(source, fstype, MountOptions(wanted, ",".join(data), superblock=tuple(flags)))
 
     def bind(self, source: Source, *, recursive: bool) -> MemoryMount:
         """See `Target.bind`. It begins with the flags of the mount that the source is on."""

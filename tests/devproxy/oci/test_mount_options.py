@@ -23,9 +23,7 @@ PAIRS = [
 SUPERBLOCK_PAIRS = [
     ("sync", "async"),
     ("mand", "nomand"),
-    ("iversion", "noiversion"),
     ("lazytime", "nolazytime"),
-    ("silent", "loud"),
 ]
 ATIMES = ["noatime", "strictatime", "relatime", "atime", "nostrictatime", "norelatime"]
 
@@ -94,6 +92,28 @@ def test_flags_of_the_superblock_are_kept_apart(sets: str, clears: str) -> None:
     assert parse_options(sets).superblock == (sets,)
     assert parse_options(sets, clears).superblock == ()
     assert parse_options(clears, sets, sets).superblock == (sets,)
+
+
+@pytest.mark.parametrize("options", [["silent"], ["loud"], ["silent", "loud", "defaults"], ["iversion", "noiversion"]])
+def test_what_nobody_could_see_says_nothing(options: list[str]) -> None:
+    spec = parse(mounts=[{"destination": "/d", "type": "tmpfs", "options": options}])
+    assert spec.mounts[0].options.superblock == ()
+    assert [each for each in spec.unsupported if each.where.startswith("mounts")] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "left_out"),
+    [
+        (["iversion"], ["iversion"]),
+        (["bind", "sync", "lazytime"], ["sync", "lazytime"]),
+        (["bind", "sync", "async"], []),
+    ],
+)
+def test_flags_that_a_file_system_cannot_be_given_are_told(options: list[str], left_out: list[str]) -> None:
+    spec = parse(mounts=[{"destination": "/d", "type": "tmpfs", "source": "/s", "options": options}])
+    assert spec.mounts[0].options.superblock == ()
+    told = [each.what for each in spec.unsupported if each.where == "mounts[0].options"]
+    assert told == [f"the mount option {name}" for name in left_out]
 
 
 def test_dirsync_has_no_opposite_and_defaults_says_nothing() -> None:
