@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from devproxy.drivers import fuse, memory, nvidia, tty, tun
+from devproxy.drivers import fuse, memory, nvidia, tpu, tty, tun
 from devproxy.host.facts import Host
 from vfs.device import DeviceTable
 
@@ -18,6 +18,7 @@ DRIVERS: Final[tuple[Callable[[DeviceTable, Host], None], ...]] = (
     tun.register,
     fuse.register,
     nvidia.register,
+    tpu.register,
 )
 
 

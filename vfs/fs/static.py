@@ -34,13 +34,16 @@ ROOT_INO: Final = 1
 
 
 class Synthetic(NamedTuple):
-    """A file that exists in memory only: a directory, an empty file, a node, a fifo, or a link with its `target`."""
+    """A file that exists in memory only: a directory, a file with its `data`, a node, a fifo, or a link with its
+    `target`.
+    """
 
     mode: int
     uid: int = 0
     gid: int = 0
     rdev: int = 0
     target: str = ""
+    data: bytes = b""
 
 
 class SyntheticParent(Inode):
@@ -54,15 +57,16 @@ class SyntheticParent(Inode):
 
 
 class StaticFile(Inode):
-    """A file that is there and cannot be changed: empty, a node, a fifo or a link."""
+    """A file that is there and cannot be changed: a regular one, a node, a fifo or a link."""
 
-    __slots__ = ("target",)
+    __slots__ = ("data", "target")
 
     def __init__(self, fs: Filesystem, ino: int, what: Synthetic) -> None:
         super().__init__(fs, ino, what.mode, what.uid, what.gid)
         self.rdev = what.rdev
         self.target = what.target
-        self.size = len(os.fsencode(what.target))
+        self.data = what.data
+        self.size = len(what.data or os.fsencode(what.target))
         self.atime_ns = self.mtime_ns = self.ctime_ns = time.time_ns()
 
     def readlink(self) -> str:
@@ -70,7 +74,7 @@ class StaticFile(Inode):
         return self.target if stat.S_ISLNK(self.mode) else super().readlink()
 
     def open(self, location: VirtualDentry, flags: int, creds: Credentials) -> File:
-        """An empty file to read; nodes as everywhere.
+        """A file to read; nodes as everywhere.
 
         Errors: EROFS for writing to a regular file.
         """
@@ -78,17 +82,21 @@ class StaticFile(Inode):
             return super().open(location, flags, creds)
         if flags & os.O_ACCMODE != os.O_RDONLY:
             raise error(errno.EROFS)
-        return EmptyFile(location, flags, creds)
+        return OpenStaticFile(self.data, location, flags, creds)
 
 
-class EmptyFile(File):
-    """An open file with nothing in it."""
+class OpenStaticFile(File):
+    """An open file whose contents are fixed."""
 
-    __slots__ = ()
+    __slots__ = ("_data",)
+
+    def __init__(self, data: bytes, location: VirtualDentry, flags: int, creds: Credentials) -> None:
+        super().__init__(location, flags, creds)
+        self._data = data
 
     def read_at(self, size: int, offset: int) -> bytes:
-        """Nothing: always at the end."""
-        return b""
+        """What is there from `offset` on."""
+        return self._data[offset : offset + size]
 
 
 class StaticDirectory(Inode):

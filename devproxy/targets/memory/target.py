@@ -22,6 +22,7 @@ from devproxy.targets.memory.file_mount import new_file
 from devproxy.targets.memory.names import Names, is_directory, path_error
 from devproxy.targets.memory.root import MemoryRoot
 from devproxy.targets.memory.sharing import TYPES
+from devproxy.targets.memory.sysfs import sysfs_tree
 from devproxy.targets.memory.world import MOUNTABLE, SUPERBLOCK_FLAGS, new_world, null_mount
 from devproxy.targets.numbers import Numbers
 from devproxy.targets.target import Detached, Look, NumberFound, Source
@@ -75,7 +76,7 @@ class MemoryTarget:
         self._simulated = host.simulated
         # Nothing here reaches a live driver.
         self._numbers = Numbers(host, {})
-        self._vfs = new_world()
+        self._vfs = new_world(sysfs_tree(host))
         register_drivers(self._vfs.devices, host)
         self._sources: list[MemorySource] = []
         self._detached: list[Mount] = []

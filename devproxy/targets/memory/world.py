@@ -15,7 +15,7 @@ from vfs.fs.hostfs import HostfsType
 from vfs.fs.mqueue import MqueueType
 from vfs.fs.overlay import OverlayType
 from vfs.fs.proc import ProcType
-from vfs.fs.sysfs import SysfsType
+from vfs.fs.sysfs import SysfsTree, SysfsType
 from vfs.fs.tmpfs import TmpfsType
 from vfs.mount import Mount, VirtualDentry
 from vfs.options import MknodOptions, MountOptions
@@ -33,8 +33,8 @@ SUPERBLOCK_FLAGS: Final = ("sync", "async", "dirsync", "mand", "nomand", "lazyti
 _NULL_RDEV: Final = os.makedev(1, 3)
 
 
-def new_world() -> VirtualFilesystem:
-    """A VFS with every file system type that a root in memory uses."""
+def new_world(sysfs: SysfsTree) -> VirtualFilesystem:
+    """A VFS with every file system type that a root in memory uses, and what its sysfs holds."""
     vfs = VirtualFilesystem()
     types: tuple[FilesystemType, ...] = (
         CgroupType(),
@@ -42,7 +42,7 @@ def new_world() -> VirtualFilesystem:
         DevptsType(),
         MqueueType(),
         ProcType(),
-        SysfsType(),
+        SysfsType(sysfs),
         TmpfsType(),
     )
     for filesystem_type in types:

@@ -120,3 +120,37 @@ def test_every_node_of_dev_is_registered_with_its_path_and_mode() -> None:
         "fuse": ("10:229", "misc"),
     }
     assert all(each.mode == 0o666 for each in table)
+
+
+def test_accelerators_are_shown_by_the_hosts_nodes_and_answer_that_they_are_only_shown() -> None:
+    def node(path: str, major: int, minor: int, kind: NodeKind = NodeKind.CHARACTER) -> HostNode:
+        return HostNode(path, kind, HostNumber(major, minor), 0o600, 0, 0)
+
+    nodes = (
+        node("/dev/accel0", 121, 0),
+        node("/dev/accel/accel0", 261, 0),
+        node("/dev/dri/renderD128", 226, 128),
+        node("/dev/kfd", 509, 0),
+        node("/dev/vfio/7", 465, 2),
+        node("/dev/vfio/vfio", 10, 196),
+        node("/dev/vfio/again", 465, 2),
+        node("/dev/accel9", 195, 0),
+        node("/dev/accel8", 7, 0, NodeKind.BLOCK),
+    )
+    host = TWO_GPUS._replace(nodes=nodes)
+    table = DeviceTable()
+    register_drivers(table, host)
+    groups = {number: group for (kind, number), group in table.groups().items() if kind is DeviceKind.CHARACTER}
+    assert {major: groups[major] for major in (121, 226, 261, 465, 509)} == {
+        121: "accel",
+        226: "drm",
+        261: "accel",
+        465: "vfio",
+        509: "kfd",
+    }
+    assert groups[195] == "nvidia"
+    assert 7 not in groups
+    for found in nodes[:6]:
+        with pytest.raises(OSError, match=f"{found.path} .* is shown in memory") as caught:
+            table.open(DeviceKind.CHARACTER, DeviceNumber(*found.number), os.O_RDWR)
+        assert caught.value.errno == errno.ENXIO
