@@ -17,8 +17,9 @@ from devproxy.build import Root
 from devproxy.errors import DevproxyError
 from tests.bundles import runc_spec_like, write_bundle
 from tests.hosts import host_with_gpus
+from tests.roots import build_on
 
-TARGETS = [pytest.param("kernel", marks=pytest.mark.root), "memory"]
+TARGETS = [pytest.param(name, marks=pytest.mark.root) for name in ("kernel", "oldest kernel")] + ["memory"]
 PLACES = [
     "proc",
     "sys",
@@ -89,7 +90,7 @@ def built(directory: str, target: str, overlay: str) -> Root | DevproxyError:
     configuration, _ = parse_configuration(None, [f"overlay2={overlay}"])
     plan = devproxy.plan(devproxy.load(directory), host_with_gpus(), mode="spec", config=configuration)
     try:
-        return devproxy.build(plan, target)
+        return build_on(plan, target)
     except DevproxyError as error:
         # An answer too: only reaching the host is none.
         return error

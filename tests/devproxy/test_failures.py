@@ -21,8 +21,9 @@ from devproxy.plan.plan import Plan
 from devproxy.plan.steps import Step
 from tests.bundles import runc_spec_like, write_bundle
 from tests.hosts import host_with_gpus
+from tests.roots import build_on
 
-TARGETS = [pytest.param("kernel", marks=pytest.mark.root), "memory"]
+TARGETS = [pytest.param(name, marks=pytest.mark.root) for name in ("kernel", "oldest kernel")] + ["memory"]
 
 
 def _plan(directory: Path, **changes: Any) -> Plan:
@@ -69,7 +70,7 @@ def test_a_step_that_fails_ends_the_build(target: str, tmp_path: Path, monkeypat
 
         monkeypatch.setattr(Carrier, "_carry", fail)
         with pytest.raises(DevproxyError) as caught:
-            devproxy.build(plan, target)
+            build_on(plan, target)
         assert doomed.describe() in caught.value.message, number
         assert "/some/path: input/output error" in caught.value.message
         assert doomed.reason.source in caught.value.message
@@ -140,7 +141,7 @@ def test_the_message_says_what_where_and_why(failure: str, target: str, tmp_path
     plan = _plan(tmp_path, **changes)
     before = _tree(tmp_path)
     with pytest.raises(DevproxyError) as caught:
-        devproxy.build(plan, target)
+        build_on(plan, target)
     message = caught.value.message.lower()
     assert [word for word in words if word.lower() not in message] == [], caught.value.message
     assert "\n" not in message

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.differential.cases import CASES, Case
-from tests.differential.decisions import Decision, Difference, only_ours, type_is, unexplained
+from tests.differential.decisions import Decision, Difference, differences, only_ours, type_is, unexplained
 from tests.differential.more_cases import MORE
-from tests.differential.peers import with_devproxy, with_runc
+from tests.differential.peers import in_the_oldest_way, with_devproxy, with_runc
 from tests.differential.view import Entry, View
 
 pytestmark = [pytest.mark.root, pytest.mark.peer]
@@ -127,6 +127,13 @@ def seen(case: Case) -> tuple[View, View]:
 @pytest.mark.parametrize("case", STARTED, ids=lambda case: case.name)
 def test_shows_what_runc_shows(case: Case) -> None:
     assert unexplained(*seen(case), DECISIONS) == []
+
+
+@pytest.mark.parametrize("case", STARTED, ids=lambda case: case.name)
+def test_the_ways_of_older_kernels_show_the_same(case: Case, tmp_path: Path) -> None:
+    oldest, words = in_the_oldest_way(case.write(str(tmp_path)))
+    assert oldest.mounts or case.args, words
+    assert list(differences(oldest, seen(case)[0])) == []
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.name)
