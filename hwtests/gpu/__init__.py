@@ -1,0 +1,1 @@
+"""A host with NVIDIA GPUs and their driver."""
