@@ -44,6 +44,7 @@ class Command(NamedTuple):
 # The word that usage shows for a value says what it is.
 _BY_METAVAR: Final = {
     "BUNDLE": Value(files="directory"),
+    "DIR": Value(files="directory"),
     "HOST": Value(("live",), files="file"),
     "FILE.tar": Value(files="file"),
     "FILE.toml": Value(files="file"),

@@ -38,6 +38,7 @@ class Verb(NamedTuple):
 VERBS: Final[tuple[Verb, ...]] = (
     Verb("probe", "devproxy.cli.probe", "show what accelerators this host (or a recorded one) has"),
     Verb("record", "devproxy.cli.record", "record this host into a tar file, for --host"),
+    Verb("spec", "devproxy.cli.spec", "write a new bundle that lists this host's accelerators"),
     Verb("plan", "devproxy.cli.plan", "show the steps that build the container's root, each with its reason"),
     Verb("run", "devproxy.cli.run", "build the root on the kernel and run the bundle's process in it"),
     Verb("inspect", "devproxy.cli.inspect", "build the root in memory and look around in it (no root needed)"),

@@ -47,13 +47,18 @@ def visible_devices(env: Iterable[str]) -> VisibleDevices | None:
     if value is None:
         version = value_of(entries, _CUDA_VERSION) or ""
         return VisibleDevices(version, all=True, ids=(), source=_CUDA_VERSION) if is_legacy_image(entries) else None
+    return parse_visible(value)
+
+
+def parse_visible(value: str, source: str = VISIBLE_DEVICES) -> VisibleDevices | None:
+    """What a value asks for; `source` is where it stands. None when it asks for no accelerator."""
     words = words_of(value)
     if not words or "void" in words:
         return None
     decisive = next((word for word in words if word in ("all", "none")), None)
     if decisive is not None:
-        return VisibleDevices(value, all=decisive == "all", ids=())
-    return VisibleDevices(value, all=False, ids=tuple(GpuId(word, n) for n, word in enumerate(words, 1)))
+        return VisibleDevices(value, all=decisive == "all", ids=(), source=source)
+    return VisibleDevices(value, all=False, ids=tuple(GpuId(word, n) for n, word in enumerate(words, 1)), source=source)
 
 
 def is_legacy_image(env: Iterable[str]) -> bool:

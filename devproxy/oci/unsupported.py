@@ -67,16 +67,25 @@ def _find_resources(linux: JsonValue) -> Iterator[Unsupported]:
         return
     for key, found in resources.members():
         if key == "devices":
-            yield from _find_device_rules(found)
+            yield from _find_device_rules(found, linux)
         elif found.value not in ("", [], {}):
             yield Unsupported(found.path, f"the cgroup limits of {key}")
 
 
-def _find_device_rules(rules: JsonValue) -> Iterator[Unsupported]:
+def _find_device_rules(rules: JsonValue, linux: JsonValue) -> Iterator[Unsupported]:
+    """Harmless is a rule that denies everything, and behind it those that allow what linux.devices lists anyway."""
     found = [rule.value for rule in rules.elements()]
     if found:
-        deny_all = {"allow": False, "access": "rwm"}
-        yield Unsupported(rules.path, "the cgroup device rules", harmless=found == [deny_all])
+        listed = {_numbered(device.value) for device in linux.optional_elements("devices")}
+        allowed = [isinstance(rule, dict) and rule.get("allow") is True for rule in found[1:]]
+        usual = all(allowed) and all(_numbered(rule) in listed for rule in found[1:])
+        harmless = found[0] == {"allow": False, "access": "rwm"} and usual
+        yield Unsupported(rules.path, "the cgroup device rules", harmless=harmless)
+
+
+def _numbered(entry: object) -> tuple[str, ...]:
+    """Which device an entry is about, whatever stands there."""
+    return tuple(repr(entry.get(key)) for key in ("type", "major", "minor")) if isinstance(entry, dict) else ()
 
 
 def _find_namespaces(linux: JsonValue) -> Iterator[Unsupported]:

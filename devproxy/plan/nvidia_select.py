@@ -7,7 +7,7 @@ from typing import NamedTuple
 from devproxy.errors import InputError
 from devproxy.host.facts import MigDevice, Nvidia, NvidiaGpu
 from devproxy.oci.json_path import quote
-from devproxy.oci.nvidia_env import VISIBLE_DEVICES, GpuId, VisibleDevices
+from devproxy.oci.nvidia_env import GpuId, VisibleDevices
 
 
 class Selected(NamedTuple):
@@ -37,7 +37,7 @@ def select(visible: VisibleDevices, nvidia: Nvidia | None) -> list[Selected]:
     for wanted in visible.ids:
         found = names.get(_normal(wanted.text))
         if found is None:
-            raise _unknown(wanted, nvidia)
+            raise _unknown(wanted, visible.source, nvidia)
         gpu, mig = found
         before = chosen.get(gpu.rank, Selected(gpu, ()))
         devices = before.mig if mig is None or mig in before.mig else (*before.mig, mig)
@@ -72,7 +72,7 @@ def _normal(text: str) -> str:
     return text.lower()
 
 
-def _unknown(wanted: GpuId, nvidia: Nvidia) -> InputError:
+def _unknown(wanted: GpuId, source: str, nvidia: Nvidia) -> InputError:
     gpus = ", ".join(f"{gpu.rank} ({gpu.uuid or gpu.address})" for gpu in nvidia.gpus) or "it has none"
     expected, hint = f"a GPU of this host: {gpus}", "an id is an index as nvidia-smi shows it, or a whole GPU-... UUID"
     if wanted.is_mig:
@@ -83,5 +83,5 @@ def _unknown(wanted: GpuId, nvidia: Nvidia) -> InputError:
             "MIG-GPU-UUID/GI/CI; its own UUID is known to NVML alone"
         )
     return InputError(
-        f"{VISIBLE_DEVICES} names {quote(wanted.text)} at position {wanted.position}, expected {expected}", hint=hint
+        f"{source} names {quote(wanted.text)} at position {wanted.position}, expected {expected}", hint=hint
     )

@@ -271,6 +271,25 @@ def test_what_asks_for_nothing_is_not_told(changes: dict[str, Any]) -> None:
         ([{"allow": False, "type": "c", "access": "rwm"}], False),
     ],
 )
-def test_h25_only_a_lone_deny_all_rule_is_harmless(rules: list[dict[str, Any]], harmless: bool) -> None:
+def test_h25_a_lone_deny_all_rule_is_harmless(rules: list[dict[str, Any]], harmless: bool) -> None:
     unsupported = parse(linux={"resources": {"devices": rules}}).unsupported
+    assert [(thing.where, thing.harmless) for thing in unsupported] == [(HARMLESS, harmless)]
+
+
+GPU = {"path": "/dev/nvidia0", "type": "c", "major": 195, "minor": 0}
+
+
+@pytest.mark.parametrize(
+    ("rule", "harmless"),
+    [
+        ({"allow": True, "type": "c", "major": 195, "minor": 0, "access": "rw"}, True),
+        ({"allow": True, "type": "c", "major": 195, "minor": 1, "access": "rw"}, False),
+        ({"allow": True, "type": "b", "major": 195, "minor": 0, "access": "rw"}, False),
+        ({"allow": True, "type": "c", "major": 195, "access": "rw"}, False),
+        ({"allow": False, "type": "c", "major": 195, "minor": 0, "access": "rw"}, False),
+    ],
+)
+def test_h25_so_is_allowing_what_linux_devices_lists(rule: dict[str, Any], harmless: bool) -> None:
+    rules = [{"allow": False, "access": "rwm"}, rule]
+    unsupported = parse(linux={"devices": [GPU], "resources": {"devices": rules}}).unsupported
     assert [(thing.where, thing.harmless) for thing in unsupported] == [(HARMLESS, harmless)]
