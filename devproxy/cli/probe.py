@@ -8,7 +8,7 @@ from typing import Final
 
 from devproxy.cli.arguments import add_format_arguments, add_host_argument, wants_json
 from devproxy.cli.context import Context
-from devproxy.host.facts import Accelerator, Host, Nvidia, NvidiaGpu, TpuChip
+from devproxy.host.facts import Accelerator, Host, MigDevice, Nvidia, NvidiaGpu, TpuChip
 from devproxy.host.probe import probe
 
 # Drivers whose majors people look for; the others are in the JSON.
@@ -59,11 +59,21 @@ def _print_nvidia(host: Host, nvidia: Nvidia, context: Context) -> None:
         context.print()
         header = ("GPU", "PCI ADDRESS", "MINOR", "NODE", "UUID", "MODEL")
         context.table([_gpu_row(host, gpu) for gpu in nvidia.gpus], header)
+    if nvidia.mig:
+        context.print()
+        rows = [_mig_row(host, nvidia, gpu, mig) for gpu in nvidia.gpus for mig in nvidia.mig if mig.gpu == gpu.minor]
+        context.table(rows, ("MIG DEVICE", "GPU INSTANCE", "COMPUTE INSTANCE", "NODES"))
 
 
 def _gpu_row(host: Host, gpu: NvidiaGpu) -> tuple[str, ...]:
     minor = "-" if gpu.minor is None else str(gpu.minor)
     return (str(gpu.rank), gpu.address, minor, _node_of(host, gpu), gpu.uuid or "-", gpu.model or "-")
+
+
+def _mig_row(host: Host, nvidia: Nvidia, gpu: NvidiaGpu, mig: MigDevice) -> tuple[str, ...]:
+    found = [nvidia.capability(name) for name in mig.capabilities]
+    nodes = ", ".join("unknown" if each is None else _shown(host, each.node) for each in found)
+    return f"{gpu.rank}:{mig.rank}", str(mig.gpu_instance), str(mig.compute_instance), nodes
 
 
 def _print_others(host: Host, context: Context) -> None:

@@ -16,8 +16,18 @@ from vfs.device import DeviceKind, DeviceNumber, DeviceTable, OpenDevice, Regist
 _LAST_GPU_MINOR: Final = 247
 _MODESET_MINOR: Final = 254
 _CONTROL_MINOR: Final = 255
+_CAPS: Final = "nvidia-caps"
 # Every driver of the NVIDIA stack with a major of its own; their minors are those of the host's nodes.
-_COMPANIONS: Final = ("nvidia-uvm", "nvidia-caps", "nvidia-caps-imex-channels", "nvidia-nvswitch", "nvidia-nvlink")
+_COMPANIONS: Final = (
+    "nvidia-uvm",
+    _CAPS,
+    "nvidia-caps-imex-channels",
+    "nvidia-nvswitch",
+    "nvidia-nvlink",
+    "nvidia-vgpu-vfio",
+    "nvidia-fs",
+    "gdrdrv",
+)
 
 
 class NvidiaDriver:
@@ -44,16 +54,18 @@ def register(table: DeviceTable, host: Host) -> None:
         driver = NvidiaDriver(host.name, gpus | {_MODESET_MINOR, _CONTROL_MINOR})
         for minor in (*range(_LAST_GPU_MINOR + 1), _MODESET_MINOR, _CONTROL_MINOR):
             table.register(Registration(DeviceKind.CHARACTER, DeviceNumber(major, minor), driver, "nvidia"))
+    # The driver has a capability whether somebody made its node or not.
+    granted = frozenset(capability.minor for capability in host.nvidia.capabilities)
     for name in _COMPANIONS:
-        _register_companion(table, host, name)
+        _register_companion(table, host, name, granted if name == _CAPS else frozenset())
 
 
-def _register_companion(table: DeviceTable, host: Host, name: str) -> None:
+def _register_companion(table: DeviceTable, host: Host, name: str, more: frozenset[int]) -> None:
     major = host.major_of(name)
     if major is None:
         return
     nodes = [node for node in host.nodes if node.kind is NodeKind.CHARACTER and node.number.major == major]
-    minors = frozenset(node.number.minor for node in nodes)
+    minors = more | {node.number.minor for node in nodes}
     driver = NvidiaDriver(host.name, minors)
     for minor in sorted(minors):
         table.register(Registration(DeviceKind.CHARACTER, DeviceNumber(major, minor), driver, name))

@@ -10,8 +10,10 @@ import pytest
 from devproxy.drivers import register_drivers
 from devproxy.drivers.tun import TUNSETIFF
 from devproxy.host.facts import Host, HostNode, MajorLine, Nvidia, NvidiaGpu
+from devproxy.host.probe import probe
 from devproxy.node import DeviceNumber as HostNumber
 from devproxy.node import NodeKind
+from tests import hosts
 from vfs.device import DeviceKind, DeviceNumber, DeviceTable, OpenDevice
 
 NO_NVIDIA = Host("bare", False, "6.18", "", (), (), (), (), (), None, ())
@@ -23,6 +25,7 @@ TWO_GPUS = NO_NVIDIA._replace(
     nodes=(HostNode("/dev/nvidia-uvm", NodeKind.CHARACTER, HostNumber(511, 0), 0o666, 0, 0),),
     nvidia=Nvidia("535.129.03", (), GPUS),
 )
+MIG = probe(os.path.join(os.path.dirname(hosts.__file__), "mig.tar"))
 MEMORY = {"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9}
 
 
@@ -98,6 +101,23 @@ def test_fuse_is_not_mounted() -> None:
 )
 def test_a_gpu_of_the_host_is_enxio_and_any_other_minor_enodev(number: tuple[int, int], expected: int) -> None:
     assert errno_of(*number, TWO_GPUS) == expected
+
+
+@pytest.mark.parametrize(
+    ("driver", "minors"),
+    [
+        ("nvidia-caps", (1, 2, 282, 283, 291, 292, 4323, 0)),
+        ("nvidia-caps-imex-channels", (0, 1, 2047)),
+        ("nvidia-nvswitch", (0, 1, 2, 3, 255)),
+        ("nvidia-uvm", (0, 1)),
+    ],
+)
+def test_the_devices_of_a_partitioned_host_are_shown_and_no_others_are(driver: str, minors: tuple[int, ...]) -> None:
+    table = DeviceTable()
+    register_drivers(table, MIG)
+    major = MIG.major_of(driver)
+    assert {each.number.minor for each in table if each.number.major == major} == set(minors)
+    assert {each.group for each in table if each.number.major == major} == {driver}
 
 
 def test_the_message_names_host_and_number() -> None:

@@ -14,6 +14,7 @@ from devproxy.host.facts import Capability, MigDevice
 from devproxy.host.nvidia_caps import parse_minors, read_capabilities, read_switches
 from devproxy.host.probe import probe
 from devproxy.host.root import HostRoot
+from tests import hosts
 from tests.hosts.machine import Machine
 from tests.hosts.make import mig_minor
 
@@ -133,7 +134,7 @@ def test_the_minors_of_the_recording_are_numbered_as_the_driver_numbers(gpu: int
 
 
 def test_the_recorded_host_has_two_mig_devices_and_what_they_need() -> None:
-    host = probe(os.path.join("tests", "hosts", "mig.tar"))
+    host = probe(os.path.join(os.path.dirname(hosts.__file__), "mig.tar"))
     assert host.nvidia is not None
     assert [device[:4] for device in host.nvidia.mig] == [(2, 0, 1, 0), (2, 1, 2, 0)]
     for capability in host.nvidia.capabilities:

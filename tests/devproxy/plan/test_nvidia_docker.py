@@ -16,9 +16,10 @@ from devproxy.node import OfDriver
 from devproxy.oci.configuration import Configuration
 from devproxy.plan.plan import Mode, Plan
 from devproxy.plan.steps import Level, MakeDirectory, MakeNode, Skip
+from tests import hosts
 from tests.devproxy.plan.planning import DEFAULTS, GPU_HOST, bare, steps_of
 
-HOSTS = os.path.join("tests", "hosts")
+HOSTS = os.path.dirname(hosts.__file__)
 MIG = probe(os.path.join(HOSTS, "mig.tar"))
 OLD = probe(os.path.join(HOSTS, "before-550.tar"))
 NO_UVM = probe(os.path.join(HOSTS, "without-uvm.tar"))
