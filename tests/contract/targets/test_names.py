@@ -7,10 +7,10 @@ import stat
 
 import pytest
 
-from devproxy.host.facts import MajorLine
-from devproxy.node import DeviceNumber, Fixed, Identity, NodeKind, OfDriver
+from devproxy.host.facts import HostNode, MajorLine
+from devproxy.node import DeviceNumber, Fixed, Identity, LikeHost, NodeKind, OfDriver
 from devproxy.targets.root import Root
-from devproxy.targets.target import Target
+from devproxy.targets.target import NumberFound, Target
 from tests.contract.targets.rig import HOST, Build, overlay_root, tmpfs, tmpfs_root, told
 
 NULL = DeviceNumber(1, 3)
@@ -203,6 +203,27 @@ def test_the_hosts_majors_win_and_others_are_reserved_once(build: Build) -> None
     host = HOST._replace(character=(*HOST.character, MajorLine(254, "taken")))
     with build(work, host) as (_, result):
         assert result == ["195:3 False", "195:255 False", "253:0 True", "252:1 True", "253:1 True", "10:200 False"]
+
+
+def test_a_node_like_a_recorded_hosts_has_its_number_and_one_that_is_lacking_is_never_made_up(build: Build) -> None:
+    def work(target: Target) -> list[str]:
+        asked = (
+            LikeHost("/dev/vfio/7"),
+            LikeHost("/dev/vfio/7", DeviceNumber(1, 2)),
+            LikeHost("/dev/accel0"),
+            LikeHost("/dev/loop"),
+        )
+        answers = [told(target.number_of, identity) for identity in asked]
+        tmpfs_root(target)
+        return answers
+
+    nodes = (
+        HostNode("/dev/vfio/7", NodeKind.CHARACTER, DeviceNumber(465, 2), 0o600, 0, 0),
+        HostNode("/dev/loop", NodeKind.BLOCK, DeviceNumber(7, 0), 0o600, 0, 0),
+    )
+    with build(work, HOST._replace(nodes=nodes, simulated=True)) as (_, result):
+        found = str(NumberFound(DeviceNumber(465, 2), reserved=False))
+        assert result == [found, found, "ENOENT /dev/accel0", "ENOENT /dev/loop"]
 
 
 # the finished root

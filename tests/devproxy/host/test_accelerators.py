@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from devproxy.host.facts import Host, PciDevice
+from devproxy.host.facts_json import to_json
 from devproxy.host.probe import probe, probe_reader
 from devproxy.host.tpu import generation_of
 from devproxy.node import NodeKind
@@ -89,6 +91,25 @@ def test_an_npu_a_network_card_and_a_gpu_are_no_tpus() -> None:
     ]
     assert host.nvidia is not None
     assert len(host.nvidia.gpus) == 1
+
+
+def test_the_json_of_chips_groups_and_others() -> None:
+    def told(name: str) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(json.dumps(to_json(probe(BY_NAME[f"{name}.tar"]))))
+        return document
+
+    assert told("tpu-v5p")["tpus"][3] == {
+        "rank": 3, "address": "0000:00:07.0", "generation": "v5p", "driver": "vfio-pci", "nodes": ["/dev/vfio/3"],
+        "problem": "", "source": "/sys/devices/pci0000:00/0000:00:07.0",
+    }  # fmt: skip
+    assert told("tpu-v5p")["pci"][0]["subsystem_device"] == "0x0062"
+    assert told("mixed")["accelerators"][2] == {
+        "path": "/dev/vfio/96", "subsystem": "vfio", "addresses": ["0000:03:00.2"],
+        "source": "/sys/kernel/iommu_groups/96",
+    }  # fmt: skip
+    group = {"number": 96, "members": ["0000:03:00.2"], "source": "/sys/kernel/iommu_groups/96"}
+    assert told("mixed")["iommu_groups"] == [group]
+    assert {"path": "/sys/devices/system/cpu/present", "text": "0-3\n", "link": ""} in told("mixed")["sysfs"]
 
 
 # what is and is not a TPU
