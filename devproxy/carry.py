@@ -8,7 +8,8 @@ import posixpath
 from typing import NoReturn
 
 from devproxy.errors import DevproxyError, InputError
-from devproxy.mount_options import MountOptions
+from devproxy.linux.cgroups import hierarchies
+from devproxy.mount_options import Attribute, MountOptions
 from devproxy.node import DeviceNumber, Identity, LikeHost, NodeKind, OfDriver
 from devproxy.outcome import Outcome, Result
 from devproxy.plan.plan import Plan
@@ -166,17 +167,42 @@ class Carrier:
             if in_the_way:
                 self._skipped.add(step.path)
                 return Outcome(step, Result.SKIPPED, in_the_way)
-        options = step.options
         try:
-            mount = self._target.filesystem(step.fstype, step.source, options.change, options.superblock, options.data)
+            mounts = self._new_filesystems(step)
         except OSError as error:
             if error.errno != errno.ENODEV:
                 raise
             self._skipped.add(step.path)
             return Outcome(step, Result.SKIPPED, f"file system type {step.fstype} is unknown here", warning=True)
-        made = self._attach(mount, step.path, options)
+        made = self._attach(mounts.pop(""), step.path, step.options)
+        if mounts:
+            self._attach_hierarchies(mounts, step)
         found = made if step.when is None else made or f"{step.when.path} is empty"
         return Outcome(step, Result.DONE if step.when is None else Result.CHOSEN, found)
+
+    def _new_filesystems(self, step: MountFilesystem) -> dict[str, Detached]:
+        """The mounts of a step by their names below its path: one, but for the hierarchies of cgroup version 1, which
+        are beside each other in a tmpfs (cgroups(7), "Mounting v1 controllers").
+        """
+        options, filesystem = step.options, self._target.filesystem
+        if step.fstype != "cgroup":
+            return {"": filesystem(step.fstype, step.source, options.change, options.superblock, options.data)}
+        found = hierarchies()
+        if not found:
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+        parent = options.change._replace(set=options.change.set & ~Attribute.RDONLY)
+        mounts = {"": filesystem("tmpfs", "tmpfs", parent, (), ("mode=755",))}
+        for each in found:
+            mounts[each.directory] = filesystem("cgroup", "cgroup", options.change, (), each.options)
+        return mounts
+
+    def _attach_hierarchies(self, mounts: dict[str, Detached], step: MountFilesystem) -> None:
+        for name, mount in mounts.items():
+            self._attach(mount, f"{step.path}/{name}", step.options)
+            for controller in name.split(",") if "," in name else ():
+                self._target.make_symlink(f"{step.path}/{controller}", name)
+        if step.options.change.set & Attribute.RDONLY:
+            self._target.seal(step.path)
 
     def _bind(self, step: Bind) -> Outcome:
         source = self._sources[id(step)]

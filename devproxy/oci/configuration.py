@@ -6,6 +6,7 @@ cannot honour yet is a warning, an error under `strict`.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -15,12 +16,20 @@ from devproxy.oci.nvidia_env_request import KNOWN_CAPABILITIES
 from devproxy.overlay import NO_OVERLAY, Medium, Overlaid, Overlay, Overlay2
 
 
+class Cgroupfs(enum.Enum):
+    """What becomes of cgroup mounts (S16): nothing, or mounts of one of the two versions."""
+
+    NONE = "none"
+    V1 = "v1"
+    V2 = "v2"
+
+
 class Configuration(NamedTuple):
     """What the user set with --config and --set.
 
     `overlay2` says which mounts are overlaid, and where what is written to them goes (S40); `None` in a proxy switch is
     `auto`: on when the bundle asks (S76); `tun` registers the tun driver; `mount_order` is `depth` or `listed`;
-    `product_name` overrides the host's; `strict` turns warnings into errors; NVIDIA_DRIVER_CAPABILITIES may ask for
+    `cgroupfs` is the version that cgroup mounts show; `product_name` overrides the host's; `strict` turns warnings into errors; NVIDIA_DRIVER_CAPABILITIES may ask for
     those that are allowed.
     """
 
@@ -30,6 +39,7 @@ class Configuration(NamedTuple):
     tpuproxy: bool | None = None
     tun: bool = True
     mount_order: str = "depth"
+    cgroupfs: Cgroupfs = Cgroupfs.NONE
     product_name: str = ""
     strict: bool = False
     nvproxy_allowed_driver_capabilities: tuple[str, ...] = KNOWN_CAPABILITIES
@@ -161,6 +171,13 @@ def _mount_order(value: object) -> str:
     raise ValueError("depth or listed")
 
 
+def _cgroupfs(value: object) -> Cgroupfs:
+    try:
+        return Cgroupfs(value)
+    except ValueError:
+        raise ValueError("none, v1 or v2") from None
+
+
 def _product_name(value: object) -> str:
     if isinstance(value, str) and value.isprintable():
         return value
@@ -174,6 +191,7 @@ _KEYS: dict[str, Callable[[Configuration, object], Configuration]] = {
     "tpuproxy": lambda config, value: config._replace(tpuproxy=_auto_switch(value)),
     "tun": lambda config, value: config._replace(tun=_switch(value)),
     "mount-order": lambda config, value: config._replace(mount_order=_mount_order(value)),
+    "cgroupfs": lambda config, value: config._replace(cgroupfs=_cgroupfs(value)),
     "product-name": lambda config, value: config._replace(product_name=_product_name(value)),
     "nvproxy-allowed-driver-capabilities": lambda config, value: config._replace(
         nvproxy_allowed_driver_capabilities=_driver_capabilities(value)
@@ -186,5 +204,4 @@ _LATER = {
     "file-access-mounts": "hostfs has no cache mode yet",
     "host-fifo": "fifos of the host are never opened",
     "dcache": "the dentry cache has no size yet",
-    "cgroupfs": "cgroup mounts are left out",
 }

@@ -7,7 +7,9 @@ read-only bind is read-only at once, because nothing may be made in what belongs
 from __future__ import annotations
 
 from devproxy.mount_options import Attribute, MountOptions
+from devproxy.oci.configuration import Cgroupfs
 from devproxy.oci.spec import Mount
+from devproxy.plan.cgroups import CgroupMounts
 from devproxy.plan.order import DEVPTS_DATA, MANDATORY, is_cgroup, ordered_mounts
 from devproxy.plan.overlays import Overlays
 from devproxy.plan.steps import Bind, Level, MountFilesystem, Reason, Seal, Skip, Step, WhenEmpty
@@ -27,8 +29,9 @@ class MountPlanner:
     root's own directory.
     """
 
-    def __init__(self, listed: tuple[Mount, ...], mount_order: str, overlays: Overlays) -> None:
+    def __init__(self, listed: tuple[Mount, ...], mount_order: str, overlays: Overlays, cgroups: CgroupMounts) -> None:
         self._overlays = overlays
+        self._cgroups = cgroups
         self.steps: list[Step] = []
         self.mounted = VisibleMounts()
         self.needed: dict[str, None] = {}
@@ -64,14 +67,35 @@ class MountPlanner:
         if mount.destination == "/":
             self._skip(mount, "a mount at /", "nobody would see it; root.path names the root", Level.WARNING)
         elif is_cgroup(mount):
-            what = f"the {mount.type} mount at {mount.destination}"
-            self._skip(mount, what, "the configuration has no cgroup file system", Level.NOTE)
+            self._plan_cgroup(mount)
         elif mount.type == "bind":
             self._attach(mount, None)
             overlay, note = self._overlays.of_bind(mount)
             self.steps.append(Bind(mount.destination, mount.source, mount.options, overlay, Reason(mount.where, note)))
         else:
             self._plan_filesystem(mount)
+
+    def _plan_cgroup(self, mount: Mount) -> None:
+        """A cgroup mount, of the version that is configured. Nothing is made in it: it is read-only at once."""
+        if self._cgroups.version is Cgroupfs.NONE:
+            what = f"the {mount.type} mount at {mount.destination}"
+            self._skip(mount, what, "the configuration has no cgroup file system", Level.NOTE)
+            return
+        options, kept = self._cgroups.options(mount)
+        if kept:
+            self._skip(mount, f"writing to the cgroups at {mount.destination}", kept, Level.WARNING)
+        self._attach(mount, None)
+        fstype = self._cgroups.fstype
+        self.steps.append(
+            MountFilesystem(
+                mount.destination,
+                fstype,
+                mount.source,
+                options,
+                None,
+                Reason(mount.where, f"cgroupfs = {self._cgroups.version.value}"),
+            )
+        )
 
     def _plan_filesystem(self, mount: Mount) -> None:
         fstype, note = self._type_of(mount)

@@ -13,6 +13,7 @@ from devproxy.oci.hints import parse_hints
 from devproxy.oci.spec import Process, Spec, Unsupported
 from devproxy.overlay import Overlaid
 from devproxy.plan import tpu
+from devproxy.plan.cgroups import cgroup_mounts
 from devproxy.plan.dev import dev_contents
 from devproxy.plan.devices import device_step
 from devproxy.plan.modes import choose_mode
@@ -54,7 +55,8 @@ def plan(spec: Spec, host: Host, *, mode: str = "auto", config: Configuration = 
     if choice.tpus is not None:
         contents += tpu.selected_nodes(choice.tpus, host)
     overlays = Overlays(config.overlay2, parse_hints(spec.annotations))
-    mounts = MountPlanner(spec.mounts, config.mount_order, overlays)
+    cgroups = cgroup_mounts(config.cgroupfs, spec.namespaces)
+    mounts = MountPlanner(spec.mounts, config.mount_order, overlays, cgroups)
     mounts.plan(contents)
     devices = _devices(spec, nvidia, mounts, tpus=config.tpuproxy is not False)
     cwd = _working_directory(spec.process, mounts)

@@ -7,17 +7,26 @@ import stat
 from collections.abc import Sequence
 
 from devproxy.linux import mounts
+from devproxy.linux.cgroups import OwnView
 
 
 def new_filesystem(fstype: str, source: str, attributes: int, flags: Sequence[str], data: Sequence[str]) -> int:
     """The mount of a new file system (fsopen, fsconfig, fsmount).
 
-    `devtmpfs` is an empty tmpfs: the kernel's own is the host's /dev, whoever mounts it. Each devpts is one of its own
+    `devtmpfs` is an empty tmpfs: the kernel's own is the host's /dev, whoever mounts it. Of cgroups the caller's own are
+    shown, and nothing of the machine's is changed (CVE-2023-25809). Each devpts is one of its own
     (Documentation/filesystems/devpts.rst).
     """
     options = list(data)
     if fstype == "devtmpfs":
         fstype, options = "tmpfs", ["mode=0755", *options]
+    if fstype in ("cgroup", "cgroup2"):
+        with OwnView():
+            return _new(fstype, source, attributes, flags, options)
+    return _new(fstype, source, attributes, flags, options)
+
+
+def _new(fstype: str, source: str, attributes: int, flags: Sequence[str], options: Sequence[str]) -> int:
     context = mounts.fsopen(fstype)
     try:
         if source:

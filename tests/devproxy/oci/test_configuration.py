@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from devproxy.errors import InputError
-from devproxy.oci.configuration import Configuration, parse_configuration
+from devproxy.oci.configuration import Cgroupfs, Configuration, parse_configuration
 from devproxy.overlay import NO_OVERLAY, Medium, Overlaid, Overlay, Overlay2
 
 
@@ -41,6 +41,9 @@ def test_without_settings_everything_is_the_default() -> None:
         ("nvproxy-docker=false", Configuration(nvproxy_docker=False)),
         ("tun=false", Configuration(tun=False)),
         ("mount-order=listed", Configuration(mount_order="listed")),
+        ("cgroupfs=none", Configuration()),
+        ("cgroupfs=v1", Configuration(cgroupfs=Cgroupfs.V1)),
+        ("cgroupfs=v2", Configuration(cgroupfs=Cgroupfs.V2)),
         ("product-name=A=B", Configuration(product_name="A=B")),
         ("strict=true", Configuration(strict=True)),
         (" strict = true ", Configuration(strict=True)),
@@ -73,6 +76,7 @@ def test_every_key_sets_its_field(pair: str, expected: Configuration) -> None:
         ("nvproxy=maybe", "expected auto, true or false"),
         ("tun=1", "expected true or false"),
         ("tun=auto", "expected true or false"),
+        ("cgroupfs=v3", "expected none, v1 or v2"),
         ("mount-order=random", "expected depth or listed"),
         ("product-name=a\nb", "expected a line of printable text"),
         ("strict", "expected KEY=VALUE"),
@@ -116,7 +120,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["file-access", "file-access-mounts", "host-fifo", "dcache", "cgroupfs"],
+    ["file-access", "file-access-mounts", "host-fifo", "dcache"],
 )  # fmt: skip
 def test_a_key_that_cannot_be_honoured_is_a_warning_and_an_error_under_strict(key: str) -> None:
     configuration, warnings = parse_configuration(None, [f"{key}=x"])
