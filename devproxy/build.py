@@ -105,7 +105,7 @@ def build(plan: Plan, target: str = "memory", *, paths: KernelPaths | None = Non
 def _build_in_memory(plan: Plan) -> Root:
     from devproxy.targets.memory import MemoryTarget
 
-    with MemoryTarget(plan.host) as target:
+    with MemoryTarget(plan.host, host_fifo=plan.host_fifo) as target:
         outcomes = carry_out(plan, target)
         return Root(plan, outcomes, target.root())
 

@@ -29,7 +29,7 @@ class Configuration(NamedTuple):
 
     `overlay2` says which mounts are overlaid, and where what is written to them goes (S40); `None` in a proxy switch is
     `auto`: on when the bundle asks (S76); `tun` registers the tun driver; `mount_order` is `depth` or `listed`;
-    `cgroupfs` is the version that cgroup mounts show; `product_name` overrides the host's; `strict` turns warnings into errors; NVIDIA_DRIVER_CAPABILITIES may ask for
+    `cgroupfs` is the version that cgroup mounts show; `host_fifo` lets fifos of binds be opened in memory (S21); `product_name` overrides the host's; `strict` turns warnings into errors; NVIDIA_DRIVER_CAPABILITIES may ask for
     those that are allowed.
     """
 
@@ -40,6 +40,7 @@ class Configuration(NamedTuple):
     tun: bool = True
     mount_order: str = "depth"
     cgroupfs: Cgroupfs = Cgroupfs.NONE
+    host_fifo: bool = False
     product_name: str = ""
     strict: bool = False
     nvproxy_allowed_driver_capabilities: tuple[str, ...] = KNOWN_CAPABILITIES
@@ -67,6 +68,8 @@ def parse_configuration(toml_path: str | None, pairs: Iterable[str]) -> ParsedCo
             warnings.append(f"{source}: {key} = {describe(value)} cannot be honoured: {_LATER[key]}")
         else:
             configuration = _set(configuration, source, key, value)
+        if (key, value) == ("host-fifo", "none"):
+            warnings.append(f"{source}: {key} = {describe(value)} cannot be honoured on the kernel: {_KERNEL_FIFOS}")
     if configuration.strict and warnings:
         raise InputError("; ".join(warnings), hint="remove it, or do not ask for strict")
     return ParsedConfiguration(configuration, tuple(warnings))
@@ -178,6 +181,19 @@ def _cgroupfs(value: object) -> Cgroupfs:
         raise ValueError("none, v1 or v2") from None
 
 
+def _checked_file_access(configuration: Configuration, value: object) -> Configuration:
+    # Exclusive access would allow a cache, which hostfs does not have; on the kernel there is one cache for all.
+    if value not in ("exclusive", "shared"):
+        raise ValueError("exclusive or shared")
+    return configuration
+
+
+def _host_fifo(value: object) -> bool:
+    if value not in ("none", "open"):
+        raise ValueError("none or open")
+    return value == "open"
+
+
 def _product_name(value: object) -> str:
     if isinstance(value, str) and value.isprintable():
         return value
@@ -192,6 +208,9 @@ _KEYS: dict[str, Callable[[Configuration, object], Configuration]] = {
     "tun": lambda config, value: config._replace(tun=_switch(value)),
     "mount-order": lambda config, value: config._replace(mount_order=_mount_order(value)),
     "cgroupfs": lambda config, value: config._replace(cgroupfs=_cgroupfs(value)),
+    "file-access": _checked_file_access,
+    "file-access-mounts": _checked_file_access,
+    "host-fifo": lambda config, value: config._replace(host_fifo=_host_fifo(value)),
     "product-name": lambda config, value: config._replace(product_name=_product_name(value)),
     "nvproxy-allowed-driver-capabilities": lambda config, value: config._replace(
         nvproxy_allowed_driver_capabilities=_driver_capabilities(value)
@@ -199,9 +218,7 @@ _KEYS: dict[str, Callable[[Configuration, object], Configuration]] = {
     "strict": lambda config, value: config._replace(strict=_switch(value)),
 }
 
+_KERNEL_FIFOS = "a fifo of a bind is the host's own there"
 _LATER = {
-    "file-access": "hostfs has no cache mode yet",
-    "file-access-mounts": "hostfs has no cache mode yet",
-    "host-fifo": "fifos of the host are never opened",
     "dcache": "the dentry cache has no size yet",
 }

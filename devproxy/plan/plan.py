@@ -21,7 +21,8 @@ class Mode(enum.Enum):
 class Plan(NamedTuple):
     """An immutable value: the same spec, host, mode and configuration give an equal plan.
 
-    `mode` is what `auto` came to. `strict` makes a warning an error, when planning as when building.
+    `mode` is what `auto` came to. `strict` makes a warning an error, when planning as when building. `host_fifo` lets
+    fifos of binds be opened in memory; on the kernel they can be.
     """
 
     bundle: str
@@ -33,3 +34,4 @@ class Plan(NamedTuple):
     hostname: str
     domainname: str
     strict: bool
+    host_fifo: bool = False

@@ -62,6 +62,7 @@ def to_json(plan: Plan) -> dict[str, object]:
         "bundle": plan.bundle,
         "mode": plan.mode.value,
         "strict": plan.strict,
+        "host_fifo": plan.host_fifo,
         "hostname": plan.hostname,
         "domainname": plan.domainname,
         "host": {"name": plan.host.name, "simulated": plan.host.simulated},

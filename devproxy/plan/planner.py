@@ -83,6 +83,7 @@ def plan(spec: Spec, host: Host, *, mode: str = "auto", config: Configuration = 
         hostname=spec.hostname,
         domainname=spec.domainname,
         strict=config.strict,
+        host_fifo=config.host_fifo,
     )
 
 

@@ -70,9 +70,12 @@ class MemoryMount:
 
 
 class MemoryTarget:
-    """A `Target` in memory. `root` hands the finished tree over; until then closing drops it."""
+    """A `Target` in memory. `root` hands the finished tree over; until then closing drops it. With
+    `host_fifo` the fifos of binds are the machine's own.
+    """
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, *, host_fifo: bool = False) -> None:
+        self._host_fifo = host_fifo
         self._simulated = host.simulated
         # Nothing here reaches a live driver.
         self._numbers = Numbers(host, {})
@@ -132,7 +135,7 @@ class MemoryTarget:
         return mount
 
     def _show(self, source: MemorySource, *, recursive: bool) -> MemoryMount:
-        internal = HostfsOptions(source.descriptor, recursive=recursive)
+        internal = HostfsOptions(source.descriptor, recursive=recursive, fifos=self._host_fifo)
         return self._new(
             source.path, "hostfs", MountOptions(mount_flags.of_descriptor(source.descriptor), internal=internal)
         )

@@ -10,6 +10,8 @@ from devproxy.errors import InputError
 from devproxy.oci.configuration import Cgroupfs, Configuration, parse_configuration
 from devproxy.overlay import NO_OVERLAY, Medium, Overlaid, Overlay, Overlay2
 
+FILE_ACCESS = ("file-access", "file-access-mounts")
+
 
 def settings(*pairs: str) -> Configuration:
     return parse_configuration(None, pairs).configuration
@@ -41,6 +43,8 @@ def test_without_settings_everything_is_the_default() -> None:
         ("nvproxy-docker=false", Configuration(nvproxy_docker=False)),
         ("tun=false", Configuration(tun=False)),
         ("mount-order=listed", Configuration(mount_order="listed")),
+        ("host-fifo=open", Configuration(host_fifo=True)),
+        *((f"{key}={value}", Configuration()) for key in FILE_ACCESS for value in ("exclusive", "shared")),
         ("cgroupfs=none", Configuration()),
         ("cgroupfs=v1", Configuration(cgroupfs=Cgroupfs.V1)),
         ("cgroupfs=v2", Configuration(cgroupfs=Cgroupfs.V2)),
@@ -76,6 +80,8 @@ def test_every_key_sets_its_field(pair: str, expected: Configuration) -> None:
         ("nvproxy=maybe", "expected auto, true or false"),
         ("tun=1", "expected true or false"),
         ("tun=auto", "expected true or false"),
+        *((f"{key}=cached", "expected exclusive or shared") for key in FILE_ACCESS),
+        ("host-fifo=true", "expected none or open"),
         ("cgroupfs=v3", "expected none, v1 or v2"),
         ("mount-order=random", "expected depth or listed"),
         ("product-name=a\nb", "expected a line of printable text"),
@@ -118,9 +124,19 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         parse_configuration(str(tmp_path / "c.toml"), [])
 
 
+def test_s21_what_only_one_target_can_keep_is_told_with_its_name() -> None:
+    configuration, warnings = parse_configuration(None, ["host-fifo=open", "host-fifo=none"])
+    assert configuration == Configuration()
+    assert len(warnings) == 1
+    assert "host-fifo" in warnings[0]
+    assert "on the kernel" in warnings[0]
+    with pytest.raises(InputError, match="cannot be honoured on the kernel"):
+        parse_configuration(None, ["host-fifo=none", "strict=true"])
+
+
 @pytest.mark.parametrize(
     "key",
-    ["file-access", "file-access-mounts", "host-fifo", "dcache"],
+    ["dcache"],
 )  # fmt: skip
 def test_a_key_that_cannot_be_honoured_is_a_warning_and_an_error_under_strict(key: str) -> None:
     configuration, warnings = parse_configuration(None, [f"{key}=x"])

@@ -25,16 +25,16 @@ from vfs.virtual_filesystem import VirtualFilesystem
 class World:
     """A tree of the machine as the root of a VFS."""
 
-    def __init__(self, path: Path, *, writable: bool = False, recursive: bool = True) -> None:
+    def __init__(self, path: Path, *, writable: bool = False, recursive: bool = True, fifos: bool = False) -> None:
         self.vfs = VirtualFilesystem()
         self.vfs.register_filesystem_type(HostfsType())
-        self.mount = self.show(path, writable=writable, recursive=recursive)
+        self.mount = self.show(path, writable=writable, recursive=recursive, fifos=fifos)
         self.root = VirtualDentry(self.mount, self.mount.root)
 
-    def show(self, path: Path, *, writable: bool = False, recursive: bool = True) -> Mount:
+    def show(self, path: Path, *, writable: bool = False, recursive: bool = True, fifos: bool = False) -> Mount:
         fd = os.open(path, os.O_PATH)
         try:
-            options = HostfsOptions(fd, writable=writable, recursive=recursive)
+            options = HostfsOptions(fd, writable=writable, recursive=recursive, fifos=fifos)
             return self.vfs.mount_disconnected(ROOT, "host", "hostfs", MountOptions(internal=options))
         finally:
             os.close(fd)
@@ -59,8 +59,8 @@ MakeWorld = Callable[..., World]
 def world() -> Iterator[MakeWorld]:
     worlds: list[World] = []
 
-    def make(path: Path, *, writable: bool = False, recursive: bool = True) -> World:
-        worlds.append(World(path, writable=writable, recursive=recursive))
+    def make(path: Path, *, writable: bool = False, recursive: bool = True, fifos: bool = False) -> World:
+        worlds.append(World(path, writable=writable, recursive=recursive, fifos=fifos))
         return worlds[-1]
 
     yield make
@@ -280,6 +280,28 @@ def test_a_fifo_is_a_pipe_of_the_vfs(world: MakeWorld, tmp_path: Path) -> None:
         with pytest.raises(OSError) as alone:
             os.open(tmp_path / "fifo", os.O_WRONLY | os.O_NONBLOCK)
         assert alone.value.errno == errno.ENXIO
+
+
+def test_s21_a_fifo_is_the_machines_where_that_is_asked_for(world: MakeWorld, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    view = world(tmp_path, fifos=True)
+    with pytest.raises(OSError) as alone:
+        view.open("/fifo", os.O_WRONLY)
+    assert alone.value.errno == errno.ENXIO
+    with view.open("/fifo", os.O_RDONLY) as reader:
+        assert reader.read(5) == b""
+        writer = os.open(tmp_path / "fifo", os.O_WRONLY | os.O_NONBLOCK)
+        with pytest.raises(BlockingIOError):
+            reader.read(5)
+        os.write(writer, b"hello, reader")
+        assert (reader.read(5), reader.read()) == (b"hello", b", reader")
+        with view.open("/fifo", os.O_WRONLY) as second:
+            assert second.write(b"x") == 1
+        assert reader.read(5) == b"x"
+        with pytest.raises(OSError) as stream:
+            reader.seek(0)
+        assert stream.value.errno == errno.ESPIPE
+        os.close(writer)
 
 
 def test_a_file_can_be_shown_alone(world: MakeWorld, tmp_path: Path) -> None:

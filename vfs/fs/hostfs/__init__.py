@@ -7,7 +7,8 @@ Analogous to a bind mount, with the rules of a userspace VFS (the rows on the go
 * Names may change behind our back, so every step of every walk asks the machine (`revalidates`). A file is one `Inode` as
   long as somebody holds it: its device and inode number are its identity.
 * Only regular files are opened on the machine. A device node found there opens what the VFS's device table has for its
-  number, a fifo is a pipe of the VFS's, a socket opens nothing: looking at a tree never touches a driver or wakes a reader.
+  number, a fifo is a pipe of the VFS's unless `fifos` is asked for, a socket opens nothing: looking at a tree never touches a
+  driver or wakes a reader.
 * Not writable, it never changes the machine (EROFS); what must be made for a mount is synthetic, in memory.
 * Mounts below the root are crossed if `recursive`. Without, the directory that a mount covers cannot be seen from outside it:
   it is shown empty, as is a covered file. What is mounted from the same device cannot be told apart, and is shown.

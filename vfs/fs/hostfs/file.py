@@ -1,10 +1,10 @@
-"""An open regular file of the machine."""
+"""An open regular file of the machine, or a fifo."""
 
 from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from vfs.credentials import Capability, without_set_id
 from vfs.file import File
@@ -68,6 +68,31 @@ class HostFile(File):
         """fsync(2)."""
         super().sync()
         os.fsync(self._fd)
+
+    def release(self) -> None:
+        """Close the descriptor."""
+        os.close(self._fd)
+
+
+class HostFifo(File):
+    """An end of a fifo of the machine. It never blocks: the lock of the VFS is held while it is opened (fifo(7))."""
+
+    __slots__ = ("_fd",)
+
+    seekable: ClassVar[bool] = False
+
+    def __init__(self, location: VirtualDentry, flags: int, creds: Credentials, host: HostInode) -> None:
+        """Errors: ENXIO without a reader; ESTALE; the machine's own."""
+        super().__init__(location, flags, creds)
+        self._fd = os.open(host.link_path(), flags & os.O_ACCMODE | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def read_at(self, size: int, offset: int) -> bytes:
+        """What is in it. Errors: EAGAIN if that is nothing, while somebody could write."""
+        return os.read(self._fd, size)
+
+    def write_at(self, data: bytes | bytearray | memoryview, offset: int) -> int:
+        """Errors: EAGAIN when it is full; EPIPE without a reader."""
+        return os.write(self._fd, data)
 
     def release(self) -> None:
         """Close the descriptor."""

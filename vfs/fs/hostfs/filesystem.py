@@ -59,6 +59,7 @@ class HostFilesystem(Filesystem):
         super().__init__(vfs, HostfsType.name)
         self.writable = options.writable
         self.recursive = options.recursive
+        self.fifos = options.fifos
         self.descriptors = descriptors
         self.synthetic_inos = itertools.count(_SYNTHETIC_INO)
         self._inodes: WeakValueDictionary[tuple[int, int], HostInode] = WeakValueDictionary()

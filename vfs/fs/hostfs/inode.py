@@ -103,10 +103,15 @@ class HostInode(SyntheticParent):
             return os.readlink("", dir_fd=self.descriptor())
 
     def open(self, location: VirtualDentry, flags: int, creds: Credentials) -> File:
-        """Regular files open on the machine; everything else is the VFS's own business.
+        """Regular files open on the machine, and fifos if it was asked for; everything else is the VFS's own business.
 
-        Errors: EROFS for writing if the machine is not to be changed; ESTALE; the machine's own.
+        Errors: EROFS for writing if the machine is not to be changed; ENXIO for a fifo without a reader; ESTALE; the machine's
+        own.
         """
+        if stat.S_ISFIFO(self.mode) and self.fs.fifos:
+            from vfs.fs.hostfs.file import HostFifo
+
+            return HostFifo(location, flags, creds, self)
         if not stat.S_ISREG(self.mode):
             return super().open(location, flags, creds)
         from vfs.fs.hostfs.file import HostFile
