@@ -44,11 +44,6 @@ class MountTable:
                 stack[:] = _bottom_up(stack)
         self.points = frozenset(self._stacks)
 
-    @property
-    def count(self) -> int:
-        """How many mounts there are."""
-        return sum(map(len, self._stacks.values()))
-
     def stack(self, point: str) -> list[MountLine]:
         """The mounts on a point, the topmost last."""
         return self._stacks.get(point, [])

@@ -58,9 +58,10 @@ def compare_mounts(plan: Plan, expected: Side, observed: Side) -> MountCompariso
     asked = _asked(plan, observed.root)
     host_places = frozenset().union(*(entry.below for entry in asked.values()))
     findings: list[Finding] = []
-    tolerated = 0
+    tolerated = compared = 0
     for point in sorted(expected.table.points | observed.table.points):
         wanted, found = expected.own_mounts(point), observed.own_mounts(point)
+        compared += len(wanted)
         entry = asked.get(point, _NOBODY)
         if point in host_places:
             # What a recursive bind brought along lies below what was mounted here since.
@@ -75,7 +76,7 @@ def compare_mounts(plan: Plan, expected: Side, observed: Side) -> MountCompariso
             )
         surplus = found[len(wanted) :]
         findings += [error("mount-unexpected", point, "nothing", f"{line.fstype} mounted") for line in surplus]
-    return MountComparison(findings, expected.table.count, tolerated)
+    return MountComparison(findings, compared, tolerated)
 
 
 _NOBODY: Final = Asked("", frozenset(), frozenset())

@@ -16,7 +16,7 @@ from devproxy.check.verify import verify
 from devproxy.cli.arguments import add_format_arguments, wants_json
 from devproxy.cli.bundle import add_bundle_arguments, make_plan, tell_outcomes
 from devproxy.cli.context import Context
-from devproxy.node import OfDriver, number_of_rdev
+from devproxy.node import LikeHost, OfDriver, number_of_rdev
 from devproxy.outcome import Outcome, Result
 from devproxy.plan.plan import Plan
 from devproxy.plan.steps import Bind, MakeNode, MakeSymlink, Mask, MountFilesystem, MountRoot, SealPath
@@ -125,17 +125,21 @@ def _first(paths: list[str], left_out: int) -> str:
 
 
 def _has_driver(outcome: Outcome) -> bool:
-    """Whether it is a node whose number the host's driver decided: what people come to look for."""
+    """Whether it is a node whose number the host decided: what people come to look for."""
     step = outcome.step
-    return isinstance(step, MakeNode) and isinstance(step.identity, OfDriver)
+    return isinstance(step, MakeNode) and isinstance(step.identity, OfDriver | LikeHost)
 
 
 def _device_row(root: Root, outcome: Outcome) -> tuple[str, ...]:
     step = outcome.step
-    driver = step.identity.driver if isinstance(step, MakeNode) and isinstance(step.identity, OfDriver) else ""
+    identity = step.identity if isinstance(step, MakeNode) else None
+    driver = identity.driver if isinstance(identity, OfDriver) else ""
     why = f"{step.reason.source}; {outcome.found}" if outcome.found else step.reason.source
     try:
         found = root.lstat(step.path)
     except OSError as error:
         return (step.path, "?", "?", driver, (error.strerror or "").lower())
-    return (step.path, str(number_of_rdev(found.st_rdev)), stat.filemode(found.st_mode), driver, why)
+    number = number_of_rdev(found.st_rdev)
+    if isinstance(identity, LikeHost):
+        driver = root.plan.host.driver_of(number.major) or ""
+    return (step.path, str(number), stat.filemode(found.st_mode), driver, why)

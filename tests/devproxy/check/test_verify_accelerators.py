@@ -11,6 +11,7 @@ import pytest
 from devproxy.build import Root, build
 from devproxy.check.outcomes import check_outcomes
 from devproxy.check.verify import verify
+from devproxy.cli.main import main
 from devproxy.host.probe import probe
 from devproxy.oci.load import load
 from devproxy.plan.plan import Plan
@@ -89,6 +90,14 @@ def test_a_listed_npu_and_group_get_the_hosts_numbers_everywhere(tmp_path: Path)
         assert accelerators(root) == {"accel/accel0": "261:0", "vfio/96": "465:0", "nvidia0": "195:0"}
         assert told(root) == told(memory)
         assert verify(todo, root).findings == ()
+
+
+@pytest.mark.root
+def test_what_verify_prints_names_the_chips_nodes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    planned(tmp_path, "tpu-v5p", "TPU_VISIBLE_CHIPS=3")
+    assert main(["verify", os.fspath(tmp_path), "--host", HOSTS["tpu-v5p"], "--text"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["/dev/vfio/3", "465:0", "crw-rw-rw-", "vfio"] in [row[:4] for row in rows]
 
 
 def test_opening_a_chip_in_memory_says_that_it_is_only_shown(tmp_path: Path) -> None:
