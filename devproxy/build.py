@@ -21,18 +21,22 @@ from devproxy.targets.root import Root as TargetRoot
 
 if TYPE_CHECKING:
     from devproxy.targets.kernel.paths import KernelPaths
+    from devproxy.targets.rootless import Rootless
     from devproxy.targets.target import Target
 
 
 class Root:
     """A built root: the plan, what became of each step, and the tree to look at. A context manager; closing drops the
-    root.
+    root. `rootless` says what was lacking if it was built without privileges.
     """
 
-    def __init__(self, plan: Plan, outcomes: tuple[Outcome, ...], tree: TargetRoot) -> None:
+    def __init__(
+        self, plan: Plan, outcomes: tuple[Outcome, ...], tree: TargetRoot, rootless: Rootless | None = None
+    ) -> None:
         self.plan = plan
         self.outcomes = outcomes
         self.tree = tree
+        self.rootless = rootless
 
     @property
     def simulated(self) -> bool:
@@ -89,25 +93,29 @@ def carry_out(plan: Plan, target: Target) -> tuple[Outcome, ...]:
     return outcomes
 
 
-def build(plan: Plan, target: str = "memory", *, paths: KernelPaths | None = None) -> Root:
+def build(
+    plan: Plan, target: str = "memory", *, paths: KernelPaths | None = None, rootless: Rootless | None = None
+) -> Root:
     """Build the root of `plan` on `target`, `memory` or `kernel`. `paths` forces the kernel target's older ways (for
-    tests).
+    tests); `rootless` has the memory target lack what a rootless kernel target lacked (for `verify`).
 
-    Raises DevproxyError as `carry_out` does, and when the kernel refuses what building needs (root, namespaces).
+    Without privileges the kernel target works in a user namespace of the caller alone (devproxy.targets.rootless).
+
+    Raises DevproxyError as `carry_out` does, and when the kernel refuses what building needs (namespaces).
     """
     if target == "memory":
-        return _build_in_memory(plan)
+        return _build_in_memory(plan, rootless)
     if target == "kernel":
         return _build_on_kernel(plan, paths)
     raise DevproxyError(f"target is {target!r}, expected 'memory' or 'kernel'")
 
 
-def _build_in_memory(plan: Plan) -> Root:
+def _build_in_memory(plan: Plan, rootless: Rootless | None) -> Root:
     from devproxy.targets.memory import MemoryTarget
 
-    with MemoryTarget(plan.host, host_fifo=plan.host_fifo) as target:
+    with MemoryTarget(plan.host, rootless, host_fifo=plan.host_fifo) as target:
         outcomes = carry_out(plan, target)
-        return Root(plan, outcomes, target.root())
+        return Root(plan, outcomes, target.root(), rootless)
 
 
 def _build_on_kernel(plan: Plan, paths: KernelPaths | None) -> Root:
@@ -126,7 +134,6 @@ def _build_on_kernel(plan: Plan, paths: KernelPaths | None) -> Root:
         paths=paths,
     )
     outcomes = tuple(
-        Outcome(step, Result(result), found, warning, kept)
-        for step, (result, found, warning, kept) in zip(plan.steps, tree.outcomes, strict=True)
+        Outcome(step, Result(result), *rest) for step, (result, *rest) in zip(plan.steps, tree.outcomes, strict=True)
     )
-    return Root(plan, outcomes, tree)
+    return Root(plan, outcomes, tree, tree.rootless)

@@ -10,7 +10,7 @@ from typing import NoReturn
 from devproxy.errors import DevproxyError, InputError
 from devproxy.linux.cgroups import hierarchies
 from devproxy.mount_options import Attribute, MountOptions
-from devproxy.node import DeviceNumber, Identity, LikeHost, NodeKind, OfDriver
+from devproxy.node import DeviceNumber, Fixed, Identity, LikeHost, NodeKind, OfDriver
 from devproxy.outcome import Outcome, Result
 from devproxy.plan.plan import Plan
 from devproxy.plan.steps import (
@@ -30,6 +30,7 @@ from devproxy.plan.steps import (
     Step,
 )
 from devproxy.targets.target import Detached, FileKind, Look, NumberFound, Source, Target
+from devproxy.without_root import bound, fit, other_owner
 
 _KIND_WORDS = {
     FileKind.DIRECTORY: "a directory",
@@ -89,7 +90,7 @@ class Carrier:
     def carry(self, step: Step) -> Outcome:
         """Carry one step out. Raises DevproxyError naming the step, and what was found, when it fails."""
         try:
-            outcome = self._carry(step)
+            outcome = self._carry(step) if self._target.rootless is None else self._carry_fitted(step)
         except OSError as error:
             raise _failure(step, error) from error
         if outcome.warning and self._plan.strict:
@@ -97,6 +98,21 @@ class Carrier:
                 f"{step.describe()}: {outcome.found or step.reason}", hint="strict is set: a warning is an error"
             )
         return outcome
+
+    def _carry_fitted(self, step: Step) -> Outcome:
+        """Carry out as much of a step as can be had without privileges."""
+        source = self._sources.get(id(step))
+        fitted = fit(step, self._plan, source)
+        if source is not None:
+            self._sources[id(fitted.step)] = source
+        own = self._target.look_in(source, "/") if source is not None and isinstance(step, MountRoot) else None
+        outcome = self._carry(fitted.step)._replace(step=step)
+        lacks = fitted.lacks or (other_owner(own, self._target.look("/")) if own is not None else "")
+        if not lacks or outcome.result is Result.SKIPPED:
+            return outcome
+        found = f"{outcome.found}; {lacks}" if outcome.found else lacks
+        warning = outcome.warning or fitted.warning
+        return outcome._replace(result=Result.CHOSEN, found=found, warning=warning, rootless=True)
 
     def finish(self) -> None:
         """Set the root's propagation, last of all, and make the tree one root."""
@@ -170,10 +186,12 @@ class Carrier:
         try:
             mounts = self._new_filesystems(step)
         except OSError as error:
-            if error.errno != errno.ENODEV:
+            refused = error.errno == errno.EPERM and self._target.rootless is not None
+            if error.errno != errno.ENODEV and not refused:
                 raise
             self._skipped.add(step.path)
-            return Outcome(step, Result.SKIPPED, f"file system type {step.fstype} is unknown here", warning=True)
+            found = str(error.strerror) if refused else f"file system type {step.fstype} is unknown here"
+            return Outcome(step, Result.SKIPPED, found, warning=True, rootless=refused)
         made = self._attach(mounts.pop(""), step.path, step.options)
         if mounts:
             self._attach_hierarchies(mounts, step)
@@ -251,19 +269,27 @@ class Carrier:
             answer = self._number_of(step.identity)
             number, reserved = answer.number, answer.reserved
             found = _explain_number(step, answer)
-        existing = None
+        existing, hosts = None, None
         try:
-            target.make_node(step.path, step.kind, number, step.mode, step.uid or 0, step.gid or 0)
+            hosts = target.make_node(step.path, step.kind, number, step.mode, step.uid or 0, step.gid or 0)
         except FileExistsError:
             existing = target.look(step.path)
             _require_same(step, existing, number)
+        except OSError as error:
+            # Whose number no driver decides is no accelerator: what /dev usually holds, and what a spec adds to it.
+            if error.errno != errno.ENXIO or not isinstance(step.identity, Fixed):
+                raise
+            return Outcome(step, Result.SKIPPED, str(error.strerror), warning=True, rootless=True)
         if step.path.startswith("/dev/") and number is not None:
             self._link_number(step, number)
+        kept = existing or hosts
         if existing is not None:
-            kept = f"exists, keeps mode {existing.mode:04o} and owner {existing.uid}:{existing.gid}"
-            found = f"{found}; {kept}" if found else kept
+            words = f"exists, keeps mode {existing.mode:04o} and owner {existing.uid}:{existing.gid}"
+            found = f"{found}; {words}" if found else words
+        elif hosts is not None:
+            found = f"{found}; {bound(hosts)}" if found else bound(hosts)
         result = Result.CHOSEN if found else Result.DONE
-        return Outcome(step, result, found, warning=reserved, kept=existing is not None)
+        return Outcome(step, result, found, warning=reserved, kept=kept is not None, rootless=hosts is not None)
 
     def _link_number(self, step: MakeNode, number: DeviceNumber) -> None:
         """/dev/char/MAJ:MIN, which udev makes on a host and systemd's device policies look up (H1)."""
@@ -362,6 +388,8 @@ def _told(error: OSError, *, name: bool = True) -> str:
 
 _HINTS = {
     errno.EPERM: "this needs root with CAP_SYS_ADMIN and CAP_MKNOD; 'devproxy inspect' works without",
+    errno.ENXIO: "load its driver on the host; nvidia-modprobe makes the nodes of NVIDIA's",
+    errno.ENODEV: "run it as root, then a node with the right number is made",
     errno.EROFS: "the place is read-only: let the root have its overlay (overlay2=root:memory), or make it in the image",
     errno.ENOTDIR: "a directory can be mounted only over a directory, a file only over a file",
     errno.EISDIR: "a directory can be mounted only over a directory, a file only over a file",

@@ -23,7 +23,8 @@ class Outcome(NamedTuple):
     510`).
 
     `warning` marks what the user has to know; under strict it is an error. `kept` says that the node, link or directory was
-    there already and stays as it was.
+    there already and stays as it was, or is the host's. `rootless` says that want of privileges made it less than was
+    asked for.
     """
 
     step: Step
@@ -31,6 +32,7 @@ class Outcome(NamedTuple):
     found: str = ""
     warning: bool = False
     kept: bool = False
+    rootless: bool = False
 
     def describe(self) -> str:
         """The step's line, with what was found."""

@@ -36,7 +36,7 @@ def compare_path(path: str, expected: Side, observed: Side, why: str) -> list[Fi
         found = entry_at(observed.root, path)
     except OSError as problem:
         return [unreadable(path, problem, why)]
-    if expected.table.is_pseudo(path) or observed.table.is_pseudo(path):
+    if expected.table.is_pseudo(_place(expected, path)) or observed.table.is_pseudo(_place(observed, path)):
         want, found = _kind_alone(want), _kind_alone(found)
     return differences(path, want, found, why)
 
@@ -63,8 +63,13 @@ def reasons_of(plan: Plan) -> dict[str, str]:
 
 def _is_kernels(side: Side, path: str) -> bool:
     """Whether a path is among the contents of a pseudo file system."""
-    place = os.path.join(real_path(side.root, parent(path)), path.rpartition("/")[2])
+    place = _place(side, path)
     return side.table.is_inside_pseudo(place) and place not in side.table.points
+
+
+def _place(side: Side, path: str) -> str:
+    """Where a path lies, links on the way followed, a final one not: what mount tables name."""
+    return os.path.join(real_path(side.root, parent(path)), path.rpartition("/")[2])
 
 
 def _kind_alone(entry: Entry | None) -> Entry | None:

@@ -109,7 +109,8 @@ def _asked(plan: Plan, root: Root) -> dict[str, Asked]:
                 asked[place] = Asked(str(step.reason), frozenset(), asked.get(place, _NOBODY).below)
             case Bind():
                 cleared = {"ro" if a.name == "RDONLY" else str(a.name).lower() for a in step.options.change.clear}
-                recursive = step.options.recursive_bind
+                # Without root what the host has mounted below comes along (devproxy.without_root).
+                recursive = step.options.recursive_bind or root.rootless is not None
                 place = real_path(root, step.path)
                 inherits = _inherited(step.source) - cleared
                 asked[place] = Asked(

@@ -28,6 +28,7 @@ from devproxy.plan.steps import (
     Seal,
     SealPath,
 )
+from devproxy.targets.rootless import Rootless
 
 _FORMATS = {NodeKind.CHARACTER: stat.S_IFCHR, NodeKind.BLOCK: stat.S_IFBLK, NodeKind.FIFO: stat.S_IFIFO}
 _MOUNTED = (MountRoot, MountFilesystem, Bind, Mask, Cover, SealPath, Seal)
@@ -54,7 +55,7 @@ def check_outcomes(root: Root) -> Report:
             findings += _check_link(root, step)
         elif isinstance(step, _MOUNTED):
             mounts += 1
-            findings += _check_mount(root, table, step)
+            findings += _check_mount(root, table, step, keeps_atime=outcome.rootless)
     return Report(tuple(findings), (("nodes", nodes), ("links", links), ("mounts", mounts)))
 
 
@@ -75,10 +76,11 @@ class _Nodes:
         except OSError:
             return self._explain(step, made=made)
         mode = step.mode if made and isinstance(step, MakeNode) else stat.S_IMODE(found.st_mode)
+        owner = _owner(step, self._root.rootless)
         right = found.st_mode == _FORMATS[step.kind] | mode and found.st_rdev == self._rdev(
             step.identity, found.st_rdev
         )
-        if right and (not made or (found.st_uid, found.st_gid) == _owner(step)):
+        if right and (not made or (found.st_uid, found.st_gid) == owner):
             return []
         return self._explain(step, made=made)
 
@@ -106,13 +108,16 @@ class _Nodes:
         number = None if step.identity is None else number_of_rdev(self._rdev(step.identity, rdev))
         want = Entry(_FORMATS[step.kind], 0, 0, 0, number, None)
         if made and isinstance(step, MakeNode):
-            want = want._replace(mode=step.mode, uid=_owner(step)[0], gid=_owner(step)[1])
+            uid, gid = _owner(step, self._root.rootless)
+            want = want._replace(mode=step.mode, uid=uid, gid=gid)
         elif found is not None:
             want = want._replace(mode=found.mode, uid=found.uid, gid=found.gid)
         return differences(step.path, want, found, why)
 
 
-def _owner(step: MakeNode | RequireNode) -> tuple[int, int]:
+def _owner(step: MakeNode | RequireNode, rootless: Rootless | None) -> tuple[int, int]:
+    if rootless is not None:
+        return rootless.uid, rootless.gid  # the only owner there is
     return (step.uid or 0, step.gid or 0) if isinstance(step, MakeNode) else (0, 0)
 
 
@@ -125,12 +130,17 @@ def _check_link(root: Root, step: MakeSymlink) -> list[Finding]:
 
 
 def _check_mount(
-    root: Root, table: MountTable, step: MountRoot | MountFilesystem | Bind | Mask | Cover | SealPath | Seal
+    root: Root,
+    table: MountTable,
+    step: MountRoot | MountFilesystem | Bind | Mask | Cover | SealPath | Seal,
+    *,
+    keeps_atime: bool,
 ) -> list[Finding]:
+    """`keeps_atime`: the step's own outcome says that it could not decide how access times are kept (without root)."""
     stack = table.stack(mounted_place(root, table, step.path))
     if not stack:
         return [error("mount-missing", step.path, "a mount", "not mounted", str(step.reason))]
-    wanted = _flags_asked(step)
+    wanted = _flags_asked(step) - (_ACCESS_TIMES if keeps_atime else frozenset())
     if any(wanted <= flags_in_force(line) for line in stack):
         return []
     found = ",".join(sorted(flags_in_force(stack[-1])))
@@ -152,6 +162,7 @@ def _flags_asked(step: MountRoot | MountFilesystem | Bind | Mask | Cover | SealP
             return frozenset()
 
 
+_ACCESS_TIMES: Final = frozenset({"noatime", "strictatime", "nodiratime"})
 _READ_ONLY: Final = frozenset({"ro"})
 # Taking an enum.IntFlag apart is slow, and a thousand mounts have a handful of combinations.
 _words_of: Final[dict[Attribute, frozenset[str]]] = {}

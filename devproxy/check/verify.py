@@ -34,7 +34,7 @@ def verify(plan: Plan, root: Root) -> Report:
         observed = side_of(root)
     except OSError as problem:
         return Report((unreadable("/proc/self/mountinfo", problem, "the mount table"),), ())
-    with build(_with_reserved(plan, root), "memory") as memory:
+    with build(_with_reserved(plan, root), "memory", rootless=root.rootless) as memory:
         return _compare(plan, side_of(memory), observed)
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from devproxy.cli.arguments import add_host_argument
 from devproxy.cli.context import Context
+from devproxy.errors import DevproxyError
 from devproxy.host.probe import probe
 from devproxy.oci.load import load
-from devproxy.outcome import Outcome
 from devproxy.plan.plan import Mode, Plan
 from devproxy.plan.planner import plan
+
+if TYPE_CHECKING:
+    from devproxy.build import Root
+    from devproxy.targets.rootless import Rootless
 
 MODES: Final = ("auto", *(mode.value for mode in Mode))
 
@@ -41,13 +45,36 @@ def make_plan(args: argparse.Namespace, context: Context, done: Callable[[str], 
     return result
 
 
-def tell_outcomes(outcomes: tuple[Outcome, ...], context: Context) -> None:
-    """Warnings once each; with -v everything that was decided."""
+def tell_outcomes(root: Root, context: Context) -> None:
+    """Warnings once each; with -v everything that was decided. What a root lacks that was built without privileges is
+    told in any case, once for all that lacks the same.
+    """
     told: set[str] = set()
-    for outcome in outcomes:
+    if root.rootless is not None:
+        _tell_rootless(root, root.rootless, context)
+    for outcome in root.outcomes:
         line = outcome.describe()
         if not outcome.warning:
             context.note(line)
         elif line not in told:
             told.add(line)
             context.warn(f"{line}  # {outcome.step.reason}")
+
+
+def _tell_rootless(root: Root, rootless: Rootless, context: Context) -> None:
+    from devproxy.without_root import remarks
+
+    notes, lacks = remarks(root.plan, rootless)
+    if lacks and root.plan.strict:
+        raise DevproxyError("; ".join(lacks), hint="strict is set: a warning is an error")
+    context.say(f"built without root: uid {rootless.uid} is uid 0 inside, no other owner can be had")
+    paths: dict[str, list[str]] = {}
+    for outcome in root.outcomes:
+        if outcome.rootless and not outcome.warning:
+            paths.setdefault(outcome.found, []).append(outcome.step.path)
+    for found, those in paths.items():
+        context.say(f"  {' '.join(those)}: {found}")
+    for note in notes:
+        context.say(f"  {note}")
+    for lack in lacks:
+        context.warn(lack)

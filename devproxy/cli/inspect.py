@@ -41,7 +41,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Build in memory and show."""
     path = _path(args)
     with build(make_plan(args, context), "memory") as root:
-        tell_outcomes(root.outcomes, context)
+        tell_outcomes(root, context)
         try:
             _LOOKS[args.look](View(root, path, context, wants_json(args, context)))
         except OSError as error:

@@ -26,7 +26,8 @@ examples:
 exit codes: the process's own; 128+n when signal n ended it; 2 bad usage or input; 125 devproxy failed after the input was
 found good; 126 the program could not be executed; 127 it was not found; 130 interrupted.
 
-Building on the kernel needs root for now; 'devproxy inspect' shows the same root in memory without.
+Without root the container's root is built in a user namespace of the caller alone, with the host's device nodes; what that
+cannot express is told. The devices of a recorded host cannot be shown then: 'devproxy inspect' shows them in memory.
 """
 
 
@@ -65,10 +66,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
     phases = Phases(context, told=args.timings)
     plan = make_plan(args, context, phases.done)
     _require_process(plan, command)
-    _require_root(args)
     with build(plan, args.target) as root:
         phases.done("build")
-        tell_outcomes(root.outcomes, context)
+        tell_outcomes(root, context)
         _check(root, context)
         phases.done("check")
         code = _launch(root, command, context)
@@ -79,17 +79,6 @@ def run(args: argparse.Namespace, context: Context) -> int:
 def _require_process(plan: Plan, command: list[str] | None) -> None:
     if plan.process is None and command is None:
         raise InputError("config.json has no process", hint="give a command behind '--'")
-
-
-def _require_root(args: argparse.Namespace) -> None:
-    if os.geteuid() == 0:
-        return
-    host = "" if args.host == "live" else f" --host {args.host}"
-    mode = "" if args.mode == "auto" else f" --mode {args.mode}"
-    raise DevproxyError(
-        f"building a root on the kernel needs root for now (mounts, device nodes), and this is uid {os.geteuid()}",
-        hint=f"the same root in memory needs none: devproxy inspect {args.bundle}{host}{mode} ls /dev",
-    )
 
 
 def _check(root: Root, context: Context) -> None:

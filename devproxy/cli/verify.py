@@ -5,12 +5,11 @@ memory.
 from __future__ import annotations
 
 import argparse
-import os
 import stat
 
 from devproxy.build import Root, build
 from devproxy.check import text
-from devproxy.check.finding import Finding, Report, Severity
+from devproxy.check.finding import Report
 from devproxy.check.report_json import report_document
 from devproxy.check.verify import verify
 from devproxy.cli.arguments import add_format_arguments, wants_json
@@ -29,8 +28,10 @@ examples:
 
 Compared are the mount table with its flags, all of /dev, every path that the plan names, masked and read-only paths.
 
-exit codes: 0 no differences; 3 an error was found; 4 inconclusive, something could not be seen (without root: nothing
-can be built on the kernel, so nothing can be seen).
+Without root the root is built in a user namespace of the caller alone; it is held to what can be had there, and what cannot
+is told.
+
+exit codes: 0 no differences; 3 an error was found; 4 inconclusive, something could not be seen; 1 no root could be built.
 """
 
 
@@ -44,21 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Build twice, compare, print."""
     plan = make_plan(args, context)
-    if os.geteuid() != 0:
-        return _print(plan, None, _no_root(), args, context)
     with build(plan, "kernel") as root:
-        tell_outcomes(root.outcomes, context)
+        tell_outcomes(root, context)
         return _print(plan, root, verify(plan, root), args, context)
 
 
-def _no_root() -> Report:
-    found = f"uid {os.geteuid()}"
-    why = "building a root on the kernel needs root for now"
-    hint = "the same root in memory needs none: devproxy inspect BUNDLE tree /dev"
-    return Report((Finding("unreadable", Severity.INCONCLUSIVE, "/", "root (uid 0)", found, why, hint),), ())
-
-
-def _print(plan: Plan, root: Root | None, report: Report, args: argparse.Namespace, context: Context) -> int:
+def _print(plan: Plan, root: Root, report: Report, args: argparse.Namespace, context: Context) -> int:
     if wants_json(args, context):
         where = {
             "bundle": plan.bundle,
@@ -66,11 +58,11 @@ def _print(plan: Plan, root: Root | None, report: Report, args: argparse.Namespa
             "simulated": plan.host.simulated,
             "mode": plan.mode.value,
         }
-        built = {} if root is None else {what: paths for what, paths, _ in _built(root.outcomes)}
-        context.print_json({**where, "built": built, **report_document(report)})
+        built = {what: paths for what, paths, _ in _built(root.outcomes)}
+        privileged = {"rootless": root.rootless is not None}
+        context.print_json({**where, **privileged, "built": built, **report_document(report)})
         return report.exit_code
-    if root is not None:
-        _print_built(plan, root, context)
+    _print_built(plan, root, context)
     if report.findings:
         context.table(text.rows(report), text.HEADER)
         context.print()

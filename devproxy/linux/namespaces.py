@@ -28,6 +28,34 @@ def unshare(flags: int) -> None:
     check(libc.unshare(flags))
 
 
+def map_one(proc: int, uid: tuple[int, int], gid: tuple[int, int]) -> None:
+    """Map one user and one group in this process's new user namespace, each as (inside, outside), and nobody else
+    (user_namespaces(7)). `proc` is procfs: a root may have none. setgroups(2) is given up, as the kernel demands.
+
+    Errors: EPERM; EACCES where the process is not dumpable.
+    """
+    _write(proc, "setgroups", "deny")
+    _write(proc, "uid_map", f"{uid[0]} {uid[1]} 1")
+    _write(proc, "gid_map", f"{gid[0]} {gid[1]} 1")
+
+
+def _write(proc: int, name: str, text: str) -> None:
+    descriptor = os.open(f"self/{name}", os.O_WRONLY, dir_fd=proc)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
+
+
+def in_first_user_namespace() -> bool:
+    """Whether this process's users are the machine's own: all of them are mapped, each to itself."""
+    try:
+        with open("/proc/self/uid_map", encoding="ascii") as file:
+            return file.read().split() == ["0", "0", str(0xFFFFFFFF)]
+    except FileNotFoundError:
+        return True  # no procfs, or a kernel without user namespaces
+
+
 def setns(descriptor: int, flag: int) -> None:
     """Move this process into the namespace of a descriptor (setns(2)). Errors: EINVAL if it is of another type."""
     check(libc.setns(descriptor, flag))

@@ -36,6 +36,16 @@ def forbid_dumping() -> None:
     prctl(_PR_SET_DUMPABLE, 0)
 
 
+class Dumpable:
+    """A context in which /proc/PID belongs to the process's user, so that it can write there itself."""
+
+    def __enter__(self) -> None:
+        prctl(_PR_SET_DUMPABLE, 1)
+
+    def __exit__(self, *_: object) -> None:
+        forbid_dumping()
+
+
 def keep_capabilities() -> None:
     """Keep the permitted capabilities when the user is changed (prctl(2), PR_SET_KEEPCAPS)."""
     prctl(_PR_SET_KEEPCAPS, 1)

@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
-from devproxy.mount_options import Change, Propagation
+from devproxy.mount_options import Attribute, Change, Propagation
 from devproxy.node import DeviceNumber, Identity, NodeKind
+from devproxy.targets.rootless import Rootless
 
 
 class FileKind(enum.Enum):
@@ -58,6 +59,10 @@ class Source(Protocol):
     def is_directory(self) -> bool:
         """Whether a directory was found there, by fstat."""
 
+    @property
+    def attributes(self) -> Attribute:
+        """The attributes of the host's mount that it lies on."""
+
 
 class Detached(Protocol):
     """A mount that is attached nowhere yet."""
@@ -79,6 +84,10 @@ class NumberFound(NamedTuple):
 class Target(Protocol):
     """Where a root is built. A context manager: leaving it without `finish` drops everything."""
 
+    @property
+    def rootless(self) -> Rootless | None:
+        """What is lacking for want of privileges, or None: then everything can be made as it is asked for."""
+
     def open_source(self, path: str) -> Source:
         """Open a directory or file of the host, following links as the host does.
 
@@ -91,7 +100,8 @@ class Target(Protocol):
         """Make a new file system (fsopen, fsconfig, fsmount). `devtmpfs` is an empty tmpfs of its own, never the host's
         /dev.
 
-        Errors: ENODEV if the type is unknown here; EINVAL for an option that the type does not take.
+        Errors: ENODEV if the type is unknown here; EINVAL for an option that the type does not take; EPERM, with the
+        reason in words, for a type that a rootless target cannot have.
         """
 
     def bind(self, source: Source, *, recursive: bool) -> Detached:
@@ -130,12 +140,15 @@ class Target(Protocol):
         Errors: ENOTDIR or EEXIST when something else is there.
         """
 
-    def make_node(self, path: str, kind: NodeKind, number: DeviceNumber | None, mode: int, uid: int, gid: int) -> None:
+    def make_node(
+        self, path: str, kind: NodeKind, number: DeviceNumber | None, mode: int, uid: int, gid: int
+    ) -> Look | None:
         """mknod(2) with exactly this mode (no umask) and owner; missing parents are made (0755). The final name is
         never followed.
 
-        What was made is looked at again before this returns. Errors: EEXIST if the name is taken, EPERM where nodes
-        cannot be made.
+        What was made is looked at again before this returns. A rootless target makes fifos alone; of a device it binds the
+        host's node and returns what that looks like. Errors: EEXIST if the name is taken, EPERM where nodes cannot be
+        made; ENXIO if the host has no node to bind, ENODEV if its node is another device.
         """
 
     def make_symlink(self, path: str, target: str) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 from devproxy.errors import DevproxyError, InputError
 from devproxy.linux import process as own
+from devproxy.linux.namespaces import CLONE, map_one, unshare
 from devproxy.linux.paths import DEVPTS_SUPER_MAGIC, LAST_DESCRIPTOR, Opener, close_range, filesystem_magic
 from devproxy.oci.spec import Capabilities, Process, Rlimit, User
 from devproxy.targets.kernel.channel import Channel
@@ -32,8 +33,8 @@ _TIOCSPTLCK, _TIOCGPTPEER = 0x40045431, 0x5441
 
 
 class Builder(NamedTuple):
-    """What the builder hands over: its channel, the root by descriptor, the host's procfs, and the limits on
-    descriptors that it was given.
+    """What the builder hands over: its channel, the root by descriptor, the host's procfs, the limits on descriptors
+    that it was given, and whether it had no privileges.
     """
 
     channel: Channel
@@ -41,6 +42,7 @@ class Builder(NamedTuple):
     root: int
     proc: int
     files: tuple[int, int]
+    rootless: bool
 
 
 class Request(NamedTuple):
@@ -69,7 +71,9 @@ def become(builder: Builder) -> NoReturn:
     _set_limits(builder, process)
     _enter_directory(builder, process.cwd)
     environment = _environment(builder, process)
-    become_user(process.user, wanted)
+    if builder.rootless:
+        _rename_user(builder, process.user)
+    become_user(process.user, wanted, groups=not builder.rootless)
     path = "" if executable else _find(builder, process)
     drop_the_rest(wanted)
     if process.no_new_privs:
@@ -78,6 +82,17 @@ def become(builder: Builder) -> NoReturn:
     os.umask(_DEFAULT_UMASK if process.user.umask is None else process.user.umask)
     close_range(3, LAST_DESCRIPTOR, cloexec=True)
     _execute(path, executable, process.args, environment)
+
+
+def _rename_user(builder: Builder, user: User) -> None:
+    """Show the only user there is, who is root here, as the one that the process asks for: in a user namespace below this
+    one, in which nothing else changes (user_namespaces(7)). Its capabilities reach nothing outside of that.
+    """
+    if (user.uid, user.gid) == (0, 0):
+        return
+    unshare(CLONE["user"])
+    with own.Dumpable():
+        map_one(builder.proc, (user.uid, 0), (user.gid, 0))
 
 
 def _execute(path: str, executable: list[int], args: Sequence[str], environment: Sequence[str]) -> NoReturn:
@@ -133,7 +148,8 @@ def _set_limit(limit: Rlimit) -> None:
 def _set_oom_score(proc: int, score: int) -> None:
     """Write oom_score_adj (proc_pid_oom_score_adj(5)) through the host's procfs: the root's may be anything."""
     try:
-        descriptor = os.open("self/oom_score_adj", os.O_WRONLY, dir_fd=proc)
+        with own.Dumpable():
+            descriptor = os.open("self/oom_score_adj", os.O_WRONLY, dir_fd=proc)
         try:
             os.write(descriptor, b"%d" % score)
         finally:
@@ -227,7 +243,8 @@ def _open_terminal(builder: Builder, user: User) -> list[int]:
     fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("=i", 0))
     terminal = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
-    os.fchown(terminal, user.uid, -1)
+    if not builder.rootless:
+        os.fchown(terminal, user.uid, -1)
     builder.channel.send({"terminal": True}, (master,))
     os.close(master)
     return [terminal] * 3

@@ -2,11 +2,13 @@
 
 The caller is forked once, and once more for a new pid or time namespace, of which only children are part: the first
 child waits then for the second. The namespaces are made first, since proc, sysfs and mqueue belong to those of whoever
-mounts them. The caller's own namespaces, umask and directory are never touched.
+mounts them; without privileges a user namespace comes before them (devproxy.targets.rootless). The caller's own
+namespaces, umask and directory are never touched.
 """
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import resource
@@ -18,8 +20,18 @@ from typing import Any, NamedTuple, NoReturn
 from devproxy.errors import DevproxyError
 from devproxy.host.facts import Host
 from devproxy.linux import mounts, process
-from devproxy.linux.namespaces import CLONE, bring_up_loopback, setdomainname, sethostname, setns, unshare
-from devproxy.linux.paths import LAST_DESCRIPTOR, PROC_SUPER_MAGIC, close_range, filesystem_magic
+from devproxy.linux.capabilities import NUMBERS, capget
+from devproxy.linux.namespaces import (
+    CLONE,
+    bring_up_loopback,
+    in_first_user_namespace,
+    map_one,
+    setdomainname,
+    sethostname,
+    setns,
+    unshare,
+)
+from devproxy.linux.paths import LAST_DESCRIPTOR, PROC_SUPER_MAGIC, close_range, filesystem_magic, has_openat2
 from devproxy.oci.spec import Namespace
 from devproxy.targets.kernel.become import Builder, become
 from devproxy.targets.kernel.channel import Channel
@@ -27,6 +39,7 @@ from devproxy.targets.kernel.failure import to_json
 from devproxy.targets.kernel.paths import KernelPaths, kernel_paths
 from devproxy.targets.kernel.root import KernelRoot, exit_code
 from devproxy.targets.kernel.target import KernelTarget
+from devproxy.targets.rootless import Rootless
 
 # What is done on the target in the builder; the result is JSON.
 Work = Callable[[KernelTarget], list[Any]]
@@ -41,7 +54,8 @@ class _Order(NamedTuple):
     hostname: str
     domainname: str
     live: Mapping[int, str]
-    paths: KernelPaths
+    paths: KernelPaths | None
+    rootless: Rootless | None
 
 
 def start_builder(
@@ -60,8 +74,11 @@ def start_builder(
     `outcomes`. The builder dies with the thread that calls this. `live` maps the kernel's character majors to drivers,
     where a recorded host's nodes must not reach them; by default it is read from /proc/devices.
 
-    Raises DevproxyError for a namespace that cannot be had and without the privileges that mounting needs, and whatever
-    `work` raised as DevproxyError or OSError. Nothing is left then.
+    Without CAP_SYS_ADMIN, and for a root that is one in a user namespace alone, the builder has a user namespace of its
+    own; `rootless` of the root says so.
+
+    Raises DevproxyError for a namespace that cannot be had, and whatever `work` raised as DevproxyError or OSError.
+    Nothing is left then.
     """
     _check_namespaces(namespaces, hostname or domainname)
     if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
@@ -69,16 +86,20 @@ def start_builder(
             "SIGCHLD is ignored, so that no exit code can be waited for",
             hint="whoever started this process ignores it (trap '' CHLD): give it its default action",
         )
-    try:
+    rootless = _rootless(namespaces)
+    if rootless is None:
         paths = paths or kernel_paths()
-    except PermissionError:
-        raise DevproxyError(
-            "building a root on the kernel needs CAP_SYS_ADMIN, which this process lacks",
-            hint="run it as root, or look at the root with 'devproxy inspect', which builds it in memory",
-        ) from None
     live = _live_majors(host) if live is None else live
-    order = _Order(host, work, namespaces, hostname, domainname, live, paths)
+    order = _Order(host, work, namespaces, hostname, domainname, live, paths, rootless)
     return _fork(order)
+
+
+def _rootless(namespaces: Sequence[Namespace]) -> Rootless | None:
+    """None with the privileges that mounting and making nodes need."""
+    if capget().effective >> NUMBERS["CAP_SYS_ADMIN"] & 1 and in_first_user_namespace():
+        return None
+    new = frozenset(each.type for each in namespaces if not each.path)
+    return Rootless(os.geteuid(), os.getegid(), new, {})
 
 
 def _fork(order: _Order) -> KernelRoot:
@@ -94,7 +115,9 @@ def _fork(order: _Order) -> KernelRoot:
         raise
     if child == 0:
         _run_builder(order, theirs)
-    root = KernelRoot(ours, child, order.paths.opener, simulated=order.host.simulated)
+    # Whether openat2 can be used is the same for both; the rest of what the kernel can is asked by the builder.
+    opener = order.paths.opener if order.paths else KernelPaths(openat2=has_openat2()).opener
+    root = KernelRoot(ours, child, opener, simulated=order.host.simulated, rootless=order.rootless)
     try:
         theirs.close()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -148,8 +171,9 @@ def _run_builder(order: _Order, channel: Channel) -> NoReturn:
         # An object of the caller that is collected here would close a number that is a descriptor of ours by now.
         gc.disable()
         _leave_the_caller(channel)
-        _enter_namespaces(order, channel)
-        become(_build(order, channel))
+        proc = _open_proc()
+        _enter_namespaces(order, channel, proc)
+        become(_build(order, channel, proc))
     except EOFError:
         code = 0  # the caller has dropped the root
     except BaseException as error:  # noqa: BLE001 (told to the caller)
@@ -183,16 +207,26 @@ def _leave_the_caller(channel: Channel) -> None:
     os.umask(0)
 
 
-def _enter_namespaces(order: _Order, channel: Channel) -> None:
+def _open_proc() -> int:
+    """The host's procfs, for what is ours in it: the root may have none, or one that is not what it seems."""
+    proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY)
+    if filesystem_magic(proc) != PROC_SUPER_MAGIC:
+        raise DevproxyError("/proc of the host is not procfs", hint="mount it: mount -t proc proc /proc")
+    return proc
+
+
+def _enter_namespaces(order: _Order, channel: Channel, proc: int) -> None:
     """Join and make the namespaces, all paths being opened before the first is entered. Returns in the process that is
     in all of them.
     """
     kinds = {each.type for each in order.namespaces}
     new = {each.type for each in order.namespaces if not each.path} | {"mount"}
     joined = [(_open_namespace(each, each.path), each) for each in order.namespaces if each.path]
+    if order.rootless is not None:
+        _enter_user_namespace(order.rootless, proc)
     for descriptor, each in joined:
-        _join(descriptor, each)
-    with _Attempt(f"new namespaces ({', '.join(sorted(new))}) cannot be made"):
+        _join(descriptor, each, "" if order.rootless is None else "without root only new namespaces can be had")
+    with _Attempt(f"new namespaces ({', '.join(sorted(new))}) cannot be made", _NO_USER_NAMESPACE):
         unshare(sum(CLONE[kind] for kind in new))
     if kinds & {"pid", "time"}:
         _become_child(channel)
@@ -206,11 +240,26 @@ def _enter_namespaces(order: _Order, channel: Channel) -> None:
         bring_up_loopback()
 
 
-class _Attempt:
-    """A context in which an OSError becomes a DevproxyError that starts with `what`."""
+_NO_USER_NAMESPACE = (
+    "an ordinary user needs user namespaces: see 'sysctl kernel.unprivileged_userns_clone user.max_user_namespaces "
+    "kernel.apparmor_restrict_unprivileged_userns'; or run it as root, or 'devproxy inspect', which builds in memory"
+)
 
-    def __init__(self, what: str) -> None:
+
+def _enter_user_namespace(rootless: Rootless, proc: int) -> None:
+    """Become root of a new user namespace, which has the caller in it and nobody else."""
+    with _Attempt(f"a user namespace for uid {rootless.uid} cannot be made", _NO_USER_NAMESPACE):
+        unshare(CLONE["user"])
+        with process.Dumpable():
+            map_one(proc, (0, rootless.uid), (0, rootless.gid))
+
+
+class _Attempt:
+    """A context in which an OSError becomes a DevproxyError that starts with `what`; the hint is for one of rights."""
+
+    def __init__(self, what: str, hint: str = "") -> None:
         self._what = what
+        self._hint = hint
 
     def __enter__(self) -> None:
         return
@@ -219,7 +268,8 @@ class _Attempt:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if isinstance(error, OSError):
-            raise DevproxyError(f"{self._what}: {(error.strerror or '').lower()}") from None
+            hint = self._hint if error.errno in (errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EUSERS) else ""
+            raise DevproxyError(f"{self._what}: {(error.strerror or '').lower()}", hint=hint) from None
 
 
 def _open_namespace(namespace: Namespace, path: str) -> int:
@@ -227,8 +277,8 @@ def _open_namespace(namespace: Namespace, path: str) -> int:
         return os.open(path, os.O_RDONLY)
 
 
-def _join(descriptor: int, namespace: Namespace) -> None:
-    with _Attempt(f"{namespace.where}: {namespace.path} cannot be joined as a {namespace.type} namespace"):
+def _join(descriptor: int, namespace: Namespace, hint: str) -> None:
+    with _Attempt(f"{namespace.where}: {namespace.path} cannot be joined as a {namespace.type} namespace", hint):
         setns(descriptor, CLONE[namespace.type])
     os.close(descriptor)
 
@@ -244,19 +294,17 @@ def _become_child(channel: Channel) -> None:
     os.setsid()
 
 
-def _build(order: _Order, channel: Channel) -> Builder:
+def _build(order: _Order, channel: Channel, proc: int) -> Builder:
     """Do the work, tell the caller what came of it, and hand over what becoming the process needs."""
     files = _allow_many_descriptors()
-    # The host's procfs, for what is ours in it: the root may have none, or one that is not what it seems.
-    proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY)
-    if filesystem_magic(proc) != PROC_SUPER_MAGIC:
-        raise DevproxyError("/proc of the host is not procfs", hint="mount it: mount -t proc proc /proc")
-    with KernelTarget(order.host, order.live, order.paths) as target:
+    paths, rootless = order.paths or kernel_paths(), order.rootless
+    with KernelTarget(order.host, order.live, paths, rootless) as target:
         outcomes = order.work(target)
         target.finish()
     root = os.open("/", os.O_PATH | os.O_DIRECTORY)
-    channel.send({"outcomes": outcomes, "mountinfo": _read_mountinfo(proc)}, (root,))
-    return Builder(channel, order.paths.opener, root, proc, files)
+    refused = rootless.refused if rootless is not None else {}
+    channel.send({"outcomes": outcomes, "refused": refused, "mountinfo": _read_mountinfo(proc)}, (root,))
+    return Builder(channel, paths.opener, root, proc, files, rootless is not None)
 
 
 def _allow_many_descriptors() -> tuple[int, int]:

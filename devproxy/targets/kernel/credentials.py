@@ -63,13 +63,14 @@ def _require_subset(of: frozenset[int], all_of: frozenset[int], name: str, whole
         raise InputError(f"process.capabilities.{name} has {', '.join(missing)}, which {whole} lacks")
 
 
-def become_user(user: User, wanted: Wanted) -> None:
-    """Change groups and user, and have exactly the effective capabilities of the process. What is permitted stays,
-    until `drop_the_rest`.
+def become_user(user: User, wanted: Wanted, *, groups: bool = True) -> None:
+    """Change groups (unless there is no right to) and user, and have exactly the effective capabilities of the process.
+    What is permitted stays, until `drop_the_rest`.
     """
     capabilities.drop_from_bounding(sorted(capabilities.bounding() - wanted.bounding))
     keep_capabilities()
-    os.setgroups(user.groups)
+    if groups:
+        os.setgroups(user.groups)
     os.setresgid(user.gid, user.gid, user.gid)
     os.setresuid(user.uid, user.uid, user.uid)
     _set_effective(wanted.sets.effective)

@@ -54,14 +54,17 @@ def _configure(context: int, option: str) -> None:
 _OVERLAY_OPTIONS = ("index=off", "metacopy=off", "redirect_dir=nofollow")
 
 
-def new_overlay(lower: int, upper_mount: int, *, by_fd: bool) -> int:
+def new_overlay(lower: int, upper_mount: int, *, by_fd: bool, rootless: bool) -> int:
     """An overlay over a directory, with its upper and work directories on a tmpfs of its own.
 
-    The upper directory gets the owner and mode of the lower one, since it is what shows as the root.
+    The upper directory gets the owner and mode of the lower one, since it is what shows as the root; in a user namespace
+    that maps one user it has that one's, and what the overlay notes for itself goes to user xattrs (userxattr; a tmpfs
+    has those since 6.6).
     """
     like = os.fstat(lower)
     os.mkdir("upper", stat.S_IMODE(like.st_mode), dir_fd=upper_mount)
-    os.chown("upper", like.st_uid, like.st_gid, dir_fd=upper_mount)
+    if not rootless:
+        os.chown("upper", like.st_uid, like.st_gid, dir_fd=upper_mount)
     os.mkdir("work", 0o700, dir_fd=upper_mount)
     upper = os.open("upper", os.O_PATH | os.O_DIRECTORY, dir_fd=upper_mount)
     work = os.open("work", os.O_PATH | os.O_DIRECTORY, dir_fd=upper_mount)
@@ -72,7 +75,7 @@ def new_overlay(lower: int, upper_mount: int, *, by_fd: bool) -> int:
         set_layer(context, "lowerdir+" if by_fd else "lowerdir", lower)
         set_layer(context, "upperdir", upper)
         set_layer(context, "workdir", work)
-        for option in _OVERLAY_OPTIONS:
+        for option in (*_OVERLAY_OPTIONS, *(["userxattr"] if rootless else [])):
             _configure(context, option)
         mounts.fsconfig_create(context)
         return mounts.fsmount(context, 0)

@@ -7,8 +7,10 @@ import os
 import stat
 from typing import Final
 
+from devproxy.mount_options import Attribute
 from devproxy.node import DeviceNumber
 from devproxy.targets.kernel.tree import Tree
+from devproxy.targets.rootless import attributes_of
 
 _NULL: Final = DeviceNumber(1, 3)
 
@@ -21,6 +23,11 @@ class KernelSource:
         self.path = path
         self.is_directory = is_directory
         self.used = False
+
+    @property
+    def attributes(self) -> Attribute:
+        """See `Source.attributes`."""
+        return attributes_of(self.descriptor)
 
     @property
     def descriptor(self) -> int:

@@ -29,15 +29,15 @@ def look(tree: Tree, path: str) -> Look | None:
         found = os.stat(name, dir_fd=parent, follow_symlinks=False)
     except FileNotFoundError:
         return None
+    link = os.readlink(name, dir_fd=parent) if stat.S_ISLNK(found.st_mode) else None
+    return look_at(found, link)
+
+
+def look_at(found: os.stat_result, link: str | None = None) -> Look:
+    """A stat result, and for a symbolic link its target, as a `Look`."""
     kind = _KINDS[stat.S_IFMT(found.st_mode)]
-    return Look(
-        kind,
-        stat.S_IMODE(found.st_mode),
-        found.st_uid,
-        found.st_gid,
-        number_of_rdev(found.st_rdev) if kind in (FileKind.CHARACTER, FileKind.BLOCK) else None,
-        os.readlink(name, dir_fd=parent) if kind is FileKind.SYMLINK else None,
-    )
+    number = number_of_rdev(found.st_rdev) if kind in (FileKind.CHARACTER, FileKind.BLOCK) else None
+    return Look(kind, stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid, number, link)
 
 
 def number_on_host(path: str) -> NumberFound:

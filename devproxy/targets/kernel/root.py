@@ -15,18 +15,22 @@ from devproxy.linux.paths import Opener, above_stdio
 from devproxy.linux.process import send_signal
 from devproxy.targets.kernel.channel import Channel, Message
 from devproxy.targets.kernel.failure import from_json
+from devproxy.targets.rootless import Rootless
 
 
 class KernelRoot:
     """A `Root` that a builder made and holds: when the builder ends, everything vanishes.
 
-    `pid` is the process that will become the container's; `outcomes` is what the builder's work returned. Nothing here
-    opens a device, and every path is resolved inside the root, whoever changes it meanwhile.
+    `pid` is the process that will become the container's; `outcomes` is what the builder's work returned; `rootless`
+    says what it lacked, if it had no privileges. Nothing here opens a device, and every path is resolved inside the
+    root, whoever changes it meanwhile. Owners are told as the host sees them.
 
     Concurrency: none of its own; it belongs to the thread that built it.
     """
 
-    def __init__(self, channel: Channel, child: int, opener: Opener, *, simulated: bool) -> None:
+    def __init__(
+        self, channel: Channel, child: int, opener: Opener, *, simulated: bool, rootless: Rootless | None = None
+    ) -> None:
         self._channel = channel
         self._child = child
         self._opener = opener
@@ -38,6 +42,7 @@ class KernelRoot:
         self._mountinfo = ""
         self.pid = 0
         self.outcomes: list[Any] = []
+        self.rootless = rootless
 
     @property
     def simulated(self) -> bool:
@@ -109,6 +114,8 @@ class KernelRoot:
         except EOFError:
             raise ChildProcessError(errno.ECHILD, f"the builder ended with code {self.wait()}") from None
         self.outcomes, self._mountinfo = message.value["outcomes"], message.value["mountinfo"]
+        if self.rootless is not None:
+            self.rootless = self.rootless._replace(refused=message.value["refused"])
         self._root, self.pid = message.descriptors[0], message.sender
         self._pidfd = above_stdio(os.pidfd_open(self.pid))
 

@@ -23,10 +23,11 @@ from devproxy.node import DeviceNumber, Identity, LikeHost, NodeKind
 from devproxy.targets.kernel.file_mount import new_file
 from devproxy.targets.kernel.filesystems import new_filesystem, new_overlay
 from devproxy.targets.kernel.handles import KernelMount, KernelSource, open_null
-from devproxy.targets.kernel.look import look, number_on_host
+from devproxy.targets.kernel.look import look, look_at, number_on_host
 from devproxy.targets.kernel.paths import KernelPaths
 from devproxy.targets.kernel.tree import Closer, Tree
 from devproxy.targets.numbers import Numbers
+from devproxy.targets.rootless import Rootless, open_host_node
 from devproxy.targets.target import Detached, Look, NumberFound, Source
 
 _PROPAGATION = {
@@ -45,7 +46,10 @@ class KernelTarget:
     meant as they are given.
     """
 
-    def __init__(self, host: Host, live: Mapping[int, str], paths: KernelPaths) -> None:
+    def __init__(
+        self, host: Host, live: Mapping[int, str], paths: KernelPaths, rootless: Rootless | None = None
+    ) -> None:
+        self.rootless = rootless
         self._numbers = Numbers(host, live)
         self._simulated = host.simulated
         self._paths = paths
@@ -75,7 +79,12 @@ class KernelTarget:
         self, fstype: str, source: str, change: Change, flags: Sequence[str], data: Sequence[str]
     ) -> KernelMount:
         """See `Target.filesystem`."""
-        return KernelMount(new_filesystem(fstype, source, int(change.set), flags, data), is_directory=True)
+        try:
+            return KernelMount(new_filesystem(fstype, source, int(change.set), flags, data), is_directory=True)
+        except PermissionError:
+            if self.rootless is None:
+                raise
+            raise self.rootless.refuse(fstype) from None
 
     def bind(self, source: Source, *, recursive: bool) -> KernelMount:
         """See `Target.bind`."""
@@ -93,7 +102,9 @@ class KernelTarget:
         upper = new_filesystem("tmpfs", "overlay", 0, (), ("mode=0755",))
         if not self._paths.detached:
             _cover_root(upper)
-        mount = new_overlay(opened.descriptor, upper, by_fd=self._paths.layers_by_fd)
+        mount = new_overlay(
+            opened.descriptor, upper, by_fd=self._paths.layers_by_fd, rootless=self.rootless is not None
+        )
         if not self._paths.detached:
             mounts.detach(upper)
         opened.tree.close()
@@ -239,8 +250,12 @@ class KernelTarget:
         self._there.done(made)
         return bool(first)
 
-    def make_node(self, path: str, kind: NodeKind, number: DeviceNumber | None, mode: int, uid: int, gid: int) -> None:
+    def make_node(
+        self, path: str, kind: NodeKind, number: DeviceNumber | None, mode: int, uid: int, gid: int
+    ) -> Look | None:
         """See `Target.make_node`. An owner is set through a descriptor of what was verified."""
+        if self.rootless is not None and number is not None:
+            return self._bind_node(path, kind, number)
         rdev = 0 if number is None else number.rdev
         wanted = _FORMATS[kind] | mode
         parent, name = self._there.parent(path, make=True)
@@ -250,6 +265,23 @@ class KernelTarget:
                 self._give(parent, name, (wanted, rdev), (uid, gid))
             else:
                 _verify(os.stat(name, dir_fd=parent, follow_symlinks=False), (wanted, rdev))
+        return None
+
+    def _bind_node(self, path: str, kind: NodeKind, number: DeviceNumber) -> Look:
+        """The host's node over an empty file. The host is within reach until `finish`: nothing is mounted over it."""
+        parent, name = self._there.parent(path, make=True)
+        if self.look(path) is not None:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+        node = open_host_node(path, kind, number)
+        with about(path):
+            os.mknod(name, stat.S_IFREG | 0o644, dir_fd=parent)
+            place = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=parent)
+            mount = mounts.clone_tree(node, recursive=False)
+            mounts.move_mount(mount, place)
+            found = os.fstat(node)
+        for descriptor in (node, place, mount):
+            self._there.done(descriptor)
+        return look_at(found)
 
     def _give(self, parent: int, name: str, wanted: tuple[int, int], owner: tuple[int, int]) -> None:
         made = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=parent)

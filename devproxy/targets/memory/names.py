@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from devproxy.node import number_of_rdev
+from devproxy.targets.rootless import Rootless
 from devproxy.targets.target import FileKind, Look
 from vfs import dcache
 from vfs.credentials import ROOT
@@ -40,9 +41,10 @@ class Names:
     What is made in a directory of the machine is made in memory and hides nothing: a kernel would make it there.
     """
 
-    def __init__(self, vfs: VirtualFilesystem, root: VirtualDentry) -> None:
+    def __init__(self, vfs: VirtualFilesystem, root: VirtualDentry, rootless: Rootless | None = None) -> None:
         self._vfs = vfs
         self._root = root
+        self._rootless = rootless
 
     def find(self, path: str, *, follow: bool = True) -> VirtualDentry:
         """The place that a path names, inside the root. Errors: ENOENT, ENOTDIR, ELOOP."""
@@ -108,6 +110,8 @@ class Names:
         asked for it has.
         """
         inode = parent.dentry.inode
+        if self._rootless is not None:
+            what = what._replace(uid=self._rootless.uid, gid=self._rootless.gid)
         try:
             if isinstance(inode, SyntheticParent) and (for_mount or not isinstance(inode.fs, StaticFilesystem)):
                 self._make_synthetic(parent, name, inode, what)
@@ -143,7 +147,11 @@ class Names:
             place = self._vfs.get_dentry_at(ROOT, PathOperation(self._root, parent, name, follow_final_symlink=False))
         except FileNotFoundError:
             return None
-        return _look(place.dentry.inode)
+        found = _look(place.dentry.inode)
+        if self._rootless is None:
+            return found
+        uid, gid = self._rootless.seen(found.uid, found.gid)
+        return found._replace(uid=uid, gid=gid)
 
     def list_directory(self, path: str) -> list[str]:
         """The names in a directory. Errors: ENOENT, ENOTDIR, ELOOP."""

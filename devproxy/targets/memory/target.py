@@ -10,12 +10,13 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import closing
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from devproxy.drivers import register_drivers
 from devproxy.host.facts import Host
-from devproxy.mount_options import Change, Propagation
+from devproxy.mount_options import Attribute, Change, Propagation
 from devproxy.node import DeviceNumber, Identity, NodeKind
 from devproxy.targets.memory import flags as mount_flags
 from devproxy.targets.memory.file_mount import new_file
@@ -25,6 +26,7 @@ from devproxy.targets.memory.sharing import TYPES
 from devproxy.targets.memory.sysfs import sysfs_tree
 from devproxy.targets.memory.world import MOUNTABLE, SUPERBLOCK_FLAGS, new_world, null_mount
 from devproxy.targets.numbers import Numbers
+from devproxy.targets.rootless import Rootless, attributes_of, open_host_node
 from devproxy.targets.target import Detached, Look, NumberFound, Source
 from vfs.credentials import ROOT
 from vfs.fs.hostfs import HostfsOptions
@@ -50,6 +52,11 @@ class MemorySource:
         self.is_directory = stat.S_ISDIR(os.fstat(descriptor).st_mode)
         self.used = False
 
+    @property
+    def attributes(self) -> Attribute:
+        """See `Source.attributes`."""
+        return attributes_of(self.descriptor)
+
     def close(self) -> None:
         """Close the descriptor; closing again does nothing."""
         if self.descriptor >= 0:
@@ -70,11 +77,14 @@ class MemoryMount:
 
 
 class MemoryTarget:
-    """A `Target` in memory. `root` hands the finished tree over; until then closing drops it. With
-    `host_fifo` the fifos of binds are the machine's own.
+    """A `Target` in memory. `root` hands the finished tree over; until then closing drops it.
+
+    With `host_fifo` the fifos of binds are the machine's own. With `rootless` it lacks what a kernel target without these
+    privileges would lack: what verifying that one needs.
     """
 
-    def __init__(self, host: Host, *, host_fifo: bool = False) -> None:
+    def __init__(self, host: Host, rootless: Rootless | None = None, *, host_fifo: bool = False) -> None:
+        self.rootless = rootless
         self._host_fifo = host_fifo
         self._simulated = host.simulated
         # Nothing here reaches a live driver.
@@ -101,12 +111,16 @@ class MemoryTarget:
         """See `Target.filesystem`. Superblock flags say how to write to a disk: known ones are shown."""
         if fstype.partition(".")[0] not in MOUNTABLE:
             raise path_error(errno.ENODEV, fstype)
+        if self.rootless is not None and fstype in self.rootless.refused:
+            raise self.rootless.refuse(fstype)
         for flag in flags:
             if flag not in SUPERBLOCK_FLAGS:
                 raise path_error(errno.EINVAL, flag)
         if fstype == "devtmpfs":
             # As on the kernel, where it cannot be the real one: that is the machine's /dev.
             fstype, data = "tmpfs", ("mode=0755", *data)
+        if self.rootless is not None and fstype == "tmpfs":
+            data = (*data, f"uid={self.rootless.uid}", f"gid={self.rootless.gid}")
         wanted = mount_flags.changed(mount_flags.DEFAULT, Change(set=change.set, atime=change.atime))
         return self._new(source, fstype, MountOptions(wanted, ",".join(data), superblock=tuple(flags)))
 
@@ -125,7 +139,8 @@ class MemoryTarget:
         below = self._show(opened, recursive=False).mount
         opened.close()
         like = below.root.inode
-        data = f"mode={stat.S_IMODE(like.mode):o},uid={like.uid},gid={like.gid}"
+        owner = (like.uid, like.gid) if self.rootless is None else (self.rootless.uid, self.rootless.gid)
+        data = f"mode={stat.S_IMODE(like.mode):o},uid={owner[0]},gid={owner[1]}"
         upper = self._new("overlay", "tmpfs", MountOptions(data=data)).mount
         layers = OverlayOptions(VirtualDentry(upper, upper.root), (VirtualDentry(below, below.root),))
         mount = self._new("overlay", "overlay", MountOptions(mount_flags.DEFAULT, internal=layers))
@@ -171,7 +186,7 @@ class MemoryTarget:
         if not mount.is_directory:
             raise path_error(errno.ENOTDIR, path)
         self._namespace = MountNamespace(mount.mount, ROOT)
-        self._names = Names(self._vfs, self._namespace.root)
+        self._names = Names(self._vfs, self._namespace.root, self.rootless)
 
     def _connect(self, mount: Mount, place: VirtualDentry) -> None:
         self._vfs.connect_mount_at(ROOT, mount, at(place))
@@ -249,11 +264,26 @@ class MemoryTarget:
         """See `Target.make_directory`."""
         return bool(self._there.make_directories(path, mode)[1])
 
-    def make_node(self, path: str, kind: NodeKind, number: DeviceNumber | None, mode: int, uid: int, gid: int) -> None:
+    def make_node(
+        self, path: str, kind: NodeKind, number: DeviceNumber | None, mode: int, uid: int, gid: int
+    ) -> Look | None:
         """See `Target.make_node`."""
+        if self.rootless is not None and number is not None:
+            return self._bind_node(path, kind, number)
         parent, name = self._there.parent(path, make=True)
         rdev = 0 if number is None else number.rdev
         self._there.make(parent, name, Synthetic(_FORMATS[kind] | mode, uid, gid, rdev), path)
+        return None
+
+    def _bind_node(self, path: str, kind: NodeKind, number: DeviceNumber) -> Look | None:
+        parent, name = self._there.parent(path, make=True)
+        if self.look(path) is not None:
+            raise path_error(errno.EEXIST, path)
+        with closing(MemorySource(open_host_node(path, kind, number), path)) as source:
+            self._there.make(parent, name, Synthetic(stat.S_IFREG | 0o644), path)
+            mount = self._show(source, recursive=False)
+        self.attach(mount, path)
+        return self.look(path)
 
     def make_symlink(self, path: str, target: str) -> None:
         """See `Target.make_symlink`."""
@@ -270,7 +300,7 @@ class MemoryTarget:
         """See `Target.look_in`."""
         mount = self._show(_opened(source), recursive=True).mount
         try:
-            return Names(self._vfs, VirtualDentry(mount, mount.root)).look(path)
+            return Names(self._vfs, VirtualDentry(mount, mount.root), self.rootless).look(path)
         finally:
             self._discard(mount)
 

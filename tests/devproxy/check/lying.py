@@ -101,4 +101,4 @@ class LyingTree:
 
 def lying(root: Root, lies: Lies, outcomes: tuple[Outcome, ...] | None = None) -> Root:
     """`root`, but for the lies."""
-    return Root(root.plan, root.outcomes if outcomes is None else outcomes, LyingTree(root.tree, lies))
+    return Root(root.plan, root.outcomes if outcomes is None else outcomes, LyingTree(root.tree, lies), root.rootless)

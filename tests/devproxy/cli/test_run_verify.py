@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
-import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from devproxy.check.finding import Report, error, unreadable
 from devproxy.cli import run as run_module
 from devproxy.cli.main import main
 from tests.bundles import runc_spec_like, write_bundle
+from tests.unprivileged import GID, UID, as_user
 
 RECORDING = str(Path(__file__).parents[3] / "example" / "host-8gpu.tar")
 root = pytest.mark.root
@@ -166,21 +169,61 @@ class TestVerify:
 
 
 class TestWithoutRoot:
-    @pytest.fixture(autouse=True)
-    def ordinary_user(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    @staticmethod
+    def told(work: Callable[[Path], list[str]]) -> tuple[int, str, str]:
+        """The exit code, the standard output and the standard error of a command line that an ordinary user gives."""
 
-    def test_run_says_what_works_without(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        path = bundle(tmp_path)
-        assert main(["run", path, "--host", RECORDING]) == 125
-        err = capsys.readouterr().err
-        assert "needs root" in err
-        assert f"devproxy inspect {path} --host {RECORDING} ls /dev" in err
+        def child(directory: Path) -> list[Any]:
+            out, err = io.StringIO(), io.StringIO()
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                code = main(work(directory))
+            return [code, out.getvalue(), err.getvalue()]
 
-    def test_verify_is_inconclusive(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        path = bundle(tmp_path)
-        assert main(["verify", path, "--json"]) == 4
-        document = json.loads(capsys.readouterr().out)
-        assert document["verdict"] == "inconclusive"
-        assert main(["verify", path, "--text"]) == 4
-        assert "inconclusive: not everything could be seen" in capsys.readouterr().out
+        code, out, err = as_user(child)
+        return code, out, err
+
+    def test_run_runs_and_names_once_what_it_cannot_do(self) -> None:
+        code, _, err = self.told(lambda directory: ["run", bundle(directory, "sh", "-c", "exit 42")])
+        assert code == 42
+        lines = err.splitlines()
+        assert lines[0] == f"devproxy: built without root: uid {UID} is uid 0 inside, no other owner can be had"
+        assert sum("/dev/null" in line for line in lines) == 1
+        assert "warning" not in err
+
+    def test_what_the_process_gets_otherwise_is_told(self) -> None:
+        def work(directory: Path) -> list[str]:
+            user = {"uid": 1000, "gid": 1000, "additionalGids": [5, 6]}
+            config = runc_spec_like(process={"args": ["true"], "user": user})
+            return ["run", write_bundle(directory / "bundle", config)]
+
+        code, _, err = self.told(work)
+        assert code == 0
+        assert f"process.user: 1000:1000 is {UID}:{GID} on the host" in err
+        assert "warning: process.user.additionalGids 5,6: without root no groups can be set" in err
+        code, _, err = self.told(lambda directory: [*work(directory), "--set", "strict=true"])
+        assert code == 125
+        assert "additionalGids" in err
+
+    def test_run_says_that_recorded_accelerators_need_root(self) -> None:
+        process = {"args": ["true"], "env": ["NVIDIA_VISIBLE_DEVICES=0"]}
+        config = runc_spec_like(process=process)
+        recording = Path(RECORDING).read_bytes()
+
+        def work(directory: Path) -> list[str]:
+            (directory / "host.tar").write_bytes(recording)
+            return ["run", write_bundle(directory / "b", config), "--host", str(directory / "host.tar")]
+
+        code, _, err = self.told(work)
+        assert code == 125
+        assert "/dev/nvidiactl is a device of the recorded host" in err
+        assert "devproxy inspect" in err
+        assert self.told(lambda directory: [*work(directory), "--mode", "none", "--", "true"])[0] == 0
+
+    def test_verify_holds_the_root_to_what_can_be_had(self) -> None:
+        code, out, _ = self.told(lambda directory: ["verify", bundle(directory), "--json"])
+        assert code == 0
+        document = json.loads(out)
+        assert (document["verdict"], document["rootless"]) == ("ok", True)
+        code, out, err = self.told(lambda directory: ["verify", bundle(directory), "--text"])
+        assert out.splitlines()[-1] == "verified: no differences"
+        assert err.count("bound from the host") == 2

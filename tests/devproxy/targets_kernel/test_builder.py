@@ -188,19 +188,6 @@ def test_a_pid_namespace_whose_first_process_has_ended_is_refused() -> None:
         os.close(namespace)
 
 
-def test_without_privileges_it_says_so() -> None:
-    def work() -> None:
-        import devproxy.targets.kernel.paths as module
-
-        module._found = None
-        os.setresuid(65534, 65534, 65534)
-        build(tmpfs_root)
-
-    with pytest.raises(DevproxyError, match="needs CAP_SYS_ADMIN") as caught:
-        in_child(work)
-    assert "inspect" in caught.value.hint
-
-
 # what is told
 
 

@@ -1,0 +1,382 @@
+"""A root that an ordinary user builds: what it has, what it says it lacks, and that it is verified for what it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devproxy.build import Root, build
+from devproxy.check.outcomes import check_outcomes
+from devproxy.check.verify import verify
+from devproxy.errors import DevproxyError
+from devproxy.host.probe import probe
+from devproxy.launch import launch
+from devproxy.linux.capabilities import Sets, capset
+from devproxy.linux.namespaces import CLONE, map_one, unshare
+from devproxy.linux.process import Dumpable
+from devproxy.oci.configuration import Configuration
+from devproxy.oci.load import load
+from devproxy.overlay import NO_OVERLAY, Overlay2
+from devproxy.plan.plan import Plan
+from devproxy.plan.planner import plan
+from devproxy.targets.kernel.paths import KernelPaths
+from devproxy.targets.kernel.root import KernelRoot
+from tests.bundles import runc_spec_like, write_bundle
+from tests.devproxy.check.lying import Lies, changed, lying
+from tests.unprivileged import GID, UID, as_user
+
+EXAMPLE = str(Path(__file__).parents[3] / "example" / "host-8gpu.tar")
+BOUND = "bound from the host, keeps mode 0666 and owner 65534:65534"
+
+
+def planned(directory: Path, config: Configuration | None = None, **changes: Any) -> Plan:
+    bundle = write_bundle(directory / "bundle", runc_spec_like(**changes))
+    return plan(load(bundle), probe(), config=config or Configuration())
+
+
+def looked_at(root: Root) -> dict[str, Any]:
+    """What became of each step, and what the two checks say."""
+    return {
+        "outcomes": {o.step.describe(): [o.result.value, o.found, o.warning, o.rootless] for o in root.outcomes},
+        "findings": [f.describe() for f in (*verify(root.plan, root).findings, *check_outcomes(root).findings)],
+    }
+
+
+def built(
+    work: Callable[[Path], Plan], paths: KernelPaths | None = None, prepare: Callable[[], object] = lambda: None
+) -> dict[str, Any]:
+    def child(directory: Path) -> dict[str, Any]:
+        with build(work(directory), "kernel", paths=paths) as root:
+            told = json.dumps(looked_at(root)).replace(str(directory), "DIRECTORY")
+            return dict(json.loads(told))
+
+    return dict(as_user(child, prepare))
+
+
+def found(result: dict[str, Any], start: str) -> list[Any]:
+    (answer,) = [value for step, value in result["outcomes"].items() if step.startswith(start)]
+    return list(answer)
+
+
+def in_process(directory: Path, script: str, **changes: Any) -> list[Any]:
+    """The exit code and the output of a shell in a rootless root."""
+    arguments = {"args": ["sh", "-c", f"exec > /out/told 2>&1; {script}"], **changes.pop("process", {})}
+    (directory / "out").mkdir()
+    out = {"destination": "/out", "type": "bind", "source": str(directory / "out"), "options": ["bind"]}
+    mounts = [*runc_spec_like()["mounts"], out]
+    with build(planned(directory, process=arguments, mounts=mounts, **changes), "kernel") as root:
+        return [launch(root), (directory / "out" / "told").read_text()]
+
+
+def test_the_usual_bundle_is_verified_and_says_what_it_lacks() -> None:
+    result = built(planned)
+    assert result["findings"] == []
+    assert found(result, "node /dev/null") == ["chosen", BOUND, False, True]
+    assert found(result, "mount devpts") == [
+        "chosen",
+        "without gid=5, which a rootless container cannot have",
+        False,
+        True,
+    ]
+    lacking = [step for step, answer in result["outcomes"].items() if answer[3]]
+    assert all(step.startswith(("node ", "mount devpts")) for step in lacking)
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        KernelPaths(detached=False),
+        KernelPaths(openat2=False),
+        KernelPaths(layers_by_fd=False),
+        KernelPaths(*[False] * 3),
+    ],
+)
+def test_the_ways_of_older_kernels_come_to_the_same(paths: KernelPaths) -> None:
+    assert built(planned, paths) == built(planned)
+
+
+@pytest.mark.parametrize("overlay", [Overlay2(), NO_OVERLAY])
+@pytest.mark.parametrize("readonly", [False, True])
+def test_with_and_without_an_overlay(overlay: Overlay2, readonly: bool) -> None:
+    def work(directory: Path) -> Plan:
+        return planned(directory, Configuration(overlay2=overlay), root={"readonly": readonly})
+
+    assert built(work)["findings"] == []
+
+
+def test_what_needs_a_namespace_is_skipped_with_a_warning() -> None:
+    result = built(lambda directory: planned(directory, linux={"namespaces": [{"type": "mount"}]}, hostname=None))
+    assert result["findings"] == []
+    for step, kind in (("proc", "pid"), ("sysfs", "network"), ("mqueue", "ipc")):
+        why = f"without root {step} needs a new {kind} namespace, and linux.namespaces asks for none"
+        assert found(result, f"mount {step} at") == ["skipped", why, True, True]
+
+
+def test_under_strict_that_is_an_error() -> None:
+    def work(directory: Path) -> Plan:
+        linux = {"namespaces": [{"type": "mount"}]}
+        return planned(directory, Configuration(strict=True), linux=linux, hostname=None)
+
+    with pytest.raises(DevproxyError, match="needs a new pid namespace"):
+        built(work)
+
+
+@pytest.mark.root
+def test_a_mount_of_proc_is_refused_where_the_host_hides_parts_of_its_own() -> None:
+    def hide() -> None:
+        from devproxy.linux import mounts
+
+        unshare(CLONE["mount"])
+        mounts.set_propagation_of_everything(mounts.MS_PRIVATE)
+        null = os.open("/dev/null", os.O_PATH)
+        mounts.move_mount(mounts.clone_tree(null, recursive=False), os.open("/proc/uptime", os.O_PATH))
+
+    result = built(planned, prepare=hide)
+    assert result["findings"] == []
+    words = "without root a new proc is refused where parts of the host's /proc are hidden, as in a container"
+    assert found(result, "mount proc at") == ["skipped", words, True, True]
+
+
+# nodes
+
+
+def devices(*entries: dict[str, Any]) -> dict[str, Any]:
+    return {"linux": {"devices": list(entries)}}
+
+
+def test_a_device_of_the_spec_is_the_hosts() -> None:
+    entry = {"path": "/dev/kmsg", "type": "c", "major": 1, "minor": 11, "fileMode": 0o600, "uid": 7, "gid": 8}
+    mode = stat.S_IMODE(os.stat("/dev/kmsg").st_mode)
+    result = built(lambda directory: planned(directory, **devices(entry)))
+    assert result["findings"] == []
+    assert found(result, "node /dev/kmsg")[1] == f"bound from the host, keeps mode {mode:04o} and owner 65534:65534"
+
+
+def test_one_that_the_host_lacks_is_left_out() -> None:
+    entry = {"path": "/dev/nobody", "type": "c", "major": 60, "minor": 7}
+    result = built(lambda directory: planned(directory, **devices(entry)))
+    assert result["findings"] == []
+    words = "the host has no /dev/nobody with number 60:7, without root only the host's can be shown"
+    assert found(result, "node /dev/nobody") == ["skipped", words, True, True]
+
+
+def test_one_that_is_another_device_on_the_host_is_an_error() -> None:
+    entry = {"path": "/dev/kmsg", "type": "c", "major": 60, "minor": 7}
+    with pytest.raises(DevproxyError, match="the host's is device 1:11"):
+        built(lambda directory: planned(directory, **devices(entry)))
+
+
+def test_one_that_exists_already_must_be_the_one() -> None:
+    """/dev/null is there by the time it is asked for again."""
+    again = {"path": "/dev/null", "type": "c", "major": 1, "minor": 3}
+    result = built(lambda directory: planned(directory, **devices(again)))
+    assert result["findings"] == []
+    with pytest.raises(DevproxyError, match="is character device 1:3, expected character device 1:5"):
+        built(lambda directory: planned(directory, **devices({**again, "minor": 5})))
+
+
+def test_a_fifo_is_made_and_belongs_to_the_caller() -> None:
+    entry = {"path": "/dev/pipe", "type": "p", "fileMode": 0o640, "uid": 7, "gid": 8}
+    result = built(lambda directory: planned(directory, **devices(entry)))
+    assert result["findings"] == []
+    assert found(result, "node /dev/pipe") == ["chosen", "belongs to 0:0, 7:8 cannot be had without root", True, True]
+
+
+def test_the_accelerators_of_a_recorded_host_cannot_be_shown() -> None:
+    def work(directory: Path) -> Plan:
+        process = {"env": ["NVIDIA_VISIBLE_DEVICES=0"]}
+        return plan(load(write_bundle(directory / "b", runc_spec_like(process=process))), probe(EXAMPLE))
+
+    with pytest.raises(DevproxyError, match="/dev/nvidiactl is a device of the recorded host") as caught:
+        built(work)
+    assert "devproxy inspect" in caught.value.hint
+
+
+def test_without_accelerators_a_recorded_host_can_be_shown() -> None:
+    assert built(lambda d: plan(load(write_bundle(d / "b", runc_spec_like())), probe(EXAMPLE)))["findings"] == []
+
+
+# mounts
+
+
+def mounted(directory: Path, *entries: tuple[str, str, list[str]]) -> Plan:
+    mounts = [
+        {"destination": destination, "type": "bind", "source": source, "options": options}
+        for destination, source, options in entries
+    ]
+    return planned(directory, mounts=[*runc_spec_like()["mounts"], *mounts])
+
+
+@pytest.mark.parametrize(
+    "options", [["bind", "ro"], ["rbind", "rw"], ["bind", "nosuid,nodev"], ["rbind", "rro"], ["bind", "noatime"]]
+)
+def test_binds_of_directories_and_files_of_ones_own(options: list[str]) -> None:
+    def work(directory: Path) -> Plan:
+        (directory / "data").mkdir()
+        (directory / "file").write_text("x")
+        words = [word for option in options for word in option.split(",")]
+        return mounted(
+            directory, ("/data", str(directory / "data"), words), ("/etc/file", str(directory / "file"), words)
+        )
+
+    result = built(work)
+    assert result["findings"] == []
+    lacking = [answer[1] for step, answer in result["outcomes"].items() if step.startswith("bind") and answer[3]]
+    assert len(lacking) == (2 if "noatime" in options else 0)
+    assert all("keeps relatime of the host's mount" in words for words in lacking)
+
+
+@pytest.mark.root
+def test_flags_of_the_hosts_mount_stay_and_what_lies_below_comes_along(tmp_path: Path) -> None:
+    """user_namespaces(7): who was given a mount cannot take its flags away, nor what is mounted over parts of it."""
+    from devproxy.linux import mounts
+    from devproxy.mount_options import Attribute
+    from devproxy.targets.kernel.filesystems import new_filesystem
+
+    place = Path(os.path.realpath("/mnt"))
+
+    def mount() -> None:
+        unshare(CLONE["mount"])
+        mounts.set_propagation_of_everything(mounts.MS_PRIVATE)
+        flags = int(Attribute.NOSUID | Attribute.NODEV)
+        outer = new_filesystem("tmpfs", "outer", flags, (), ("mode=0755",))
+        os.mkdir("below", dir_fd=outer)
+        mounts.move_mount(outer, os.open(place, os.O_PATH))
+        inner = new_filesystem("tmpfs", "inner", 0, (), ("mode=0755",))
+        mounts.move_mount(inner, os.open(place / "below", os.O_PATH))
+        for descriptor in (outer, inner):
+            os.close(descriptor)
+
+    result = built(lambda directory: mounted(directory, ("/data", str(place), ["bind", "suid", "dev"])), prepare=mount)
+    assert result["findings"] == []
+    words = "a directory, made /data; keeps nosuid, nodev of the host's mount"
+    below = "with what the host has mounted below, which cannot be left out without root"
+    assert found(result, f"bind {place}") == ["chosen", f"{words}, {below}", True, True]
+
+
+def test_owners_in_options_of_a_tmpfs_are_left_out() -> None:
+    def work(directory: Path) -> Plan:
+        tmpfs = {"destination": "/x", "type": "tmpfs", "source": "tmpfs", "options": ["uid=7", "gid=0", "mode=0750"]}
+        return planned(directory, mounts=[*runc_spec_like()["mounts"], tmpfs])
+
+    result = built(work)
+    assert result["findings"] == []
+    words = "made /x; without uid=7, which a rootless container cannot have"
+    assert found(result, "mount tmpfs at /x") == ["chosen", words, True, True]
+
+
+@pytest.mark.root
+def test_the_rootfs_of_somebody_else_can_be_the_lower_layer() -> None:
+    """Its owner is not mapped: the root directory is the caller's then, and the outcome says so."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        bundle = write_bundle(directory, runc_spec_like(root={"readonly": False}))
+        result = built(lambda _: plan(load(bundle), probe()))
+    assert result["findings"] == []
+    assert found(result, "root ")[1] == "/ belongs to 0:0, its own owner cannot be had without root"
+
+
+# planted differences
+
+
+def test_damage_done_to_a_rootless_root_is_found() -> None:
+    def work(directory: Path) -> list[list[Any]]:
+        with build(planned(directory), "kernel") as root:
+            assert isinstance(root.tree, KernelRoot)
+            descriptor = root.tree._root
+            os.unlink("dev/full", dir_fd=descriptor)
+            os.unlink("dev/zero", dir_fd=descriptor)
+            os.mkfifo("dev/zero", 0o666, dir_fd=descriptor)
+            os.unlink("dev/fd", dir_fd=descriptor)
+            os.symlink("/elsewhere", "dev/fd", dir_fd=descriptor)
+            os.chmod("dev/net", 0o700, dir_fd=descriptor)
+            os.mkdir("dev/surplus", dir_fd=descriptor)
+            reports = verify(root.plan, root), check_outcomes(root)
+            return [sorted((f.code, f.path) for f in report.findings) for report in reports]
+
+    found, quick = ({(code, path) for code, path in report} for report in as_user(work))
+    seen = {("entry-missing", "/dev/full"), ("node-kind-wrong", "/dev/zero"), ("link-differs", "/dev/fd")}
+    assert quick == seen
+    assert found == seen | {("mode-differs", "/dev/net"), ("entry-unexpected", "/dev/surplus")}
+
+
+@pytest.mark.parametrize(
+    ("code", "fields"),
+    [
+        ("node-number-wrong", {"rdev": os.makedev(1, 5)}),
+        ("mode-differs", {"mode": stat.S_IFCHR | 0o600}),
+        ("owner-differs", {"uid": UID}),
+    ],
+)
+def test_a_bound_node_that_is_not_as_the_hosts_is_found(code: str, fields: dict[str, int]) -> None:
+    def work(directory: Path) -> list[list[str]]:
+        with build(planned(directory), "kernel") as root:
+            lies = Lies(stats={"/dev/null": changed(root.lstat("/dev/null"), **fields)})
+            return [[f.code, f.path] for f in verify(root.plan, lying(root, lies)).findings]
+
+    assert as_user(work) == [[code, "/dev/null"]]
+
+
+# the process
+
+
+def test_the_process_is_root_of_its_own() -> None:
+    script = "id -u; id -g; echo > /dev/null && echo > /tmp/file && stat -c %u:%a /tmp/file"
+    assert as_user(lambda directory: in_process(directory, script)) == [0, "0\n0\n0:644\n"]
+
+
+def test_another_user_is_the_caller_under_another_number() -> None:
+    """What is made belongs to it on the host too, and it has no capability over the root's mounts."""
+
+    def work(directory: Path) -> list[Any]:
+        process = {"user": {"uid": 1000, "gid": 1001}}
+        script = "id -u; id -g; touch /out/file; stat -c %u:%g /out/file; umount /tmp 2>/dev/null || echo refused"
+        code, told = in_process(directory, script, process=process)
+        made = os.stat(directory / "out" / "file")
+        return [code, told, (made.st_uid, made.st_gid) == (os.getuid(), os.getgid())]
+
+    assert as_user(work) == [0, "1000\n1001\n1000:1001\nrefused\n", True]
+
+
+def test_the_oom_score_can_be_raised() -> None:
+    script = "cat /proc/self/oom_score_adj"
+    process = {"oomScoreAdj": 777}
+    assert as_user(lambda directory: in_process(directory, script, process=process)) == [0, "777\n"]
+
+
+def test_a_limit_above_the_hard_one_is_an_error() -> None:
+    process = {"rlimits": [{"type": "RLIMIT_NOFILE", "soft": 1 << 20, "hard": 1 << 30}]}
+    with pytest.raises(DevproxyError, match="RLIMIT_NOFILE cannot be set"):
+        as_user(lambda directory: in_process(directory, "true", process=process))
+
+
+def test_a_namespace_of_somebody_else_cannot_be_joined() -> None:
+    path = f"/proc/{os.getpid()}/ns/uts"
+    namespaces = {"namespaces": [{"type": "mount"}, {"type": "uts", "path": path}]}
+    with pytest.raises(DevproxyError) as caught:
+        built(lambda directory: planned(directory, linux=namespaces, hostname=None))
+    assert "linux.namespaces[1]" in caught.value.message
+
+
+def test_without_user_namespaces_it_says_what_they_depend_on() -> None:
+    def none_left() -> None:
+        unshare(CLONE["user"])
+        map_one(os.open("/proc", os.O_PATH), (0, UID), (0, GID))
+        Path("/proc/sys/user/max_user_namespaces").write_text("0")
+        capset(Sets(0, 0, 0))
+
+    def work(directory: Path) -> None:
+        with Dumpable():
+            none_left()
+        build(planned(directory), "kernel")
+
+    with pytest.raises(DevproxyError, match="a user namespace for uid 0 cannot be made") as caught:
+        as_user(work)
+    assert "max_user_namespaces" in caught.value.hint
