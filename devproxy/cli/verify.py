@@ -18,7 +18,7 @@ from devproxy.cli.context import Context
 from devproxy.node import LikeHost, OfDriver, number_of_rdev
 from devproxy.outcome import Outcome, Result
 from devproxy.plan.plan import Plan
-from devproxy.plan.steps import Bind, MakeNode, MakeSymlink, Mask, MountFilesystem, MountRoot, SealPath
+from devproxy.plan.steps import Bind, Cover, MakeNode, MakeSymlink, Mask, MountFilesystem, MountRoot, SealPath
 
 _EXAMPLES = """\
 examples:
@@ -94,6 +94,7 @@ _BUILT = {
     "device nodes": (MakeNode,),
     "links": (MakeSymlink,),
     "masked": (Mask,),
+    "covered": (Cover,),
     "read-only": (SealPath,),
 }
 

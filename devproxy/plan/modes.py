@@ -41,7 +41,7 @@ def choose_mode(spec: Spec, asked: str, config: Configuration, nvidia: NvidiaDri
     no_tpus = "tpuproxy is false" if config.tpuproxy is False else _against_selection(asked, listed=listed)
     skipped = []
     if gpus is not None and no_gpus:
-        skipped.append(_skip(f"the GPUs of {quote(gpus.value)}", f"process.env {VISIBLE_DEVICES}", no_gpus))
+        skipped.append(_skip(f"the GPUs of {quote(gpus.value)}", f"process.env {gpus.source}", no_gpus))
     if tpus is not None and no_tpus:
         skipped.append(_skip(f"the TPUs of {quote(tpus.value)}", tpus.source, no_tpus))
     gpus, tpus = None if no_gpus else gpus, None if no_tpus else tpus

@@ -175,6 +175,11 @@ def test_h10_a_legacy_image_gets_everything() -> None:
     assert asking("CUDA_VERSION=9.0", "NVIDIA_REQUIRE_CUDA=cuda>=9.0").mode is Mode.NONE
 
 
+def test_h10_a_legacy_image_that_is_not_asked_is_noted_by_its_own_variable() -> None:
+    plan = bare(MIG, mode="none", process={"env": ["CUDA_VERSION=9.0"]})
+    assert [str(step.reason) for step in steps_of(plan, Skip)] == ["process.env CUDA_VERSION: the mode is none"]
+
+
 # IMEX channels
 
 
