@@ -19,6 +19,9 @@ _SWITCHES: Final = "/proc/driver/nvidia-nvswitch/devices"
 # How many minors the driver registers for its capabilities.
 _LIMIT: Final = 8192
 _MODES: Final = 1 << 12
+_LINE: Final = (
+    r"(?:(config|monitor)|(fabric-imex-mgmt|fabric-mgmt)|(gpu\d{1,4})/(gi\d{1,4}/(?:ci\d{1,4}/)?access)) (\d{1,4})"
+)
 # Changing how GPUs are partitioned is root's business, everything else may be read by all.
 _DEFAULT_MODE: Final = {"mig/config": 0o400}
 
@@ -45,30 +48,25 @@ def read_switches(root: HostRoot) -> tuple[str, ...]:
 
 
 def parse_minors(text: str) -> tuple[dict[str, int], list[str]]:
-    """The minors of a list, by the capability's path in the tree of capabilities; and the lines that are none."""
+    """The minors of a list, by the capability's path in the tree of capabilities (`gpu0/gi1/access` of a list is at
+    `gpu0/mig/gi1/access`); and the lines that are none.
+    """
+    if not text:
+        return {}, []
+    # The driver lists thousands of capabilities, of which a machine has a handful: one match a line is what it may cost.
+    import re
+
+    match = re.compile(_LINE, re.ASCII).fullmatch
     minors: dict[str, int] = {}
     bad: list[str] = []
     for line in text.split("\n"):
-        name, _, digits = line.partition(" ")
-        path, minor = _path_of(name), _number(digits, _LIMIT)
-        if path is not None and minor is not None:
-            minors[path] = minor
-        elif line:
-            bad.append(line)
+        found = match(line)
+        if found is None or int(found[5]) >= _LIMIT:
+            bad += [line] if line else []
+            continue
+        mig, fabric, gpu, instance, minor = found.groups()
+        minors[f"{gpu}/mig/{instance}" if gpu else fabric or f"mig/{mig}"] = int(minor)
     return minors, bad
-
-
-def _path_of(name: str) -> str | None:
-    """Where in the tree a listed capability is: `gpu0/gi1/access` is at `gpu0/mig/gi1/access`."""
-    match name.split("/"):
-        case ["config" | "monitor"]:
-            return f"mig/{name}"
-        case ["fabric-imex-mgmt" | "fabric-mgmt"]:
-            return name
-        case [gpu, instance, *rest] if _numbered(gpu, "gpu") is not None and _numbered(instance, "gi") is not None:
-            if rest == ["access"] or (len(rest) == 2 and _numbered(rest[0], "ci") is not None and rest[1] == "access"):
-                return f"{gpu}/mig/{'/'.join([instance, *rest])}"
-    return None
 
 
 def _read_minors(root: HostRoot, name: str) -> dict[str, int]:
