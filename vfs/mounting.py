@@ -318,7 +318,6 @@ def _copy_tree(
 
 def _copy(vfs: VirtualFilesystem, mount: Mount, relate: Relate, root: Dentry) -> Mount:
     copy = new_mount(vfs, mount.fs, root, mount.flags, mount.source)
-    copy.unbindable = mount.unbindable
     relate(mount, copy)
     return copy
 

@@ -24,18 +24,27 @@ Relate = Callable[["Mount", "Mount"], None]
 
 
 class GroupIds:
-    """The numbers of peer groups: the lowest free one from 1 on (mnt_alloc_group_id)."""
+    """The numbers of peer groups: the lowest free one from 1 on (mnt_alloc_group_id), but for those of groups outside."""
 
     def __init__(self) -> None:
         self._free: list[int] = []
         self._last = 0
+        self._outside: dict[int, PeerGroup] = {}
 
     def allocate(self) -> int:
         """A number that no group has."""
         if self._free:
             return heapq.heappop(self._free)
         self._last += 1
+        while self._last in self._outside:
+            self._last += 1
         return self._last
+
+    def outside(self, number: int) -> PeerGroup:
+        """The group of that number whose members are none of this VFS's: nothing is ever heard of it."""
+        if number not in self._outside:
+            self._outside[number] = PeerGroup(self, number)
+        return self._outside[number]
 
     def release(self, number: int) -> None:
         """Take the number of a group that is gone back."""
@@ -46,21 +55,22 @@ class PeerGroup:
     """Mounts that share what happens on them, and the mounts that only listen.
 
     Invariants: every member has it as `peers`, every slave as `master`; all members have one and the same master. A group
-    has a member: with the last one it is gone. Both tables are sets that keep their order.
+    has a member: with the last one it is gone; one that is outside never had any. Both tables are sets that keep their order.
     """
 
     __slots__ = ("id", "ids", "members", "slaves")
 
-    def __init__(self, ids: GroupIds) -> None:
+    def __init__(self, ids: GroupIds, number: int | None = None) -> None:
         self.ids = ids
-        self.id = ids.allocate()
+        self.id = ids.allocate() if number is None else number
         self.members: dict[Mount, None] = {}
         self.slaves: dict[Mount, None] = {}
 
     @property
     def master(self) -> PeerGroup | None:
         """The group that the members are slaves of."""
-        return next(iter(self.members)).master
+        member = next(iter(self.members), None)
+        return None if member is None else member.master
 
 
 def set_propagation(mount: Mount, propagation: Propagation) -> None:
@@ -90,6 +100,11 @@ def unshare(mount: Mount) -> None:
     """Take a mount out of its group, and leave its master as it is."""
     if mount.peers is not None:
         _leave(mount)
+
+
+def become_slave_outside(mount: Mount, number: int) -> None:
+    """Make a mount a slave of a group that is not of this VFS, as a bind of a shared mount of the machine is one."""
+    _set_master(mount, mount.fs.vfs.group_ids.outside(number))
 
 
 def become_peer(original: Mount, copy: Mount) -> None:

@@ -283,7 +283,10 @@ class VirtualFilesystem:
             return MountNamespace(mounting.mount_disconnected(self, creds, source, fstype, options), creds)
 
     def copy_mount_namespace(self, creds: Credentials, namespace: MountNamespace) -> MountNamespace:
-        """A namespace with a copy of every mount of another (CLONE_NEWNS): shared mounts are peers across the two."""
+        """A namespace with a copy of every mount of another (CLONE_NEWNS): shared mounts are peers across the two.
+
+        Unbindable mounts are copied too, and can be bound there (since Linux 6.17).
+        """
         with self.lock:
             return mounting.copy_namespace(self, creds, namespace)
 

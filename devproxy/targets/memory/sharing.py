@@ -1,11 +1,16 @@
-"""Propagation types in the VFS's words (mount_namespaces(7))."""
+"""Propagation between mounts in memory, in the VFS's words, and from the machine (mount_namespaces(7))."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from devproxy.linux.mountinfo import parse_line
 from devproxy.mount_options import Propagation
 from vfs.options import Propagation as MountPropagation
+from vfs.propagation import become_slave_outside
+
+if TYPE_CHECKING:
+    from vfs.mount import Mount
 
 TYPES: Final = {
     Propagation.SHARED: MountPropagation.SHARED,
@@ -13,3 +18,22 @@ TYPES: Final = {
     Propagation.PRIVATE: MountPropagation.PRIVATE,
     Propagation.UNBINDABLE: MountPropagation.UNBINDABLE,
 }
+
+
+def hear_from_machine(mount: Mount, descriptor: int) -> None:
+    """Make a mount a slave of what a descriptor is on, if that is shared or a slave: so a container's binds begin, since
+    nothing that is mounted inside shows outside.
+    """
+    tags = dict(tag.partition(":")[::2] for tag in _tags(descriptor))
+    group = tags.get("shared") or tags.get("master")
+    if group:
+        become_slave_outside(mount, int(group))
+
+
+def _tags(descriptor: int) -> tuple[str, ...]:
+    """The optional fields of the line that the machine's mountinfo has about a descriptor's mount."""
+    with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as about:
+        mount_id = next((line.split()[1] for line in about if line.startswith("mnt_id:")), "")
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+        found = next((line for line in table if line.startswith(f"{mount_id} ")), None)
+    return () if found is None else parse_line(found).tags

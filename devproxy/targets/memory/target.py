@@ -22,7 +22,7 @@ from devproxy.targets.memory import flags as mount_flags
 from devproxy.targets.memory.file_mount import new_file
 from devproxy.targets.memory.names import Names, is_directory, path_error
 from devproxy.targets.memory.root import MemoryRoot
-from devproxy.targets.memory.sharing import TYPES
+from devproxy.targets.memory.sharing import TYPES, hear_from_machine
 from devproxy.targets.memory.sysfs import sysfs_tree
 from devproxy.targets.memory.world import MOUNTABLE, SUPERBLOCK_FLAGS, new_world, null_mount
 from devproxy.targets.numbers import Numbers
@@ -151,9 +151,10 @@ class MemoryTarget:
 
     def _show(self, source: MemorySource, *, recursive: bool) -> MemoryMount:
         internal = HostfsOptions(source.descriptor, recursive=recursive, fifos=self._host_fifo)
-        return self._new(
-            source.path, "hostfs", MountOptions(mount_flags.of_descriptor(source.descriptor), internal=internal)
-        )
+        flags = mount_flags.of_descriptor(source.descriptor)
+        mount = self._new(source.path, "hostfs", MountOptions(flags, internal=internal))
+        hear_from_machine(mount.mount, source.descriptor)
+        return mount
 
     def _new(self, source: str, fstype: str, options: MountOptions) -> MemoryMount:
         mount = self._vfs.mount_disconnected(ROOT, source, fstype, options)

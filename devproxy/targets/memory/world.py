@@ -7,6 +7,7 @@ import stat
 from typing import Final
 
 from devproxy.targets.memory.flags import DEFAULT
+from devproxy.targets.memory.sharing import hear_from_machine
 from vfs.credentials import ROOT
 from vfs.filesystem import FilesystemType
 from vfs.fs.cgroupfs import Cgroup2Type, CgroupType
@@ -53,11 +54,16 @@ def new_world(sysfs: SysfsTree) -> VirtualFilesystem:
 
 
 def null_mount(vfs: VirtualFilesystem) -> Mount:
-    """A detached mount of a null device: what hides a file."""
+    """A detached mount of a null device: what hides a file. It stands for the machine's own."""
     folder = vfs.mount_disconnected(ROOT, "devtmpfs", "tmpfs", MountOptions(DEFAULT, "mode=0755"))
     root = VirtualDentry(folder, folder.root)
     null = PathOperation(root, root, "null")
     vfs.mknod_at(ROOT, null, MknodOptions(stat.S_IFCHR | 0o666, _NULL_RDEV))
     mount = vfs.clone_mount(ROOT, null)
     vfs.discard_mount(folder)
+    machines = os.open("/dev/null", os.O_PATH)
+    try:
+        hear_from_machine(mount, machines)
+    finally:
+        os.close(machines)
     return mount
