@@ -44,7 +44,7 @@ _NOT_DONE_HERE = "run does not do this"
 def plan(spec: Spec, host: Host, *, mode: str = "auto", config: Configuration = _DEFAULTS) -> Plan:
     """How to meet `spec` on `host`. `mode` is auto, docker, spec or none.
 
-    Errors: InputError for a mode that is not supported, an id that names no GPU of the host, and, under strict, for
+    Errors: InputError for a mode that is not supported, an id that names no GPU or TPU of the host, and, under strict, for
     everything that would be left out with a warning.
     """
     nvidia = None if config.nvproxy is False else NvidiaDrivers(host)
