@@ -35,7 +35,7 @@ def fit(step: Step, plan: Plan, source: Source | None) -> Fitted:
             # gid=5 of a devpts is what every bundle has, and nobody misses it.
             options = step.options._replace(data=data)
             return Fitted(step._replace(options=options), lacks, asked=step.fstype != "devpts")
-        case Bind() if source is not None:
+        case Bind() if source is not None and step.overlay is None:
             return _fit_bind(step, source)
         case MakeNode():
             return _fit_node(step, plan)
