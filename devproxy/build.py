@@ -17,9 +17,11 @@ from devproxy.errors import DevproxyError
 from devproxy.linux.mountinfo import MountLine
 from devproxy.outcome import Outcome, Result
 from devproxy.plan.plan import Plan
+from devproxy.plan.steps import Bind, MountRoot
 from devproxy.targets.root import Root as TargetRoot
 
 if TYPE_CHECKING:
+    from devproxy.host_layers import PlannedLayers
     from devproxy.targets.kernel.paths import KernelPaths
     from devproxy.targets.rootless import Rootless
     from devproxy.targets.target import Target
@@ -31,12 +33,18 @@ class Root:
     """
 
     def __init__(
-        self, plan: Plan, outcomes: tuple[Outcome, ...], tree: TargetRoot, rootless: Rootless | None = None
+        self,
+        plan: Plan,
+        outcomes: tuple[Outcome, ...],
+        tree: TargetRoot,
+        rootless: Rootless | None = None,
+        layers: PlannedLayers | None = None,
     ) -> None:
         self.plan = plan
         self.outcomes = outcomes
         self.tree = tree
         self.rootless = rootless
+        self._layers = layers
 
     @property
     def simulated(self) -> bool:
@@ -68,8 +76,12 @@ class Root:
         return self.tree.mountinfo()
 
     def close(self) -> None:
-        """Drop the root."""
-        self.tree.close()
+        """Drop the root, and the layers that it had on the host."""
+        try:
+            self.tree.close()
+        finally:
+            if self._layers is not None:
+                self._layers.close()
 
     def __enter__(self) -> Self:
         return self
@@ -80,13 +92,14 @@ class Root:
         self.close()
 
 
-def carry_out(plan: Plan, target: Target) -> tuple[Outcome, ...]:
-    """Carry out every step of `plan` on `target` and return an outcome for each, in the plan's order.
+def carry_out(plan: Plan, target: Target, sandbox: str = "") -> tuple[Outcome, ...]:
+    """Carry out every step of `plan` on `target` and return an outcome for each, in the plan's order. `sandbox` is in the
+    names of layers on the host.
 
     Raises InputError when a source of the host is missing or of the wrong kind (nothing was mounted then),
     DevproxyError when a step fails: the message names the step, what was found, and where the step comes from.
     """
-    carrier = Carrier(plan, target)
+    carrier = Carrier(plan, target, sandbox)
     carrier.open_sources()
     outcomes = tuple(carrier.carry(step) for step in plan.steps)
     carrier.finish()
@@ -121,19 +134,31 @@ def _build_in_memory(plan: Plan, rootless: Rootless | None) -> Root:
 def _build_on_kernel(plan: Plan, paths: KernelPaths | None) -> Root:
     from devproxy.targets.kernel.builder import start_builder
 
+    sandbox = os.urandom(6).hex()
+
     def work(target: Target) -> list[list[object]]:
         # Outcomes cross to this process as plain values: the steps themselves are here already, in the same order.
-        return [[outcome.result.value, *outcome[2:]] for outcome in carry_out(plan, target)]
+        return [[outcome.result.value, *outcome[2:]] for outcome in carry_out(plan, target, sandbox)]
 
-    tree = start_builder(
-        plan.host,
-        work,
-        namespaces=plan.namespaces,
-        hostname=plan.hostname,
-        domainname=plan.domainname,
-        paths=paths,
-    )
+    layers = None
+    if any(isinstance(step, MountRoot | Bind) and step.overlay and step.overlay.on_host for step in plan.steps):
+        from devproxy.host_layers import PlannedLayers
+
+        layers = PlannedLayers(plan, sandbox)
+    try:
+        tree = start_builder(
+            plan.host,
+            work,
+            namespaces=plan.namespaces,
+            hostname=plan.hostname,
+            domainname=plan.domainname,
+            paths=paths,
+        )
+    except BaseException:
+        if layers is not None:
+            layers.close()
+        raise
     outcomes = tuple(
         Outcome(step, Result(result), *rest) for step, (result, *rest) in zip(plan.steps, tree.outcomes, strict=True)
     )
-    return Root(plan, outcomes, tree, tree.rootless)
+    return Root(plan, outcomes if layers is None else layers.told(outcomes), tree, tree.rootless, layers)

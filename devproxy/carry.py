@@ -7,11 +7,13 @@ import os
 import posixpath
 from typing import NoReturn
 
+from devproxy.carry_overlay import Overlaid, check_directory, make_overlay
 from devproxy.errors import DevproxyError, InputError
 from devproxy.linux.cgroups import hierarchies
 from devproxy.mount_options import Attribute, MountOptions
 from devproxy.node import DeviceNumber, Fixed, Identity, LikeHost, NodeKind, OfDriver
 from devproxy.outcome import Outcome, Result
+from devproxy.overlay import layer_name
 from devproxy.plan.plan import Plan
 from devproxy.plan.steps import (
     Bind,
@@ -51,10 +53,12 @@ class Carrier:
     them.
     """
 
-    def __init__(self, plan: Plan, target: Target) -> None:
+    def __init__(self, plan: Plan, target: Target, sandbox: str) -> None:
         self._plan = plan
         self._target = target
+        self._sandbox = sandbox
         self._sources: dict[int, Source] = {}
+        self._layers: dict[int, str] = {}
         self._like_host: dict[LikeHost, NumberFound] = {}
         self._skipped: set[str] = set()
 
@@ -63,14 +67,17 @@ class Carrier:
 
         Raises InputError naming the source and the entry of the spec that asks for it.
         """
-        for step in self._plan.steps:
+        for index, step in enumerate(self._plan.steps):
             if isinstance(step, MakeNode | RequireNode) and isinstance(step.identity, LikeHost):
                 self._look_at_host(step, step.identity)
             if isinstance(step, Bind | MountRoot):
                 try:
-                    self._sources[id(step)] = self._target.open_source(step.source)
+                    source = self._sources[id(step)] = self._target.open_source(step.source)
                 except OSError as error:
                     _refuse_source(step, error)
+                self._layers[id(source)] = layer_name(self._sandbox, index)
+                if step.overlay is not None:
+                    check_directory(step.overlay)
 
     def _look_at_host(self, step: MakeNode | RequireNode, identity: LikeHost) -> None:
         try:
@@ -159,14 +166,17 @@ class Carrier:
         source = self._sources[id(step)]
         if not source.is_directory:
             raise InputError(f"root.path {step.source} is not a directory", hint="root.path names the container's root")
-        found, overlay = "", step.overlay
-        if overlay and step.when is not None:
+        found, overlaid, aside = "", step.overlay is not None, ""
+        if overlaid and step.when is not None:
             missing = next((path for path in step.when.paths if self._is_missing(source, path)), None)
-            overlay = missing is not None
-            found = f"overlay, because {missing} is missing" if overlay else "nothing is missing, no overlay"
-        mount = self._target.overlay(source) if overlay else self._target.bind(source, recursive=True)
+            overlaid = missing is not None
+            found = f"overlay, because {missing} is missing" if overlaid else "nothing is missing, no overlay"
+        if overlaid:
+            mount, _, _, aside = make_overlay(self._target, step, source, self._layers[id(source)])
+        else:
+            mount = self._target.bind(source, recursive=True)
         self._target.attach(mount, "/")
-        return Outcome(step, Result.CHOSEN if found else Result.DONE, found)
+        return Outcome(step, Result.CHOSEN if found else Result.DONE, found, aside=aside)
 
     def _is_missing(self, source: Source, path: str) -> bool:
         try:
@@ -224,12 +234,16 @@ class Carrier:
 
     def _bind(self, step: Bind) -> Outcome:
         source = self._sources[id(step)]
-        mount = self._target.bind(source, recursive=step.options.recursive_bind)
+        if step.overlay is None:
+            mount = self._target.bind(source, recursive=step.options.recursive_bind)
+            own = Overlaid(mount, "a directory" if source.is_directory else "a file")
+        else:
+            own = make_overlay(self._target, step, source, self._layers[id(source)])
         if step.options.change:
-            self._target.change(mount, step.options.change, recursive=False)
-        made = self._attach(mount, step.path, step.options)
-        kind = "a directory" if source.is_directory else "a file"
-        return Outcome(step, Result.CHOSEN, f"{kind}, {made}" if made else kind)
+            self._target.change(own.mount, step.options.change, recursive=False)
+        made = self._attach(own.mount, step.path, step.options)
+        found = f"{own.found}, {made}" if made else own.found
+        return Outcome(step, Result.CHOSEN, found, own.warning, aside=own.aside)
 
     def _attach(self, mount: Detached, path: str, options: MountOptions) -> str:
         """Attach a mount, making the mount point if it is missing; says what was made."""

@@ -24,7 +24,8 @@ class Outcome(NamedTuple):
 
     `warning` marks what the user has to know; under strict it is an error. `kept` says that the node, link or directory was
     there already and stays as it was, or is the host's. `rootless` says that want of privileges made it less than was
-    asked for.
+    asked for. `aside` is true of this target alone, where others come to the same root: what was cleaned up, where a layer
+    is.
     """
 
     step: Step
@@ -33,7 +34,9 @@ class Outcome(NamedTuple):
     warning: bool = False
     kept: bool = False
     rootless: bool = False
+    aside: str = ""
 
     def describe(self) -> str:
         """The step's line, with what was found."""
-        return f"{self.result.value}: {self.step.describe()}" + (f"  ({self.found})" if self.found else "")
+        told = "; ".join(filter(None, (self.found, self.aside)))
+        return f"{self.result.value}: {self.step.describe()}" + (f"  ({told})" if told else "")

@@ -72,6 +72,22 @@ class Detached(Protocol):
         """Whether its root is a directory: what its mount point has to be."""
 
 
+class Upper(NamedTuple):
+    """Where the upper layer of an overlay is: in a tmpfs, of `size` if that is not empty; or, with a `name`, on the host:
+    under this name in the `.devproxy.overlay` of `directory`, or of the lower directory itself where that is empty.
+
+    In a root in memory it is always in memory.
+    """
+
+    size: str = ""
+    name: str = ""
+    directory: str = ""
+
+
+IN_MEMORY = Upper()
+NOT_OVERLAID = "neither a directory nor a regular file, which is what an overlay goes over"
+
+
 class NumberFound(NamedTuple):
     """The number a device has here. `reserved` is true when no driver of the host has it: a dynamic major was set aside, or
     the spec's number stands for a node that the host lacks.
@@ -87,6 +103,10 @@ class Target(Protocol):
     @property
     def rootless(self) -> Rootless | None:
         """What is lacking for want of privileges, or None: then everything can be made as it is asked for."""
+
+    @property
+    def changes_host(self) -> bool:
+        """Whether layers that were asked for on the host are there, and not in memory."""
 
     def open_source(self, path: str) -> Source:
         """Open a directory or file of the host, following links as the host does.
@@ -107,10 +127,12 @@ class Target(Protocol):
     def bind(self, source: Source, *, recursive: bool) -> Detached:
         """A mount of what `source` holds (open_tree with OPEN_TREE_CLONE)."""
 
-    def overlay(self, lower: Source) -> Detached:
-        """An overlay over a directory, whose upper layer is in memory; its root has the lower's owner and mode.
+    def overlay(self, lower: Source, upper: Upper = IN_MEMORY) -> Detached:
+        """An overlay over a directory; its root has the lower's owner and mode, and no `.devproxy.overlay`. Over a
+        regular file it is a copy of the file, in memory (S43, S44).
 
-        Errors: ENOTDIR if the source is no directory.
+        Errors: EINVAL if the source is neither; ENOSPC for a file larger than the upper layer's size; ENOENT for a
+        layer on the host that was not made; what the kernel says of a layer on a file system that cannot hold one.
         """
 
     def change(self, mount: Detached, change: Change, *, recursive: bool) -> None:

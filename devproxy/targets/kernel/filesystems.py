@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from devproxy.linux import mounts
 from devproxy.linux.cgroups import OwnView
+from devproxy.overlay import LAYERS
 
 
 def new_filesystem(fstype: str, source: str, attributes: int, flags: Sequence[str], data: Sequence[str]) -> int:
@@ -54,20 +55,23 @@ def _configure(context: int, option: str) -> None:
 _OVERLAY_OPTIONS = ("index=off", "metacopy=off", "redirect_dir=nofollow")
 
 
-def new_overlay(lower: int, upper_mount: int, *, by_fd: bool, rootless: bool) -> int:
-    """An overlay over a directory, with its upper and work directories on a tmpfs of its own.
+def new_overlay(lower: int, layer: int, *, by_fd: bool, rootless: bool) -> int:
+    """An overlay over a directory, with its upper and work directories made in another, `layer`.
 
-    The upper directory gets the owner and mode of the lower one, since it is what shows as the root; in a user namespace
+    It hides the layers of other overlays. The upper directory gets the owner and mode of the lower one (S45), since it
+    is what shows as the root; in a user namespace
     that maps one user it has that one's, and what the overlay notes for itself goes to user xattrs (userxattr; a tmpfs
     has those since 6.6).
     """
     like = os.fstat(lower)
-    os.mkdir("upper", stat.S_IMODE(like.st_mode), dir_fd=upper_mount)
+    os.mkdir("upper", 0o700, dir_fd=layer)
     if not rootless:
-        os.chown("upper", like.st_uid, like.st_gid, dir_fd=upper_mount)
-    os.mkdir("work", 0o700, dir_fd=upper_mount)
-    upper = os.open("upper", os.O_PATH | os.O_DIRECTORY, dir_fd=upper_mount)
-    work = os.open("work", os.O_PATH | os.O_DIRECTORY, dir_fd=upper_mount)
+        os.chown("upper", like.st_uid, like.st_gid, dir_fd=layer)
+    os.chmod("upper", stat.S_IMODE(like.st_mode), dir_fd=layer)
+    os.mkdir("work", 0o700, dir_fd=layer)
+    upper = os.open("upper", os.O_PATH | os.O_DIRECTORY, dir_fd=layer)
+    work = os.open("work", os.O_PATH | os.O_DIRECTORY, dir_fd=layer)
+    os.mknod(LAYERS, stat.S_IFCHR, 0, dir_fd=upper)
     context = mounts.fsopen("overlay")
     try:
         mounts.fsconfig_string(context, "source", "overlay")

@@ -21,14 +21,15 @@ from devproxy.linux.syscalls import about
 from devproxy.mount_options import ATIME, Attribute, Change, Propagation
 from devproxy.node import DeviceNumber, Identity, LikeHost, NodeKind
 from devproxy.targets.kernel.file_mount import new_file
-from devproxy.targets.kernel.filesystems import new_filesystem, new_overlay
+from devproxy.targets.kernel.filesystems import new_filesystem
 from devproxy.targets.kernel.handles import KernelMount, KernelSource, open_null
 from devproxy.targets.kernel.look import look, look_at, number_on_host
+from devproxy.targets.kernel.overlays import Overlays, cover_root
 from devproxy.targets.kernel.paths import KernelPaths
 from devproxy.targets.kernel.tree import Closer, Tree
 from devproxy.targets.numbers import Numbers
 from devproxy.targets.rootless import Rootless, open_host_node
-from devproxy.targets.target import Detached, Look, NumberFound, Source
+from devproxy.targets.target import IN_MEMORY, Detached, Look, NumberFound, Source, Upper
 
 _PROPAGATION = {
     Propagation.SHARED: mounts.MS_SHARED,
@@ -62,6 +63,11 @@ class KernelTarget:
         self._empty = -1
         self._null = open_null(os.O_PATH)
 
+    @property
+    def changes_host(self) -> bool:
+        """See `Target.changes_host`."""
+        return True
+
     # sources and detached mounts
 
     def open_source(self, path: str) -> KernelSource:
@@ -94,22 +100,14 @@ class KernelTarget:
         opened.tree.close()
         return KernelMount(mount, is_directory=opened.is_directory)
 
-    def overlay(self, lower: Source) -> KernelMount:
-        """See `Target.overlay`. Before 6.15 an upper layer has to be attached while the overlay is made."""
+    def overlay(self, lower: Source, upper: Upper = IN_MEMORY) -> KernelMount:
+        """See `Target.overlay`."""
         opened = self._use(lower)
-        if not opened.is_directory:
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), opened.path)
-        upper = new_filesystem("tmpfs", "overlay", 0, (), ("mode=0755",))
-        if not self._paths.detached:
-            _cover_root(upper)
-        mount = new_overlay(
-            opened.descriptor, upper, by_fd=self._paths.layers_by_fd, rootless=self.rootless is not None
-        )
-        if not self._paths.detached:
-            mounts.detach(upper)
+        overlays = Overlays(self._paths, self._closer, rootless=self.rootless is not None)
+        with about(opened.path):
+            mount = overlays.make(opened, upper)
         opened.tree.close()
-        self._closer.add(upper)
-        return KernelMount(mount, is_directory=True)
+        return KernelMount(mount, is_directory=opened.is_directory)
 
     def change(self, mount: Detached, change: Change, *, recursive: bool) -> None:
         """See `Target.change`."""
@@ -364,7 +362,7 @@ class KernelTarget:
     def _place(self) -> None:
         """Attach the root in the private namespace, once."""
         if not self._placed:
-            _cover_root(self._there.root)
+            cover_root(self._there.root)
             self._placed = True
 
     def _opened(self, source: Source) -> KernelSource:
@@ -382,15 +380,6 @@ class KernelTarget:
 def _own(mount: Detached) -> KernelMount:
     assert isinstance(mount, KernelMount)
     return mount
-
-
-def _cover_root(mount: int) -> None:
-    """Attach a mount over the namespace's root directory. Nobody sees it: this process's root stays the one below."""
-    root = os.open("/", os.O_PATH | os.O_DIRECTORY)
-    try:
-        mounts.move_mount(mount, root)
-    finally:
-        os.close(root)
 
 
 def _verify(found: os.stat_result, wanted: tuple[int, int]) -> None:

@@ -21,13 +21,14 @@ from devproxy.node import DeviceNumber, Identity, NodeKind
 from devproxy.targets.memory import flags as mount_flags
 from devproxy.targets.memory.file_mount import new_file
 from devproxy.targets.memory.names import Names, is_directory, path_error
+from devproxy.targets.memory.overlays import copy_file, new_layer
 from devproxy.targets.memory.root import MemoryRoot
 from devproxy.targets.memory.sharing import TYPES, hear_from_machine
 from devproxy.targets.memory.sysfs import sysfs_tree
 from devproxy.targets.memory.world import MOUNTABLE, SUPERBLOCK_FLAGS, new_world, null_mount
 from devproxy.targets.numbers import Numbers
 from devproxy.targets.rootless import Rootless, attributes_of, open_host_node
-from devproxy.targets.target import Detached, Look, NumberFound, Source
+from devproxy.targets.target import IN_MEMORY, Detached, Look, NumberFound, Source, Upper
 from vfs.credentials import ROOT
 from vfs.fs.hostfs import HostfsOptions
 from vfs.fs.overlay import OverlayOptions
@@ -97,6 +98,11 @@ class MemoryTarget:
         self._names: Names | None = None
         self._handed_over = False
 
+    @property
+    def changes_host(self) -> bool:
+        """See `Target.changes_host`."""
+        return False
+
     # sources and detached mounts
 
     def open_source(self, path: str) -> MemorySource:
@@ -131,21 +137,24 @@ class MemoryTarget:
         opened.close()
         return mount
 
-    def overlay(self, lower: Source) -> MemoryMount:
+    def overlay(self, lower: Source, upper: Upper = IN_MEMORY) -> MemoryMount:
         """See `Target.overlay`."""
         opened = self._use(lower)
-        if not opened.is_directory:
-            raise path_error(errno.ENOTDIR, opened.path)
-        below = self._show(opened, recursive=False).mount
-        opened.close()
-        like = below.root.inode
-        owner = (like.uid, like.gid) if self.rootless is None else (self.rootless.uid, self.rootless.gid)
-        data = f"mode={stat.S_IMODE(like.mode):o},uid={owner[0]},gid={owner[1]}"
-        upper = self._new("overlay", "tmpfs", MountOptions(data=data)).mount
-        layers = OverlayOptions(VirtualDentry(upper, upper.root), (VirtualDentry(below, below.root),))
+        like = os.fstat(opened.descriptor)
+        owner = (like.st_uid, like.st_gid) if self.rootless is None else (self.rootless.uid, self.rootless.gid)
+        try:
+            if not opened.is_directory:
+                return self._keep(copy_file(self._vfs, opened.descriptor, owner, upper.size))
+            layer = self._keep(new_layer(self._vfs, like, owner, upper.size)).mount
+            below = self._show(opened, recursive=False).mount
+        except OSError as error:
+            raise path_error(error.errno or 0, opened.path, error.strerror or "") from None
+        finally:
+            opened.close()
+        layers = OverlayOptions(VirtualDentry(layer, layer.root), (VirtualDentry(below, below.root),))
         mount = self._new("overlay", "overlay", MountOptions(mount_flags.DEFAULT, internal=layers))
         # The overlay holds its layers from now on, and lets them go when it goes.
-        self._detached.remove(upper)
+        self._detached.remove(layer)
         self._detached.remove(below)
         return mount
 
@@ -157,7 +166,9 @@ class MemoryTarget:
         return mount
 
     def _new(self, source: str, fstype: str, options: MountOptions) -> MemoryMount:
-        mount = self._vfs.mount_disconnected(ROOT, source, fstype, options)
+        return self._keep(self._vfs.mount_disconnected(ROOT, source, fstype, options))
+
+    def _keep(self, mount: Mount) -> MemoryMount:
         self._detached.append(mount)
         return MemoryMount(mount)
 

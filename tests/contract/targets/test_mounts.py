@@ -167,15 +167,6 @@ def test_an_overlay_shows_the_image_and_keeps_changes_from_it(build: Build, imag
     assert os.listdir(f"{image}/srv/deep") == []
 
 
-def test_an_overlay_needs_a_directory(build: Build, image: str) -> None:
-    def work(target: Target) -> str:
-        tmpfs_root(target)
-        return told(target.overlay, target.open_source(f"{image}/file"))
-
-    with build(work) as (_, result):
-        assert result == f"ENOTDIR {image}/file"
-
-
 def test_a_bind_can_be_read_only(build: Build, image: str) -> None:
     def work(target: Target) -> str:
         source = target.open_source(f"{image}/etc")

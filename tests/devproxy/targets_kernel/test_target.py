@@ -180,12 +180,6 @@ def test_an_overlay_of_a_path_with_every_separator_of_options(paths: KernelPaths
         assert root.read_bytes("/etc/name") == b"lower\n"
 
 
-def test_an_overlay_wants_a_directory(rootfs: Path) -> None:
-    with pytest.raises(NotADirectoryError) as caught:
-        build(lambda target: target.overlay(target.open_source(str(rootfs / "file"))))
-    assert caught.value.filename == str(rootfs / "file")
-
-
 # attaching
 
 
