@@ -49,7 +49,7 @@ def _fit_bind(step: Bind, source: Source) -> Fitted:
     recursive, keeps_below = allowed_below(options.recursive)
     lacks = [words for words in (keeps, keeps_below) if words]
     options = options._replace(change=change, recursive=recursive)
-    if not options.recursive_bind and source.is_directory and has_mounts_below(step.source):
+    if step.overlay is None and not options.recursive_bind and source.is_directory and has_mounts_below(step.source):
         lacks.append("with what the host has mounted below, which cannot be left out without root")
         options = options._replace(recursive_bind=True)
     return Fitted(step._replace(options=options), ", ".join(lacks), asked=True)

@@ -13,6 +13,7 @@ from devproxy.build import build
 from devproxy.host.facts import Host
 from devproxy.linux.mountinfo import parse_line
 from devproxy.mount_options import MountOptions
+from devproxy.overlay import Overlay
 from devproxy.plan.plan import Mode, Plan
 from devproxy.plan.steps import MakeDirectory, MountFilesystem, MountRoot, Reason
 
@@ -90,7 +91,7 @@ def _plan(rootfs: str, deepest: str) -> Plan:
         bundle=rootfs,
         mode=Mode.NONE,
         steps=(
-            MountRoot(rootfs, True, None, None, reason),  # noqa: FBT003 (a record's field)
+            MountRoot(rootfs, Overlay(), None, None, reason),
             MountFilesystem("/mnt", "tmpfs", "tmpfs", MountOptions(), None, reason),
             MakeDirectory(deepest, 0o755, reason),
         ),

@@ -25,6 +25,7 @@ from devproxy.plan.plan import Plan
 from devproxy.targets.kernel.paths import KernelPaths
 from tests.bundles import runc_spec_like, write_bundle
 from tests.hosts import host_with_gpus
+from tests.unprivileged import as_user
 
 MEDIUMS = ["memory", "self", "dir=LAYERS", "memory,size=1m"]
 OLDEST = KernelPaths(detached=False, openat2=False, layers_by_fd=False)
@@ -297,3 +298,30 @@ def test_an_overlay_of_a_bind_has_the_flags_that_the_bind_would_have(tmp_path: P
     assert flags[1]["/data"] == ("rw", "nosuid", "nodev", "noexec", "relatime")
     assert flags[1]["/exec"] == ("rw", "nodev", "relatime")
     assert [flags[0][place] for place in ("/data", "/exec")] == [flags[1][place] for place in ("/data", "/exec")]
+
+
+# without privileges
+
+
+def _as_user(directory: Path) -> list[Any]:
+    volume = directory / "volume"
+    (volume / "sub").mkdir(parents=True)
+    (volume / "file").write_text("of the host\n")
+    (directory / "layers").mkdir()
+    (directory / "one").write_text("one\n")
+    told: list[Any] = []
+    for medium in ("memory,size=1m", "self", "dir=LAYERS"):
+        mounts = ("/data", volume, ""), ("/one", directory / "one", "")
+        plan = planned(directory, f"all:{medium}", *mounts)
+        before = seen(volume, directory / "layers", directory / "one")
+        with build(plan, "kernel") as root:
+            told.append(len(check_outcomes(root).findings) + len(verify(plan, root).findings))
+            script = "echo changed > /data/file; echo x > /one; rm -r /data/sub; cat /data/file /one; ls -A /data"
+            told.append(shell(root, script, directory))
+        told.append(seen(volume, directory / "layers", directory / "one") == before)
+    return told
+
+
+@pytest.mark.programs
+def test_an_ordinary_user_has_them_too() -> None:
+    assert as_user(_as_user) == [0, "changed\nx\nfile\n", True] * 3

@@ -17,6 +17,7 @@ from devproxy.errors import DevproxyError
 from devproxy.overlay import LAYERS, layer_name
 from devproxy.targets.kernel.layers import HostLayers, open_layer
 from devproxy.targets.kernel.removal import remove_tree
+from tests.unprivileged import as_user
 
 ONE, TWO = layer_name("1" * 12, 0), layer_name("2" * 12, 31)
 
@@ -185,6 +186,17 @@ def test_a_removal_that_was_cut_short_is_finished(tmp_path: Path) -> None:
     (tmp_path / "layer/upper/a/b").mkdir(parents=True)
     _removed(tmp_path, "layer")
     assert os.listdir(tmp_path) == []
+
+
+def test_an_ordinary_user_removes_what_he_may_not_enter() -> None:
+    def work(directory: Path) -> list[str]:
+        (directory / "layer/work/work/#1").mkdir(parents=True)
+        (directory / "layer/work/work").chmod(0)
+        (directory / "layer/work").chmod(0o500)
+        _removed(directory, "layer")
+        return os.listdir(directory)
+
+    assert as_user(work) == []
 
 
 @pytest.mark.parametrize("target", ["/", "..", "missing", "canary"])
