@@ -19,7 +19,7 @@ from devproxy.node import DeviceNumber, NodeKind, number_of_rdev
 # What an owner that is not mapped shows as (/proc/sys/kernel/overflowuid).
 OVERFLOW: Final = 65534
 
-_NEEDS: Final = {"proc": "pid", "sysfs": "network", "mqueue": "ipc"}
+_NEEDS: Final = {"proc": "pid", "sysfs": "network", "mqueue": "ipc", "cgroup": "cgroup", "cgroup2": "cgroup"}
 _FORMATS: Final = {NodeKind.CHARACTER: stat.S_IFCHR, NodeKind.BLOCK: stat.S_IFBLK}
 _BY_NUMBER: Final = {NodeKind.CHARACTER: "/dev/char", NodeKind.BLOCK: "/dev/block"}
 _LOCKED: Final = Attribute.RDONLY | Attribute.NOSUID | Attribute.NODEV | Attribute.NOEXEC

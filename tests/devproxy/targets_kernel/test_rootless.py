@@ -19,9 +19,10 @@ from devproxy.errors import DevproxyError
 from devproxy.host.probe import probe
 from devproxy.launch import launch
 from devproxy.linux.capabilities import Sets, capset
+from devproxy.linux.cgroups import hierarchies
 from devproxy.linux.namespaces import CLONE, map_one, unshare
 from devproxy.linux.process import Dumpable
-from devproxy.oci.configuration import Configuration
+from devproxy.oci.configuration import Cgroupfs, Configuration
 from devproxy.oci.load import load
 from devproxy.overlay import NO_OVERLAY, Overlay2
 from devproxy.plan.plan import Plan
@@ -117,6 +118,22 @@ def test_what_needs_a_namespace_is_skipped_with_a_warning() -> None:
     for step, kind in (("proc", "pid"), ("sysfs", "network"), ("mqueue", "ipc")):
         why = f"without root {step} needs a new {kind} namespace, and linux.namespaces asks for none"
         assert found(result, f"mount {step} at") == ["skipped", why, True, True]
+
+
+@pytest.mark.parametrize("version", [Cgroupfs.V1, Cgroupfs.V2])
+def test_cgroups_take_a_namespace_of_their_own(version: Cgroupfs) -> None:
+    if version is Cgroupfs.V1 and not hierarchies():
+        pytest.skip("this machine has no cgroup hierarchy of version 1")
+    kinds = ("mount", "pid", "network", "ipc")
+    fstype = "cgroup" if version is Cgroupfs.V1 else "cgroup2"
+    for more in ((), ("cgroup",)):
+        linux = {"namespaces": [{"type": kind} for kind in (*kinds, *more)]}
+        config = Configuration(cgroupfs=version)
+        result = built(lambda directory: planned(directory, config, linux=linux, hostname=None))  # noqa: B023 (called at once)
+        assert result["findings"] == []
+        why = f"without root {fstype} needs a new cgroup namespace, and linux.namespaces asks for none"
+        wanted = ["done", "", False, False] if more else ["skipped", why, True, True]
+        assert found(result, f"mount {fstype} at") == wanted
 
 
 def test_under_strict_that_is_an_error() -> None:
