@@ -18,7 +18,7 @@ from devproxy.check.verify import verify
 from devproxy.errors import DevproxyError
 from devproxy.host.probe import probe
 from devproxy.launch import launch
-from devproxy.linux.capabilities import Sets, capset
+from devproxy.linux.capabilities import NUMBERS, Sets, capget, capset
 from devproxy.linux.cgroups import hierarchies
 from devproxy.linux.namespaces import CLONE, map_one, unshare
 from devproxy.linux.process import Dumpable
@@ -31,6 +31,7 @@ from devproxy.targets.kernel.paths import KernelPaths
 from devproxy.targets.kernel.root import KernelRoot
 from tests.bundles import runc_spec_like, write_bundle
 from tests.devproxy.check.lying import Lies, changed, lying
+from tests.devproxy.linux.forked import in_child
 from tests.unprivileged import GID, UID, as_user
 
 EXAMPLE = str(Path(__file__).parents[3] / "example" / "host-8gpu.tar")
@@ -397,3 +398,37 @@ def test_without_user_namespaces_it_says_what_they_depend_on() -> None:
     with pytest.raises(DevproxyError, match="a user namespace for uid 0 cannot be made") as caught:
         as_user(work)
     assert "max_user_namespaces" in caught.value.hint
+
+
+# who has no privileges
+
+
+def test_root_of_somebodys_user_namespace_has_one_of_its_own() -> None:
+    """It may mount, but make no node, and of the overlay's xattrs it has none."""
+
+    def work(directory: Path) -> Plan:
+        with Dumpable():
+            uid, gid = os.geteuid(), os.getegid()
+            unshare(CLONE["user"])
+            map_one(os.open("/proc", os.O_PATH), (0, uid), (0, gid))
+        return planned(directory)
+
+    result = built(work)
+    assert result["findings"] == []
+    assert found(result, "node /dev/null") == ["chosen", BOUND, False, True]
+
+
+@pytest.mark.root
+def test_root_without_the_capability_to_mount_is_rootless_too(tmp_path: Path) -> None:
+    def work() -> dict[str, Any]:
+        capset(Sets(*(held & ~(1 << NUMBERS["CAP_SYS_ADMIN"]) for held in capget())))
+        with build(planned(tmp_path), "kernel") as root:
+            return looked_at(root)
+
+    result = in_child(work)
+    assert result["findings"] == []
+    assert found(result, "node /dev/null")[1] == "bound from the host, keeps mode 0666 and owner 0:0"
+
+
+def test_nothing_of_the_usual_bundle_is_a_warning() -> None:
+    assert built(lambda directory: planned(directory, Configuration(strict=True)))["findings"] == []
