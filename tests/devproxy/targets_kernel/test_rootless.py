@@ -217,6 +217,18 @@ def test_the_accelerators_of_a_recorded_host_cannot_be_shown() -> None:
     assert "devproxy inspect" in caught.value.hint
 
 
+def test_an_accelerator_whose_node_the_host_lacks_is_an_error() -> None:
+    """A container that was to have a GPU does not start without it."""
+
+    def work(directory: Path) -> Plan:
+        process = {"env": ["NVIDIA_VISIBLE_DEVICES=0"]}
+        live = probe(EXAMPLE)._replace(simulated=False)
+        return plan(load(write_bundle(directory / "b", runc_spec_like(process=process))), live)
+
+    with pytest.raises(DevproxyError, match="without root only the host's can be shown"):
+        built(work)
+
+
 def test_without_accelerators_a_recorded_host_can_be_shown() -> None:
     assert built(lambda d: plan(load(write_bundle(d / "b", runc_spec_like())), probe(EXAMPLE)))["findings"] == []
 
