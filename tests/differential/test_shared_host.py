@@ -89,7 +89,6 @@ def seen(directory: Path, host: str, overlay: str, propagation: str) -> tuple[ob
         ("shared", "private"),
         ("slave", ""),
         ("private", ""),
-        ("unbindable", ""),
     ],
 )
 def test_both_targets_have_the_same_tags(tmp_path: Path, host: str, propagation: str, overlay: str) -> None:
