@@ -59,9 +59,8 @@ def new_overlay(lower: int, layer: int, *, by_fd: bool, rootless: bool) -> int:
     """An overlay over a directory, with its upper and work directories made in another, `layer`.
 
     It hides the layers of other overlays. The upper directory gets the owner and mode of the lower one (S45), since it
-    is what shows as the root; in a user namespace
-    that maps one user it has that one's, and what the overlay notes for itself goes to user xattrs (userxattr; a tmpfs
-    has those since 6.6).
+    is what shows as the root. In a user namespace that maps one user it has that one's, and what the overlay notes for
+    itself goes to user xattrs (userxattr; a tmpfs has those since 6.6).
     """
     like = os.fstat(lower)
     os.mkdir("upper", 0o700, dir_fd=layer)
