@@ -139,6 +139,7 @@ def outcome_document(outcome: Outcome) -> dict[str, object]:
         "step": outcome.step.describe(),
         "result": outcome.result.value,
         "found": outcome.found,
+        "aside": outcome.aside,
         "warning": outcome.warning,
         "reason": str(outcome.step.reason),
     }

@@ -166,16 +166,15 @@ def test_s42_one_volume_in_several_places_at_once(tmp_path: Path, volume: Path) 
 
 
 def devproxy_run(directory: str, *options: str, command: str) -> subprocess.Popen[str]:
+    """A `devproxy run` whose process waits for a line, or for its end, where the command says `read`."""
     argv = [sys.executable, "-m", "devproxy", "run", directory, *options, "--", "sh", "-c", command]
-    return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
 
-def killed_while_it_ran(directory: str, *options: str) -> None:
-    process = devproxy_run(directory, *options, command="echo mine > /data/file; echo ready; exec sleep 100")
+def ready(process: subprocess.Popen[str]) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
 
 
 @pytest.mark.root
@@ -183,21 +182,25 @@ def killed_while_it_ran(directory: str, *options: str) -> None:
 def test_s42_what_a_killed_devproxy_left_is_found_and_removed(
     tmp_path: Path, volume: Path, layers: Path, medium: str
 ) -> None:
-    where, options = (volume, "--set=overlay2=all:self")
-    if medium == "dir":
-        where, options = (layers, f"--set=overlay2=all:dir={layers}")
+    """The layers of one that still runs stay, and stay its own."""
+    where, setting = (volume, "all:self") if medium == "self" else (layers, f"all:dir={layers}")
+    options = (f"--set=overlay2={setting}", "-v")
     directory = bundle(tmp_path, ("/data", volume, ""))
     before = seen(volume, layers)
-    living = devproxy_run(directory, options, command="echo other > /data/file; echo ready; read line; cat /data/file")
-    assert living.stdout is not None
-    assert living.stdout.readline() == "ready\n"
-    # Standard input is at its end, so that it has read already, or will: hold it with a stop instead.
-    killed_while_it_ran(directory, options)
-    assert len(os.listdir(where / LAYERS)) >= 1
-    out, told = devproxy_run(directory, options, "-v", command="cat /data/file").communicate()
+    waiting = "echo mine > /data/file; echo ready; read line; cat /data/file"
+    living = devproxy_run(directory, *options, command=waiting)
+    ready(living)
+    own = set(os.listdir(where / LAYERS))
+    killed = devproxy_run(directory, *options, command=waiting)
+    ready(killed)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert set(os.listdir(where / LAYERS)) > own
+    out, told = devproxy_run(directory, *options, command="cat /data/file").communicate()
     assert out == "of the host\n"
     assert "layers that killed runs left" in told
-    living.communicate()
+    assert set(os.listdir(where / LAYERS)) == own
+    assert living.communicate("go on\n")[0] == "mine\n"
     assert seen(volume, layers) == before
 
 
