@@ -140,3 +140,12 @@ def pivot_root_here() -> None:
     """
     check(libc.pivot_root(b".", b"."), ".")
     check(libc.umount2(b".", _MNT_DETACH), ".")
+
+
+def cover_root(mount: int) -> None:
+    """Attach a mount over the namespace's root directory. Nobody sees it: this process's root stays the one below."""
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY)
+    try:
+        move_mount(mount, root)
+    finally:
+        os.close(root)

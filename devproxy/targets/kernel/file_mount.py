@@ -19,7 +19,7 @@ def new_file(contents: bytes, mode: int, *, detached: bool) -> int:
     holder = new_filesystem("tmpfs", "tmpfs", 0, (), ("mode=0700",))
     try:
         if not detached:
-            _attach_unseen(holder)
+            mounts.cover_root(holder)
         file = os.open("file", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600, dir_fd=holder)
         try:
             with open(file, "wb", closefd=False) as stream:
@@ -34,11 +34,3 @@ def new_file(contents: bytes, mode: int, *, detached: bool) -> int:
         os.close(holder)
     mounts.mount_setattr(mount, attributes=_ATTRIBUTES)
     return mount
-
-
-def _attach_unseen(mount: int) -> None:
-    root = os.open("/", os.O_PATH | os.O_DIRECTORY)
-    try:
-        mounts.move_mount(mount, root)
-    finally:
-        os.close(root)

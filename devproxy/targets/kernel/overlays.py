@@ -79,22 +79,13 @@ class Overlays:
         size = (f"size={upper.size}",) if upper.size else ()
         tmpfs = new_filesystem("tmpfs", "overlay", 0, (), ("mode=0755", *size))
         if not self._paths.detached:
-            cover_root(tmpfs)
+            mounts.cover_root(tmpfs)
         return tmpfs
 
     def _let_go(self, tmpfs: int) -> None:
         if not self._paths.detached:
             mounts.detach(tmpfs)
         self._closer.add(tmpfs)
-
-
-def cover_root(mount: int) -> None:
-    """Attach a mount over the namespace's root directory. Nobody sees it: this process's root stays the one below."""
-    root = os.open("/", os.O_PATH | os.O_DIRECTORY)
-    try:
-        mounts.move_mount(mount, root)
-    finally:
-        os.close(root)
 
 
 def _copy(lower: int, copy: int) -> None:

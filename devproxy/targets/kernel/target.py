@@ -24,7 +24,7 @@ from devproxy.targets.kernel.file_mount import new_file
 from devproxy.targets.kernel.filesystems import new_filesystem
 from devproxy.targets.kernel.handles import KernelMount, KernelSource, open_null
 from devproxy.targets.kernel.look import look, look_at, number_on_host
-from devproxy.targets.kernel.overlays import Overlays, cover_root
+from devproxy.targets.kernel.overlays import Overlays
 from devproxy.targets.kernel.paths import KernelPaths
 from devproxy.targets.kernel.tree import Closer, Tree
 from devproxy.targets.numbers import Numbers
@@ -189,8 +189,10 @@ class KernelTarget:
         if place is None:
             return False
         with about(path):
-            hiding = self._empty_directory() if stat.S_ISDIR(os.fstat(place).st_mode) else self._null
-            self._cover(place, mounts.clone_tree(hiding, recursive=False))
+            if stat.S_ISDIR(os.fstat(place).st_mode):
+                self._cover(place, self._empty_directory())
+            else:
+                self._cover(place, mounts.clone_tree(self._null, recursive=False))
         return True
 
     def cover(self, path: str, contents: bytes, mode: int) -> bool:
@@ -206,9 +208,13 @@ class KernelTarget:
         return True
 
     def _empty_directory(self) -> int:
+        """A mount of an empty read-only tmpfs: one for all, where the kernel copies what is attached nowhere (6.15)."""
         if self._empty < 0:
-            self._empty = new_filesystem("tmpfs", "tmpfs", int(Attribute.RDONLY), (), ())
-        return self._empty
+            made = new_filesystem("tmpfs", "tmpfs", int(Attribute.RDONLY), (), ())
+            if not self._paths.detached:
+                return made
+            self._empty = made
+        return mounts.clone_tree(self._empty, recursive=False)
 
     def _open_if_there(self, path: str) -> int | None:
         try:
@@ -362,7 +368,7 @@ class KernelTarget:
     def _place(self) -> None:
         """Attach the root in the private namespace, once."""
         if not self._placed:
-            cover_root(self._there.root)
+            mounts.cover_root(self._there.root)
             self._placed = True
 
     def _opened(self, source: Source) -> KernelSource:
