@@ -121,7 +121,7 @@ def _graft(vfs: VirtualFilesystem, mount: Mount, target: VirtualDentry) -> None:
         if target.mount.peers is not None:
             for each in newly_shared:
                 propagation.share(each)
-            copies.extend(propagation.copies_for(mount, target, partial(_copy_tree, vfs)))
+            copies.extend(propagation.copies_for(mount, target, newly_shared, partial(_copy_tree, vfs)))
         _reserve(mount, target, copies)
     except OSError:
         for _, copy in copies:

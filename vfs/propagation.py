@@ -9,7 +9,7 @@ All functions are called with the lock of the VFS held.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 from vfs.options import Propagation
@@ -167,12 +167,13 @@ def receivers(mount: Mount) -> list[Mount]:
 
 
 def copies_for(
-    source: Mount, target: VirtualDentry, copy: Callable[[Mount, Relate], Mount]
+    source: Mount, target: VirtualDentry, newly_shared: Collection[Mount], copy: Callable[[Mount, Relate], Mount]
 ) -> Iterable[tuple[Mount, Mount]]:
     """Copy a tree for every mount that hears of its arrival at `target` (propagate_mnt): receivers, each with its copy.
 
     Copies for peers of the target are peers of the source. What a slave gets is a slave of what its nearest master got, and
-    is shared among its own peers. Precondition: every mount of the tree is shared.
+    is shared among its own peers. Precondition: every mount of the tree is shared; those that are so only now may hear of
+    their own arrival, but do not count as shared for that.
     """
     group = target.mount.peers
     assert group is not None
@@ -180,7 +181,7 @@ def copies_for(
     for receiver in receivers(target.mount):
         if receiver.namespace is None or not _shows(receiver, target.dentry):
             continue
-        own = receiver.peers
+        own = None if receiver in newly_shared else receiver.peers
         if own in first_copies:
             yield receiver, copy(first_copies[own], become_peer)
             continue

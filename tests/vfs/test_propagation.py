@@ -203,6 +203,19 @@ def test_a_mount_moves_with_all_below_it(world: World) -> None:
         world.vfs.move_mount_at(ROOT, world.at("/"), world.at("/c"))
 
 
+def test_a_slave_that_moves_onto_its_master_hears_of_itself(world: World) -> None:
+    peers(world, "/a", "/b")
+    share(world, "/b", Propagation.SLAVE)
+    world.vfs.move_mount_at(ROOT, world.at("/b"), world.at("/a"))
+    fields = [line.partition(" - ")[0].split(" ", 6)[4:] for line in mountinfo(world.ns)]
+    assert [(each[0], *each[2:]) for each in fields] == [
+        ("/",),
+        ("/a", "shared:1"),
+        ("/a", "shared:2 master:1"),
+        ("/a", "master:2"),
+    ]
+
+
 def test_a_lazy_umount_takes_a_tree_away_and_leaves_files_usable(world: World) -> None:
     world.mount("/a")
     world.mkdir("/a/m")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 
 from tests.differential.vfs.programs import Call
 from tests.differential.vfs.propagation import PROGRAMS, START, run_kernel, run_simulated
@@ -24,5 +24,6 @@ def compare(program: list[Call]) -> None:
 
 
 @given(PROGRAMS)
+@example([Call("propagation", ("b", "slave", False)), Call("move", ("b", "a"))])
 def test_any_program_about_propagation_does_the_same(program: list[Call]) -> None:
     compare(program)
