@@ -5,6 +5,7 @@ from __future__ import annotations
 from devproxy.host.facts import Host
 from devproxy.node import Fixed, Identity, NodeKind, OfDriver
 from devproxy.oci.spec import Device, Spec
+from devproxy.plan.steps import Level, Reason, Skip, Step
 
 # Which driver is behind a path; a trailing number is left out. The minor is the spec's own: a GPU may be renamed.
 _PATHS = {
@@ -67,3 +68,12 @@ class NvidiaDrivers:
         if driver == "nvidia" and self._host.major_of(driver) is None:
             return Fixed(device.number)
         return OfDriver(driver, device.number.minor)
+
+
+def version_remarks(host: Host) -> list[Step]:
+    """A warning where a driver is loaded whose version nobody can tell (S78): what is made may not fit its libraries."""
+    if host.major_of("nvidia") is None or (host.nvidia is not None and host.nvidia.version):
+        return []
+    note = "the driver is loaded, its version cannot be read: libraries in the container cannot be matched with it"
+    reason = Reason("host: /proc/driver/nvidia/version", note)
+    return [Skip("/", "the NVIDIA driver's version", Level.WARNING, reason)]

@@ -18,7 +18,7 @@ from devproxy.plan.dev import dev_contents
 from devproxy.plan.devices import device_step
 from devproxy.plan.modes import choose_mode
 from devproxy.plan.mounts import MountPlanner
-from devproxy.plan.nvidia import NvidiaDrivers
+from devproxy.plan.nvidia import NvidiaDrivers, version_remarks
 from devproxy.plan.nvidia_docker import docker_nodes
 from devproxy.plan.nvidia_params import params_steps
 from devproxy.plan.overlays import Overlays
@@ -60,14 +60,16 @@ def plan(spec: Spec, host: Host, *, mode: str = "auto", config: Configuration = 
     mounts.plan(contents)
     devices = _devices(spec, nvidia, mounts, tpus=config.tpuproxy is not False)
     cwd = _working_directory(spec.process, mounts)
+    with_gpus = choice.visible is not None or (nvidia is not None and nvidia.are_in(spec))
     steps = (
         _root(spec, config, tuple(mounts.needed)),
         *mounts.steps,
         *devices,
         *cwd,
-        *(params_steps(host) if choice.visible is not None or (nvidia is not None and nvidia.are_in(spec)) else ()),
+        *(params_steps(host) if with_gpus else ()),
         *_protections(spec, mounts),
         *choice.skipped,
+        *(version_remarks(host) if with_gpus else ()),
         *overlays.told(),
         *(_left_out(unsupported) for unsupported in spec.unsupported),
     )

@@ -13,6 +13,7 @@ from devproxy.oci.configuration import Configuration
 from devproxy.plan.plan import Mode, Plan
 from devproxy.plan.steps import Level, MakeNode, Skip
 from tests.devproxy.plan.planning import (
+    DEFAULTS,
     GPU_HOST,
     GPUS,
     NVIDIA_MAJORS,
@@ -182,3 +183,23 @@ def test_what_the_mode_leaves_out_is_noted(asked: str, env: str | None, config: 
 
 def test_an_environment_that_is_not_used_may_name_anything() -> None:
     assert asking("MIG-1,99", mode="none").mode is Mode.NONE
+
+
+@pytest.mark.parametrize("spec_mode", [False, True])
+def test_s78_a_driver_of_unknown_version_is_a_warning(spec_mode: bool) -> None:
+    assert GPU_HOST.nvidia is not None
+    unknown = GPU_HOST._replace(nvidia=GPU_HOST.nvidia._replace(version=""))
+
+    def plan_for(host: Host, config: Configuration = DEFAULTS) -> Plan:
+        if spec_mode:
+            return bare(host, config=config, linux={"devices": [UVM]})
+        return bare(host, config=config, process={"env": ["NVIDIA_VISIBLE_DEVICES=0"]})
+
+    def told(plan: Plan) -> list[str]:
+        return [step.what for step in steps_of(plan, Skip) if step.level is Level.WARNING]
+
+    assert told(plan_for(GPU_HOST)) == []
+    assert told(plan_for(unknown)) == ["the NVIDIA driver's version"]
+    assert told(bare(unknown)) == []
+    with pytest.raises(InputError, match="the NVIDIA driver's version"):
+        plan_for(unknown, STRICT)
