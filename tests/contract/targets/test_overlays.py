@@ -22,8 +22,16 @@ def overlay_at(target: Target, path: str, source: str, upper: Upper) -> None:
     target.attach(mount, path)
 
 
+def give(path: str, uid: int, gid: int) -> tuple[int, int]:
+    """Give a file to somebody, if we may; whose it is then."""
+    if os.geteuid() == 0:
+        os.chown(path, uid, gid)
+    found = os.stat(path)
+    return found.st_uid, found.st_gid
+
+
 def test_s45_the_root_of_an_overlay_looks_like_the_lower_one(build: Build, image: str) -> None:
-    os.chown(f"{image}/srv", 12, 34)
+    owner = give(f"{image}/srv", 12, 34)
     os.chmod(f"{image}/srv", 0o3751)
 
     def work(target: Target) -> None:
@@ -32,7 +40,7 @@ def test_s45_the_root_of_an_overlay_looks_like_the_lower_one(build: Build, image
 
     with build(work) as (root, _):
         found = root.stat("/o")
-    assert (found.st_mode, found.st_uid, found.st_gid) == (0o43751, 12, 34)
+    assert (found.st_mode, found.st_uid, found.st_gid) == (0o43751, *owner)
 
 
 def test_the_layers_of_others_are_hidden(build: Build, image: str) -> None:
@@ -53,7 +61,7 @@ def test_the_layers_of_others_are_hidden(build: Build, image: str) -> None:
 
 
 def test_s43_s44_over_a_file_there_is_a_copy(build: Build, image: str) -> None:
-    os.chown(f"{image}/file", 5, 6)
+    owner = give(f"{image}/file", 5, 6)
     os.chmod(f"{image}/file", 0o640)
     os.utime(f"{image}/file", ns=(10**18, 2 * 10**18))
 
@@ -67,7 +75,7 @@ def test_s43_s44_over_a_file_there_is_a_copy(build: Build, image: str) -> None:
         assert not is_directory
         assert root.read_bytes("/etc/name") == b"a file\n"
         found = root.stat("/etc/name")
-        assert (found.st_mode, found.st_uid, found.st_gid, found.st_size) == (0o100640, 5, 6, 7)
+        assert (found.st_mode, found.st_uid, found.st_gid, found.st_size) == (0o100640, *owner, 7)
         assert found.st_mtime_ns == 2 * 10**18
         (line,) = [line for line in root.mountinfo() if line.mount_point == "/etc/name"]
         assert (line.fstype, line.options) == ("tmpfs", ("rw", "relatime"))
