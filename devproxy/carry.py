@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
-from typing import NoReturn
 
 from devproxy.carry_overlay import Overlaid, check_directory, make_overlay
+from devproxy.carry_words import describe, expected, explain_number, failure, refuse_source, require_same, told
 from devproxy.errors import DevproxyError, InputError
 from devproxy.linux.cgroups import hierarchies
 from devproxy.mount_options import Attribute, MountOptions
-from devproxy.node import DeviceNumber, Fixed, Identity, LikeHost, NodeKind, OfDriver
+from devproxy.node import DeviceNumber, Fixed, Identity, LikeHost, NodeKind
 from devproxy.outcome import Outcome, Result
 from devproxy.overlay import LAYERS, layer_name
 from devproxy.plan.plan import Plan
@@ -31,18 +31,9 @@ from devproxy.plan.steps import (
     Skip,
     Step,
 )
-from devproxy.targets.target import Detached, FileKind, Look, NumberFound, Source, Target
+from devproxy.targets.target import Detached, NumberFound, Source, Target
 from devproxy.without_root import bound, fit, other_owner
 
-_KIND_WORDS = {
-    FileKind.DIRECTORY: "a directory",
-    FileKind.REGULAR: "a regular file",
-    FileKind.SYMLINK: "a symbolic link",
-    FileKind.CHARACTER: "character device",
-    FileKind.BLOCK: "block device",
-    FileKind.FIFO: "a fifo",
-    FileKind.SOCKET: "a socket",
-}
 _NODE_DIRECTORY = {NodeKind.CHARACTER: "/dev/char", NodeKind.BLOCK: "/dev/block"}
 
 
@@ -74,7 +65,7 @@ class Carrier:
                 try:
                     source = self._sources[id(step)] = self._target.open_source(step.source)
                 except OSError as error:
-                    _refuse_source(step, error)
+                    refuse_source(step, error)
                 self._layers[id(source)] = layer_name(self._sandbox, index)
                 if step.overlay is not None:
                     check_directory(step.overlay)
@@ -84,7 +75,7 @@ class Carrier:
             self._like_host[identity] = self._target.number_of(identity)
         except OSError as error:
             if error.errno != errno.ENOENT:
-                raise _failure(step, error) from error
+                raise failure(step, error) from error
             raise InputError(
                 f"{step.path} is to be like the host's {identity.path}, which is missing or no character device "
                 f"({step.reason})",
@@ -99,7 +90,7 @@ class Carrier:
         try:
             outcome = self._carry(step) if self._target.rootless is None else self._carry_fitted(step)
         except OSError as error:
-            raise _failure(step, error) from error
+            raise failure(step, error) from error
         if outcome.warning and self._plan.strict:
             raise DevproxyError(
                 f"{step.describe()}: {outcome.found or step.reason}", hint="strict is set: a warning is an error"
@@ -129,7 +120,7 @@ class Carrier:
                     self._target.propagate("/", step.propagation, recursive=False)
             self._target.finish()
         except OSError as error:
-            raise DevproxyError(f"cannot finish the root: {_told(error)}") from error
+            raise DevproxyError(f"cannot finish the root: {told(error)}") from error
 
     def _carry(self, step: Step) -> Outcome:  # noqa: C901, PLR0911 (one line a kind of step; mypy checks that none is missing)
         match step:
@@ -284,13 +275,13 @@ class Carrier:
         if step.identity is not None:
             answer = self._number_of(step.identity)
             number, reserved = answer.number, answer.reserved
-            found = _explain_number(step, answer)
+            found = explain_number(step, answer)
         existing, hosts = None, None
         try:
             hosts = target.make_node(step.path, step.kind, number, step.mode, step.uid or 0, step.gid or 0)
         except FileExistsError:
             existing = target.look(step.path)
-            _require_same(step, existing, number)
+            require_same(step, existing, number)
         except OSError as error:
             # Whose number no driver decides is no accelerator: what /dev usually holds, and what a spec adds to it.
             if error.errno != errno.ENXIO or not isinstance(step.identity, Fixed):
@@ -319,14 +310,14 @@ class Carrier:
         number, found = None, ""
         if step.identity is not None:
             answer = self._number_of(step.identity)
-            number, found = answer.number, _explain_number(step, answer)
+            number, found = answer.number, explain_number(step, answer)
         there = self._target.look(step.path)
         if there is None:
             raise DevproxyError(
-                f"{step.path} is missing, expected {_expected(step.kind, number)} ({step.reason})",
+                f"{step.path} is missing, expected {expected(step.kind, number)} ({step.reason})",
                 hint="/dev is a bind of the host, in which devproxy makes nothing",
             )
-        _require_same(step, there, number)
+        require_same(step, there, number)
         return Outcome(step, Result.CHOSEN if found else Result.DONE, found)
 
     def _make_symlink(self, step: MakeSymlink) -> Outcome:
@@ -336,7 +327,7 @@ class Carrier:
             there = self._target.look(step.path)
             if there is None or there.link != step.target:
                 raise DevproxyError(
-                    f"{step.path} is {_describe(there)}, expected a symbolic link to {step.target} ({step.reason})"
+                    f"{step.path} is {describe(there)}, expected a symbolic link to {step.target} ({step.reason})"
                 ) from None
             return Outcome(step, Result.DONE, "exists", kept=True)
         return Outcome(step, Result.DONE)
@@ -344,76 +335,3 @@ class Carrier:
 
 def _done_if(step: Mask | Cover | SealPath, *, there: bool) -> Outcome:
     return Outcome(step, Result.DONE) if there else Outcome(step, Result.SKIPPED, "not there")
-
-
-def _explain_number(step: MakeNode | RequireNode, answer: NumberFound) -> str:
-    """What was decided about a number that the plan left to the target."""
-    identity, number = step.identity, answer.number
-    if isinstance(identity, LikeHost):
-        return _explain_like_host(step, identity, answer)
-    if not isinstance(identity, OfDriver):
-        return f"{number} on every machine, the spec said {step.asked}" if step.asked else ""
-    asked = f", the spec said {step.asked.partition(':')[0]}" if step.asked and step.asked != str(number) else ""
-    if answer.reserved:
-        return f"{identity.driver} is not in /proc/devices: major {number.major} reserved{asked}"
-    return f"major {number.major} here{asked}"
-
-
-def _explain_like_host(step: MakeNode | RequireNode, identity: LikeHost, answer: NumberFound) -> str:
-    if answer.reserved:
-        return f"the host has no {identity.path}: {answer.number}, as the spec says"
-    asked = f", the spec said {step.asked}" if step.asked and step.asked != str(answer.number) else ""
-    return f"{answer.number} on the host{asked}"
-
-
-def _require_same(step: MakeNode | RequireNode, there: Look | None, number: DeviceNumber | None) -> None:
-    """A node that exists is accepted only if it is the one asked for (config-linux.md, "Devices"; S69)."""
-    if there is None or there.kind.value != step.kind.value or there.number != number:
-        raise DevproxyError(
-            f"{step.path} is {_describe(there)}, expected {_expected(step.kind, number)} ({step.reason})",
-            hint="the image or a mount brings this path: remove it there, or drop the device from the spec",
-        )
-
-
-def _expected(kind: NodeKind, number: DeviceNumber | None) -> str:
-    word = _KIND_WORDS[FileKind(kind.value)]
-    return word if number is None else f"{word} {number}"
-
-
-def _describe(there: Look | None) -> str:
-    if there is None:
-        return "missing"
-    word = _KIND_WORDS[there.kind]
-    if there.link is not None:
-        return f"{word} to {there.link}"
-    return word if there.number is None else f"{word} {there.number}"
-
-
-def _refuse_source(step: Bind | MountRoot, error: OSError) -> NoReturn:
-    what = "root.path" if isinstance(step, MountRoot) else f"the source of {step.path}"
-    hint = "create it, or correct the path in config.json" if error.errno == errno.ENOENT else ""
-    raise InputError(f"{what}, {step.source}: {_told(error, name=False)} ({step.reason})", hint=hint) from error
-
-
-def _told(error: OSError, *, name: bool = True) -> str:
-    """An OSError in the house's words: the path it names, and what the system said."""
-    text = (error.strerror or str(error)).lower() if error.errno else str(error)
-    where = os.fsdecode(error.filename) if name and isinstance(error.filename, str | bytes) else ""
-    return f"{where}: {text}" if where else text
-
-
-_HINTS = {
-    errno.EPERM: "this needs root with CAP_SYS_ADMIN and CAP_MKNOD; 'devproxy inspect' works without",
-    errno.ENXIO: "load its driver on the host; nvidia-modprobe makes the nodes of NVIDIA's",
-    errno.ENODEV: "run it as root, then a node with the right number is made",
-    errno.EROFS: "the place is read-only: let the root have its overlay (overlay2=root:memory), or make it in the image",
-    errno.ENOTDIR: "a directory can be mounted only over a directory, a file only over a file",
-    errno.EISDIR: "a directory can be mounted only over a directory, a file only over a file",
-    errno.ELOOP: "a symbolic link here leads nowhere inside the root",
-    errno.EADDRINUSE: "the recorded host cannot be shown on this machine; 'devproxy inspect' can show it in memory",
-}
-
-
-def _failure(step: Step, error: OSError) -> DevproxyError:
-    """The ladder: an OSError of a verb, in terms of the step that was being carried out."""
-    return DevproxyError(f"{step.describe()}: {_told(error)} ({step.reason})", hint=_HINTS.get(error.errno or 0, ""))
