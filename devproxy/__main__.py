@@ -1,5 +1,20 @@
-"""`python -m devproxy` is the `devproxy` command."""
+"""The `devproxy` command, also as `python -m devproxy`. It loads little itself: it is what an interrupt meets first."""
 
-from devproxy.cli.main import entry
+import signal
 
-entry()
+
+def entry() -> None:
+    """The console script: one command, one process.
+
+    While modules load there is nothing to take down, so that an interrupt ends the process as it ends any other. One that is
+    ignored (nohup, a shell's background job) stays ignored.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from devproxy.cli import main
+
+    main.entry()
+
+
+if __name__ == "__main__":
+    entry()

@@ -11,6 +11,7 @@ import argparse
 import gc
 import io
 import os
+import signal
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypedDict, cast
@@ -59,17 +60,30 @@ class VerbModule(Protocol):
 
 
 def entry() -> None:
-    """The console script: one command, one process."""
+    """Carry out this process's command line and end it. `devproxy.__main__` is the way in: until here an interrupt killed."""
     # A short life makes little garbage; collecting it while modules load costs a tenth of the start-up.
     gc.set_threshold(50_000, 20, 20)
     _open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that this locale cannot write is no reason to fail
-    code = main(sys.argv[1:])
+    code = _interruptible(sys.argv[1:])
     sys.stderr.flush()
     # Everything is written and closed by now: taking the interpreter apart would only take time.
     os._exit(code)
+
+
+def _interruptible(argv: Sequence[str]) -> int:
+    """`main`, with what an interrupt may leave undone around it."""
+    try:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        code = main(argv)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # everything is done but to end
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return code
 
 
 def _open_standard_streams() -> None:

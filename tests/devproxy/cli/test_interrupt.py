@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import devproxy
 from devproxy.cli.main import main
 from tests.bundles import runc_spec_like, write_bundle
 
@@ -62,10 +63,38 @@ def test_an_interrupted_run_leaves_nothing(delay: float, tmp_path: Path) -> None
     time.sleep(delay)
     child.send_signal(signal.SIGINT)
     _, errors = child.communicate(timeout=30)
-    if b"devproxy" not in errors and b"KeyboardInterrupt" in errors:
+    if b"KeyboardInterrupt" in errors and not _frames_of_devproxy(errors):
         return  # before devproxy's first line the interpreter is interrupted, and says so in its own way
     assert child.returncode in (130, -signal.SIGINT, 0), errors
     assert b"Traceback" not in errors
+
+
+def _frames_of_devproxy(trace: bytes) -> list[bytes]:
+    """The lines of a traceback in devproxy's own files, but for the two that are there before it handles interrupts."""
+    package = os.fsencode(os.path.dirname(devproxy.__file__) + "/")
+    frames = [line for line in trace.splitlines() if b'File "' + package in line]
+    return [line for line in frames if not line.partition(package)[2].startswith((b"__init__.py", b"__main__.py"))]
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize("module", ["devproxy.cli.main", "argparse", "devproxy.cli.context", "devproxy.host.probe"])
+def test_an_interrupt_while_a_module_loads_is_no_traceback(module: str) -> None:
+    """Wherever in the start-up; what is loaded when there is something to take down ends in 130."""
+    program = """
+import os, signal, sys
+class Interrupt:
+    def find_spec(self, name, path, target=None):
+        if name == module:
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), signal.SIGINT)
+module, sys.argv[1:] = sys.argv[1], ["probe"]
+sys.meta_path.insert(0, Interrupt())
+from devproxy.__main__ import entry
+entry()
+"""
+    done = subprocess.run([sys.executable, "-c", program, module], capture_output=True, timeout=30, check=False)
+    assert done.stderr == b""
+    assert done.returncode == (130 if module.startswith(("devproxy.cli.c", "devproxy.host")) else -signal.SIGINT)
 
 
 def test_interrupted_verbs_say_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
