@@ -71,6 +71,7 @@ def plan(spec: Spec, host: Host, *, mode: str = "auto", config: Configuration = 
         *choice.skipped,
         *(version_remarks(host) if with_gpus else ()),
         *overlays.told(),
+        *_ambient(spec.process),
         *(_left_out(unsupported) for unsupported in spec.unsupported),
     )
     if config.strict:
@@ -131,6 +132,18 @@ def _protections(spec: Spec, mounts: MountPlanner) -> list[Step]:
     if spec.readonly:
         steps.append(Seal("/", Reason("root.readonly")))
     return steps
+
+
+def _ambient(process: Process | None) -> list[Step]:
+    """Ambient capabilities that the kernel cannot raise (capabilities(7)); `runc spec` writes them, hence no warning."""
+    if process is None or process.capabilities is None:
+        return []
+    sets = process.capabilities
+    lost = [name for name in sets.ambient if name not in sets.inheritable or name not in sets.permitted]
+    if not lost:
+        return []
+    reason = Reason("process.capabilities.ambient", "not permitted and inheritable, so the kernel does not raise it")
+    return [Skip("/", f"ambient {', '.join(lost)}", Level.NOTE, reason)]
 
 
 def _left_out(unsupported: Unsupported) -> Skip:

@@ -48,8 +48,12 @@ GPU_HOST = machine(GPUS, NVIDIA_MAJORS)
 
 
 def planned(host: Host = PLAIN, *, config: Configuration = DEFAULTS, mode: str = "auto", **changes: Any) -> Plan:
-    """The plan for a runc-spec-like bundle with changes."""
-    return plan(parse_spec(runc_spec_like(**changes), BUNDLE), host, mode=mode, config=config)
+    """The plan for a runc-spec-like bundle with changes. Of the capabilities that `runc spec` asks for in vain nothing is said."""
+    document = runc_spec_like(**changes)
+    process = document.get("process")
+    if isinstance(process, dict) and "capabilities" not in (changes.get("process") or {}):
+        process["capabilities"].pop("ambient", None)
+    return plan(parse_spec(document, BUNDLE), host, mode=mode, config=config)
 
 
 def bare(host: Host = PLAIN, *, config: Configuration = DEFAULTS, mode: str = "auto", **changes: Any) -> Plan:

@@ -10,12 +10,16 @@ import pytest
 from devproxy.errors import InputError
 from devproxy.mount_options import Propagation
 from devproxy.oci.configuration import Configuration
+from devproxy.oci.load import parse_spec
 from devproxy.overlay import Overlay
 from devproxy.plan.plan import Mode
 from devproxy.plan.plan_json import to_json
+from devproxy.plan.planner import plan
 from devproxy.plan.steps import Level, MakeDirectory, MountRoot, Seal, Skip, WhenMissing
 from devproxy.plan.text import plan_lines, to_text
+from tests.bundles import runc_spec_like
 from tests.devproxy.plan.planning import (
+    BUNDLE,
     GPU_HOST,
     NO_OVERLAY,
     PLAIN,
@@ -266,3 +270,15 @@ def test_json_tells_binds_conditions_and_propagation() -> None:
     tmp = next(step for step in document["steps"] if step["path"] == "/tmp")
     assert tmp["when"] == {"when_empty": "/tmp"}
     assert document["mode"] == Mode.NONE.value
+
+
+def test_ambient_capabilities_that_cannot_be_raised_are_told_of() -> None:
+    """What `runc spec` writes: ambient without inheritable."""
+    config = runc_spec_like()
+    made = plan(parse_spec(config, BUNDLE), PLAIN, config=STRICT)
+    told = [(step.what, step.level) for step in steps_of(made, Skip) if step.what.startswith("ambient")]
+    assert told == [("ambient CAP_AUDIT_WRITE, CAP_KILL, CAP_NET_BIND_SERVICE", Level.NOTE)]
+    sets = config["process"]["capabilities"]
+    sets["inheritable"] = sets["ambient"]
+    made = plan(parse_spec(config, BUNDLE), PLAIN, config=STRICT)
+    assert not [step for step in steps_of(made, Skip) if step.what.startswith("ambient")]
