@@ -2,6 +2,9 @@
 
 For kernels before 5.6 and for seccomp filters that refuse openat2. The rules are those of path_resolution(7) with the
 root as "/", at most 40 symbolic links, and no magic links.
+
+One difference: where something is mounted over the root itself, ".." at the root stays below it; openat2 comes out on top.
+Nothing but the kernel's own ".." finds that mount, and that one could leave the root.
 """
 
 from __future__ import annotations
