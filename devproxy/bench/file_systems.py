@@ -1,14 +1,19 @@
-"""The VFS beside the kernel's tmpfs in the same process, and beside pyfakefs."""
+"""The VFS beside the kernel's tmpfs in the same process, beside the packages that keep files in memory, and beside itself when
+there is more of everything.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
-from devproxy.bench.measure import Budget, Row, Run, side_by_side, speed_row
+from devproxy.bench import files
+from devproxy.bench.files import Files
+from devproxy.bench.measure import Budget, Row, Run, side_by_side, speed_row, time_row
 from devproxy.build import build
 from devproxy.host.facts import Host
 from devproxy.linux.mountinfo import parse_line
@@ -16,23 +21,19 @@ from devproxy.mount_options import MountOptions
 from devproxy.overlay import Overlay
 from devproxy.plan.plan import Mode, Plan
 from devproxy.plan.steps import MakeDirectory, MountFilesystem, MountRoot, Reason
+from devproxy.process import run
 
 _KERNEL = f"tmpfs of Linux {os.uname().release}"
 _STAT = Budget(1, at_least=True)
 _HALF = Budget(0.5, at_least=True)
 _TENFOLD = Budget(10, at_least=True)
-_PAGE = bytes(4096)
+_WRITE = Budget(0.8, at_least=True)
+_LIST = Budget(5, at_least=True)
+_MEMORY = Budget(700, unit=" MB")
+_LINEAR = Budget(1.5)
 _WORK = ("create", "open and read 4 KiB", "rename", "unlink")
-
-
-class Files(NamedTuple):
-    """What a file system does with one path, whatever file system it is."""
-
-    create: Callable[[str], None]
-    fill: Callable[[str], None]
-    read: Callable[[str], None]
-    rename: Callable[[str, str], None]
-    unlink: Callable[[str], None]
+_WRITES = "write in 64 KiB chunks"
+_MILLION = "a million empty files in 1,000 directories"
 
 
 def rows(*, quick: bool) -> Iterator[Row]:
@@ -40,14 +41,24 @@ def rows(*, quick: bool) -> Iterator[Row]:
     rounds = 5 if quick else 9
     directory = find_tmpfs()
     if directory is None:
-        for what in ("stat", *_WORK):
-            yield Row(what, _KERNEL, _STAT if what == "stat" else _HALF, note="neither TMPDIR nor /dev/shm is a tmpfs")
+        yield from (
+            Row(what, _KERNEL, budget, note="neither TMPDIR nor /dev/shm is a tmpfs") for what, budget in _kernel()
+        )
     else:
         with tempfile.TemporaryDirectory(dir=directory) as scratch:
             yield from _stat_rows(scratch, 2000 if quick else 20000, rounds)
-            theirs = _files_of_os(os, scratch)
-            yield from _work_rows(theirs, _KERNEL, _HALF, 300 if quick else 2000, rounds)
-    yield from _pyfakefs_rows(100 if quick else 300, 3 if quick else 5)
+            theirs = files.of_os(os, scratch)
+            count = 300 if quick else 2000
+            yield from _work_rows(theirs, _KERNEL, _HALF, count, rounds)
+            yield from _bulk_rows(theirs, _KERNEL, (_WRITE, _LIST), rounds)
+    yield from _peer_rows(100 if quick else 300, 3 if quick else 5)
+    yield from _growth_rows(2_000 if quick else 20_000, rounds)
+    yield _memory_row(100_000 if quick else 1_000_000)
+
+
+def _kernel() -> list[tuple[str, Budget]]:
+    works = [(f"vfs {what}", _HALF) for what in _WORK]
+    return [("Root.stat on tmpfs", _STAT), *works, (f"vfs {_WRITES}", _WRITE), ("vfs list 10,000 entries", _LIST)]
 
 
 def find_tmpfs() -> str | None:
@@ -76,13 +87,13 @@ def _stat_rows(scratch: str, operations: int, rounds: int) -> Iterator[Row]:
 
 
 def _stat_run(stat: Callable[[str], os.stat_result], path: str, operations: int) -> Run:
-    def run() -> float:
-        start = time.perf_counter()
-        for _ in range(operations):
-            stat(path)
-        return time.perf_counter() - start
+    return lambda: _timed(lambda: [stat(path) for _ in range(operations)])
 
-    return run
+
+def _timed(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
 
 
 def _plan(rootfs: str, deepest: str) -> Plan:
@@ -104,37 +115,37 @@ def _plan(rootfs: str, deepest: str) -> Plan:
     )
 
 
-# create, read, rename, unlink
+# create, read, rename, unlink; write, list
 
 
-def _work_rows(theirs: Files, peer: str, budget: Budget, count: int, rounds: int) -> Iterator[Row]:
-    ours = _files_of_vfs()
+def _work_rows(theirs: Files, peer: str, budget: Budget | None, count: int, rounds: int) -> Iterator[Row]:
+    ours = files.of_vfs()
     for what in _WORK:
         pair = side_by_side(_work_run(ours, what, count), _work_run(theirs, what, count), rounds)
         yield speed_row(f"vfs {what}", peer, budget, pair, count)
 
 
-def _work_run(files: Files, what: str, count: int) -> Run:
-    """Do one thing to `count` files that are made before and gone afterwards, and time just that."""
-    names = [(f"file{number}",) for number in range(count)]
-    moves = [(f"file{number}", f"other{number}") for number in range(count)]
+def _work_run(system: Files, what: str, count: int, before: int = 0) -> Run:
+    """Do one thing to `count` files that are made before and gone afterwards, and time just that. `before` says how many
+    other files are there already.
+    """
+    names = [(f"file{number}",) for number in range(before, before + count)]
+    moves = [(name, f"other{name}") for (name,) in names]
     moved = [(other,) for _, other in moves]
     cases: dict[str, tuple[Callable[..., None], list[Any], list[Any]]] = {
-        "create": (files.create, names, names),
-        "open and read 4 KiB": (files.read, names, names),
-        "rename": (files.rename, moves, moved),
-        "unlink": (files.unlink, names, []),
+        "create": (system.create, names, names),
+        "open and read 4 KiB": (system.read, names, names),
+        "rename": (system.rename, moves, moved),
+        "unlink": (system.unlink, names, []),
     }
     work, arguments, left = cases[what]
 
     def run() -> float:
         if what != "create":
-            _each(files.create, names)
-            _each(files.fill, names)
-        start = time.perf_counter()
-        _each(work, arguments)
-        taken = time.perf_counter() - start
-        _each(files.unlink, left)
+            _each(system.create, names)
+            _each(system.fill, names)
+        taken = _timed(lambda: _each(work, arguments))
+        _each(system.unlink, left)
         return taken
 
     return run
@@ -145,76 +156,64 @@ def _each(work: Callable[..., None], arguments: list[Any]) -> None:
         work(*each)
 
 
-def _files_of_vfs() -> Files:
-    from vfs.credentials import ROOT
-    from vfs.fs.tmpfs import TmpfsType
-    from vfs.options import OpenOptions
-    from vfs.resolve import PathOperation
-    from vfs.virtual_filesystem import VirtualFilesystem
+def _bulk_rows(theirs: Files, peer: str, budgets: tuple[Budget | None, Budget | None], rounds: int) -> Iterator[Row]:
+    ours = files.of_vfs()
+    pair = side_by_side(_write_run(ours), _write_run(theirs), rounds)
+    yield speed_row(f"vfs {_WRITES}", peer, budgets[0], pair, files.CHUNKS)
+    names = [(f"file{number}",) for number in range(10_000)]
+    for system in (ours, theirs):
+        _each(system.create, names)
+    pair = side_by_side(lambda: _timed(ours.names), lambda: _timed(theirs.names), rounds)
+    yield speed_row("vfs list 10,000 entries", peer, budgets[1], pair, len(names))
+    _each(theirs.unlink, names)
 
-    vfs = VirtualFilesystem()
-    vfs.register_filesystem_type(TmpfsType())
-    top = vfs.new_mount_namespace(ROOT, "none", "tmpfs").root
-    making, writing = OpenOptions(os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644), OpenOptions(os.O_WRONLY)
-    reading = OpenOptions(os.O_RDONLY)
 
-    def create(path: str) -> None:
-        vfs.open_at(ROOT, PathOperation(top, top, path), making).close()
+def _write_run(system: Files) -> Run:
+    def run() -> float:
+        taken = _timed(lambda: system.write("chunks"))
+        system.unlink("chunks")
+        return taken
 
-    def fill(path: str) -> None:
-        with vfs.open_at(ROOT, PathOperation(top, top, path), writing) as file:
-            file.write(_PAGE)
+    return run
 
-    def read(path: str) -> None:
-        with vfs.open_at(ROOT, PathOperation(top, top, path), reading) as file:
-            file.read(4096)
 
-    return Files(
-        create,
-        fill,
-        read,
-        lambda old, new: vfs.rename_at(ROOT, PathOperation(top, top, old), PathOperation(top, top, new)),
-        lambda path: vfs.unlink_at(ROOT, PathOperation(top, top, path)),
+# other packages
+
+
+def _peer_rows(count: int, rounds: int) -> Iterator[Row]:
+    """Only pyfakefs has a budget: the others check less than a file system does, and are shown for the record."""
+    makers: tuple[tuple[str, Callable[[], tuple[str, Files]], Budget | None], ...] = (
+        ("pyfakefs", files.of_pyfakefs, _TENFOLD),
+        ("PyFilesystem2", files.of_memoryfs, None),
+        ("fsspec", files.of_fsspec, None),
     )
+    for name, make, budget in makers:
+        try:
+            peer, theirs = make()
+        except ImportError as problem:
+            yield from (
+                Row(f"vfs {what}", name, budget, note=f"{name} cannot be imported: {problem}") for what in _WORK
+            )
+            continue
+        yield from _work_rows(theirs, peer, budget, count, rounds)
+        yield from _bulk_rows(theirs, peer, (None, None), rounds)
 
 
-def _files_of_os(system: Any, directory: str) -> Files:  # noqa: ANN401 (the os module, or one that pretends to be it)
-    """The same through `os`, or through something that has its functions."""
-    prefix = directory + "/"
-
-    def create(path: str) -> None:
-        system.close(system.open(prefix + path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
-
-    def fill(path: str) -> None:
-        descriptor = system.open(prefix + path, os.O_WRONLY)
-        system.write(descriptor, _PAGE)
-        system.close(descriptor)
-
-    def read(path: str) -> None:
-        descriptor = system.open(prefix + path, os.O_RDONLY)
-        system.read(descriptor, 4096)
-        system.close(descriptor)
-
-    return Files(
-        create,
-        fill,
-        read,
-        lambda old, new: system.rename(prefix + old, prefix + new),
-        lambda path: system.unlink(prefix + path),
-    )
+# growth
 
 
-def _pyfakefs_rows(count: int, rounds: int) -> Iterator[Row]:
-    try:
-        from pyfakefs.fake_filesystem import FakeFilesystem
-        from pyfakefs.fake_os import FakeOsModule
-    except ImportError:
-        for what in _WORK:
-            yield Row(f"vfs {what}", "pyfakefs", _TENFOLD, note="pyfakefs is not installed")
-        return
-    from importlib.metadata import version
+def _growth_rows(more: int, rounds: int) -> Iterator[Row]:
+    """The same work where there is much already, beside where there is little."""
+    crowded, empty = files.of_vfs(), files.of_vfs()
+    _each(crowded.create, [(f"file{number}",) for number in range(more)])
+    for what in _WORK:
+        pair = side_by_side(_work_run(crowded, what, 200, more), _work_run(empty, what, 200, more), rounds)
+        yield time_row(f"vfs {what}, among {more:,} files", "itself, among none", _LINEAR, pair)
 
-    filesystem = FakeFilesystem()
-    filesystem.create_dir("/bench")
-    theirs = _files_of_os(FakeOsModule(filesystem), "/bench")
-    yield from _work_rows(theirs, f"pyfakefs {version('pyfakefs')}", _TENFOLD, count, rounds)
+
+def _memory_row(count: int) -> Row:
+    """How much a million files take, by a process that does nothing else; a part of a million is scaled up."""
+    done = run([sys.executable, "-m", "devproxy.bench.many_files", str(count)], timeout=300)
+    megabytes = int(done.out) / 1e6 * 1_000_000 / count
+    note = "" if count == 1_000_000 else f"measured with {count:,}"
+    return Row(_MILLION, "-", _MEMORY, f"{megabytes:.0f} MB", figure=megabytes, note=note)

@@ -31,12 +31,12 @@ class Budget(NamedTuple):
 
 class Row(NamedTuple):
     """One figure. `ours` and `theirs` are what was measured, in words; `figure` is None when it could not be, and
-    `note` says why.
+    `note` says why. Without a budget it is shown for comparison.
     """
 
     what: str
     peer: str
-    budget: Budget
+    budget: Budget | None
     ours: str = "-"
     theirs: str = "-"
     figure: float | None = None
@@ -44,9 +44,11 @@ class Row(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """`within`, `over`, or `not measured`."""
+        """`within`, `over`, `-` without a budget, or `not measured`."""
         if self.figure is None:
             return "not measured"
+        if self.budget is None:
+            return "-"
         return "within" if self.budget.keeps(self.figure) else "over"
 
 
@@ -77,12 +79,12 @@ def side_by_side(ours: Run, theirs: Run, rounds: int) -> Pair:
     )
 
 
-def time_row(what: str, peer: str, budget: Budget, pair: Pair) -> Row:
+def time_row(what: str, peer: str, budget: Budget | None, pair: Pair) -> Row:
     """A figure of times: how many times the peer's ours is."""
     return Row(what, peer, budget, duration(pair.ours), duration(pair.theirs), pair.ratio)
 
 
-def speed_row(what: str, peer: str, budget: Budget, pair: Pair, operations: int) -> Row:
+def speed_row(what: str, peer: str, budget: Budget | None, pair: Pair, operations: int) -> Row:
     """A figure of speeds, for runs of so many operations: how many times the peer's ours is."""
     return Row(what, peer, budget, rate(operations / pair.ours), rate(operations / pair.theirs), 1 / pair.ratio)
 

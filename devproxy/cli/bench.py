@@ -58,15 +58,16 @@ def _machine() -> dict[str, str]:
 
 
 def _cells(row: Row, context: Context) -> tuple[str, ...]:
-    colour = {"within": "green", "over": "red"}.get(row.verdict, "yellow")
+    colour = {"within": "green", "over": "red"}.get(row.verdict, "" if row.verdict == "-" else "yellow")
     verdict = context.style(row.verdict, colour)
     note = f"{verdict}: {row.note}" if row.note else verdict
-    return (row.what, row.ours, row.theirs, _figure(row), str(row.budget), note, row.peer)
+    return (row.what, row.ours, row.theirs, _figure(row), str(row.budget or "-"), note, row.peer)
 
 
 def _figure(row: Row) -> str:
-    return "-" if row.figure is None else f"{row.figure:.2f}{row.budget.unit}"
+    return "-" if row.figure is None else f"{row.figure:.2f}{row.budget.unit if row.budget else 'x'}"
 
 
 def _document(row: Row) -> dict[str, object]:
-    return {**row._asdict(), "budget": {**row.budget._asdict()}, "verdict": row.verdict}
+    budget = None if row.budget is None else row.budget._asdict()
+    return {**row._asdict(), "budget": budget, "verdict": row.verdict}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -14,28 +12,12 @@ from devproxy.oci.load import parse_spec
 from devproxy.plan.planner import plan
 from devproxy.plan.text import to_text
 from tests.bundles import runc_spec_like
+from tests.counting import calls_of
 from tests.hosts import host_with_gpus
 
 pytestmark = pytest.mark.property
 
 HOST = host_with_gpus(2)
-
-
-def calls_of(work: Callable[[], object]) -> int:
-    """How many Python and C functions `work` calls."""
-    count = 0
-
-    def profile(frame: FrameType, event: str, argument: object) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    before = sys.getprofile()
-    sys.setprofile(profile)
-    try:
-        work()
-    finally:
-        sys.setprofile(before)
-    return count
 
 
 def siblings(n: int) -> list[dict[str, Any]]:

@@ -50,5 +50,10 @@ def test_without_root_the_roots_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_a_tmpfs_the_kernel_rows_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     monkeypatch.setattr(file_systems, "find_tmpfs", lambda: None)
-    monkeypatch.setattr(file_systems, "_pyfakefs_rows", lambda count, rounds: iter(()))
-    assert all("tmpfs" in row.note and row.figure is None for row in file_systems.rows(quick=True))
+    for others in ("_peer_rows", "_growth_rows"):
+        monkeypatch.setattr(file_systems, others, lambda count, rounds: iter(()))
+    monkeypatch.setattr(file_systems, "_memory_row", lambda count: Row("memory", "-", None, figure=1.0))
+    *rows, memory = file_systems.rows(quick=True)
+    assert len(rows) == 7
+    assert all("tmpfs" in row.note and row.figure is None for row in rows)
+    assert memory.verdict == "-"
