@@ -5,6 +5,7 @@
 #
 PYTHON ?= python3
 VENV := .venv
+OPERATIONS ?= 1000000
 
 .PHONY: run test lint unit bench soak clean help
 
@@ -27,10 +28,10 @@ unit: $(VENV)/.dev
 bench: $(VENV)/.devproxy
 	@$(VENV)/bin/devproxy bench
 
-# The long forms of the random tests: a hundred times the cases.
+# The long forms of the random tests: a hundred times the cases, and a million operations compared with the kernel.
 soak: $(VENV)/.dev
 	@scripts/system-packages
-	@DEVPROXY_HYPOTHESIS=soak $(VENV)/bin/python -m pytest -m property
+	@DEVPROXY_HYPOTHESIS=soak DEVPROXY_OPERATIONS=$(OPERATIONS) $(VENV)/bin/python -m pytest -m property
 
 $(VENV)/.devproxy: pyproject.toml
 	@scripts/virtualenv $(PYTHON) $(VENV)

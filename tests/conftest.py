@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.differential.vfs import operations
+
 _SLOW_MACHINES = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("ci", deadline=None, max_examples=60, suppress_health_check=_SLOW_MACHINES)
 settings.register_profile("soak", deadline=None, max_examples=6000, suppress_health_check=_SLOW_MACHINES)
@@ -91,7 +93,10 @@ def _children() -> bool:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Count what did not run, by its reason."""
+    """Tell what was compared at random, and count what did not run, by its reason."""
+    compared = operations.summary()
+    if compared:
+        terminalreporter.write_line(compared)
     reasons = Counter(
         str(report.longrepr[2])
         for report in terminalreporter.stats.get("skipped", [])

@@ -28,4 +28,4 @@ def touch(inode: Inode, mount_bits: int, kept_by: int = NO_ATIME) -> None:
         return
     now, old = time.time_ns(), inode.atime_ns
     if old <= inode.mtime_ns or old <= inode.ctime_ns or now - old >= _DAY_NS or mount_bits & STRICTATIME:
-        inode.atime_ns = now
+        inode.set_atime(now)

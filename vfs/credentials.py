@@ -135,23 +135,33 @@ def new_owner(creds: Credentials, directory: Inode, mode: int) -> tuple[int, int
 
 
 def checked_set_stat(creds: Credentials, inode: Inode, changes: SetStat) -> SetStat:
-    """The change that will be made, after the checks of chmod(2), chown(2) and utimensat(2).
+    """The change that will be made, after the checks of chmod(2), chown(2) and utimensat(2) (setattr_prepare of Linux).
 
-    Changing the owner of a file drops set-user-id and set-group-id; a set-group-id bit is dropped from a mode whose group is
-    not the caller's. Truncation has been checked by the caller: by path it needs write access, by descriptor a writable one.
+    A chown and a truncation drop set-id bits. A set-group-id bit is dropped from a mode whose group is not the caller's.
+    Truncation has been checked by the caller: by path it needs write access, by descriptor a writable one.
 
     Errors: EPERM; EACCES for a touch without write access.
     """
-    if changes.uid is not None or changes.gid is not None:
+    chown = changes.chown or changes.uid is not None or changes.gid is not None
+    if chown:
         _check_owner(creds, inode, changes)
     owner = is_owner(creds, inode)
-    if changes.mode is not None and not owner:
-        raise error(errno.EPERM)
-    if (changes.atime_ns is not None or changes.mtime_ns is not None) and not owner:
+    if not owner and (changes.mode is not None or _sets_one_time(changes)):
         raise error(errno.EPERM)
     if changes.touch and not owner:
         inode.check_access(creds, MAY_WRITE)
-    mode = _resulting_mode(creds, inode, changes)
+    old = inode.mode & S_IALLUGO
+    mode = changes.mode
+    if mode is not None:
+        mode = _settable(creds, mode & S_IALLUGO, inode, changes)
+    elif chown and not stat.S_ISDIR(inode.mode):
+        mode = without_set_id(creds, old, inode.gid)
+        if mode != old and not owner:
+            raise error(errno.EPERM)
+        mode = None if mode == old else _settable(creds, mode, inode, changes)
+    elif changes.size is not None and not creds.has(Capability.FSETID):
+        mode = without_set_id(creds, old, inode.gid)
+        mode = None if mode == old else mode
     return changes if mode == changes.mode else replace(changes, mode=mode)
 
 
@@ -166,26 +176,25 @@ def _check_owner(creds: Credentials, inode: Inode, changes: SetStat) -> None:
         raise error(errno.EPERM)
 
 
-def _resulting_mode(creds: Credentials, inode: Inode, changes: SetStat) -> int | None:
-    mode = changes.mode
+def _sets_one_time(changes: SetStat) -> bool:
+    chosen = changes.atime_ns is not None or changes.mtime_ns is not None
+    return chosen or changes.atime_now or changes.mtime_now
+
+
+def _settable(creds: Credentials, mode: int, inode: Inode, changes: SetStat) -> int:
+    """The mode without a set-group-id bit that the caller may not give."""
     gid = inode.gid if changes.gid is None else changes.gid
-    if mode is not None:
-        mode &= S_IALLUGO
-        if mode & stat.S_ISGID and not keeps_set_group_id(creds, gid):
-            mode &= ~stat.S_ISGID
-    if (changes.uid is not None or changes.gid is not None) and not stat.S_ISDIR(inode.mode):
-        mode = without_set_id(inode.mode & S_IALLUGO if mode is None else mode)
-    elif changes.size is not None and mode is None and not creds.has(Capability.FSETID):
-        mode = without_set_id(inode.mode & S_IALLUGO)
-    return None if mode is not None and changes.mode is None and mode == inode.mode & S_IALLUGO else mode
+    return mode & ~stat.S_ISGID if mode & stat.S_ISGID and not keeps_set_group_id(creds, gid) else mode
 
 
-def without_set_id(mode: int) -> int:
-    """The mode without set-user-id, and without set-group-id where the group may execute (else the bit means mandatory
-    locking, which writing does not revoke).
+def without_set_id(creds: Credentials, mode: int, gid: int) -> int:
+    """The mode that a file of group `gid` is left with when somebody changes it or gives it away: without set-user-id, and
+    without set-group-id if the group may execute it or is not the caller's (setattr_should_drop_suidgid of Linux).
     """
     mode &= ~stat.S_ISUID
-    return mode & ~stat.S_ISGID if mode & stat.S_IXGRP else mode
+    if mode & stat.S_ISGID and (mode & stat.S_IXGRP or not keeps_set_group_id(creds, gid)):
+        mode &= ~stat.S_ISGID
+    return mode
 
 
 __all__ = [

@@ -106,6 +106,10 @@ class Inode:
             )
         )
 
+    def set_atime(self, now: int) -> None:
+        """Note that the file was looked at, when `vfs.atime` says that this counts; no lock is held."""
+        self.atime_ns = now
+
     def set_stat(self, changes: SetStat) -> None:
         """Carry out a change that `credentials.checked_set_stat` has allowed, and set ctime.
 

@@ -101,7 +101,18 @@ def _open_or_create(cache: PathCache, creds: Credentials, op: PathOperation, opt
     location = cross_mounts(parent.mount, dentry)
     if stat.S_ISDIR(location.dentry.inode.mode):
         raise error(errno.EISDIR, op.path)
+    _check_sticky(creds, parent.dentry.inode, location.dentry.inode, op.path)
     return _open_existing(creds, location, flags, op.path)
+
+
+def _check_sticky(creds: Credentials, directory: Inode, inode: Inode, path: str) -> None:
+    # may_create_in_sticky() of Linux: whoever creates shall not get what somebody else put in a public directory. For regular
+    # files and fifos it is only so if fs.protected_regular and fs.protected_fifos say so (proc_sys_fs(5)); here both are 0.
+    if stat.S_ISREG(inode.mode) or stat.S_ISFIFO(inode.mode):
+        return
+    public = directory.mode & stat.S_ISVTX and directory.mode & stat.S_IWOTH
+    if public and inode.uid not in {directory.uid, creds.uid}:
+        raise error(errno.EACCES, path)
 
 
 def _create(creds: Credentials, parent: Parent, options: OpenOptions) -> File:

@@ -72,8 +72,9 @@ class RenameOptions:
 class SetStat:
     """What chmod, chown, truncate and utimensat change; None leaves a field alone.
 
-    `mode` holds permission bits only. `touch` sets both times to now, which a user with write access may do; setting a
-    chosen time is the owner's (utimensat(2)).
+    `mode` holds permission bits only. `chown` marks a chown(2), also one that names neither owner nor group: it drops set-id
+    bits all the same. `touch` sets both times to now, which a user with write access may do; setting one of them alone, to a
+    chosen time or to now (`atime_now`, `mtime_now`), is the owner's (utimensat(2)).
     """
 
     mode: int | None = None
@@ -83,6 +84,9 @@ class SetStat:
     atime_ns: int | None = None
     mtime_ns: int | None = None
     touch: bool = False
+    chown: bool = False
+    atime_now: bool = False
+    mtime_now: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,14 +110,14 @@ def closing_everything_leaves_no_file_open(world: SimulatedWorld) -> None:
     assert (mount.open_files, mount.writers) == (0, 0)
 
 
-@given(MOUNTING)
+@given(MOUNTING.strategy())
 def test_after_any_program_with_mounts(program: list[Call]) -> None:
     world = run(program)
     the_dentry_cache_says_what_the_file_system_says(world)
     mounts_hang_together(world)
 
 
-@given(SEVERAL)
+@given(SEVERAL.strategy())
 def test_after_any_program(program: list[Call]) -> None:
     world = run(program)
     the_dentry_cache_says_what_the_file_system_says(world)

@@ -1,7 +1,7 @@
-"""Runs a program on the kernel's tmpfs: in a child process, whose root is a new directory in /dev/shm.
+"""Runs programs on the kernel's tmpfs: in a child process, each in a new directory of a tmpfs that goes with the child.
 
-The child changes its root (so that absolute links and ".." stay inside), drops its groups, clears the umask, and acts as the
-other user by its effective ids, which is what the kernel checks.
+The child changes its root (so that absolute links and ".." stay inside), clears the umask, and takes on the credentials of
+who makes a call: effective ids, supplementary groups and effective capabilities, which are what the kernel checks.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import ctypes
 import errno
 import os
 import pickle
-import shutil
 import stat
-import tempfile
+import struct
+import traceback
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,51 +21,149 @@ if TYPE_CHECKING:
 
     from tests.differential.vfs.programs import Call
 
-from tests.differential.vfs.programs import USER
+from tests.differential.vfs.programs import ACTORS
+from vfs.credentials import ALL_CAPABILITIES, Capability
 
 PLACE = "/dev/shm"
 AT_FDCWD = -100
+CLONE_NEWNS = 0x20000
+MS_REC, MS_PRIVATE = 0x4000, 1 << 18
 libc = ctypes.CDLL(None, use_errno=True)
+
+CAPABILITY_NUMBERS = {
+    Capability.CHOWN: 0,
+    Capability.DAC_OVERRIDE: 1,
+    Capability.DAC_READ_SEARCH: 2,
+    Capability.FOWNER: 3,
+    Capability.FSETID: 4,
+    Capability.SYS_ADMIN: 21,
+    Capability.MKNOD: 27,
+}
+"""include/uapi/linux/capability.h."""
+_CAPABILITY_HEADER = struct.pack("=Ii", 0x20080522, 0)
 
 
 def run(program: list[Call]) -> list[object]:
     """The result of each call, and the tree that is left."""
-    place = tempfile.mkdtemp(dir=PLACE)
-    os.chmod(place, 0o777)
-    try:
-        return in_child(place, program)
-    finally:
-        shutil.rmtree(place)
+    return run_all([program])[0]
 
 
-def in_child(place: str, program: list[Call], make_world: Callable[[str], World] | None = None) -> list[object]:
-    """Run a program with `place` as its root."""
+def run_all(programs: list[list[Call]]) -> list[list[object]]:
+    """As `run`, for several programs, each in a directory of its own."""
+    return in_children([partial(_run_in, number, program) for number, program in enumerate(programs)], prepare)
+
+
+def _run_in(number: int, program: list[Call]) -> list[object]:
+    return enter(number).run(program)
+
+
+def in_child(place: str, program: list[Call], make_world: Callable[[str], World]) -> list[object]:
+    """Run a program in a world that is made in the child."""
+    return in_children([lambda: make_world(place).run(program)])[0]
+
+
+def in_children(
+    jobs: list[Callable[[], list[object]]], prepare: Callable[[], object] = lambda: None
+) -> list[list[object]]:
+    """The results of jobs that run one after the other in one child process.
+
+    Each begins as root, with the same mount namespace, root and working directory, no umask and no descriptors of those before.
+    """
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             os.close(reading)
-            world = (make_world or enter)(place)
-            os.setgroups([])
             os.umask(0)
+            prepare()
             with os.fdopen(writing, "wb") as pipe:
-                pickle.dump(world.run(program), pipe)
+                start = Start()
+                for job in jobs:
+                    pickle.dump(job(), pipe)
+                    start.return_to()
+        except BaseException:  # noqa: BLE001 (the parent only sees that the child died)
+            traceback.print_exc()
         finally:
             os._exit(0)
     os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        answer = pipe.read()
-    os.waitpid(child, 0)
-    assert answer, "the child that runs the program died"
-    results: list[object] = pickle.loads(answer)
+    with os.fdopen(reading, "rb") as answers:
+        results: list[list[object]] = []
+        try:
+            results += [pickle.load(answers) for _ in jobs]
+        except EOFError:
+            raise AssertionError(f"the child died of job {len(results)}") from None
+        finally:
+            os.waitpid(child, 0)
     return results
 
 
-def enter(place: str) -> World:
-    """A world whose root is a plain directory."""
-    os.chroot(place)
+class Start:
+    """The state that a job begins in."""
+
+    def __init__(self) -> None:
+        self.namespace = os.open("/proc/self/ns/mnt", os.O_RDONLY)
+        self.root = os.open("/", os.O_PATH)
+        self.cwd = os.open(".", os.O_PATH)
+        self.kept = max(self.namespace, self.root, self.cwd) + 1
+
+    def return_to(self) -> None:
+        os.closerange(self.kept, self.kept + 64)
+        check(libc.setns(self.namespace, CLONE_NEWNS))
+        os.fchdir(self.root)
+        os.chroot(".")
+        os.fchdir(self.cwd)
+
+
+def prepare() -> None:
+    """Mount a tmpfs that nobody else sees, and go there."""
+    check(libc.unshare(CLONE_NEWNS))
+    check(libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None))
+    check(libc.mount(b"none", os.fsencode(PLACE), b"tmpfs", 0, b"mode=0777"))
+    os.chdir(PLACE)
+
+
+def enter(number: int) -> World:
+    """A world whose root is a new directory."""
+    os.mkdir(str(number), 0o777)
+    os.chroot(str(number))
     os.chdir("/")
     return World()
+
+
+def _bits(capabilities: Capability) -> int:
+    if capabilities == ALL_CAPABILITIES:
+        return -1
+    return sum(1 << number for capability, number in CAPABILITY_NUMBERS.items() if capability in capabilities)
+
+
+class Credentials:
+    """The credentials of this process. The real ids stay root's, and with them the way back."""
+
+    def __init__(self) -> None:
+        data = (ctypes.c_uint32 * 6)()
+        check(libc.capget(_CAPABILITY_HEADER, data))
+        permitted = data[1] | data[4] << 32
+        self.full = self.data(permitted, permitted)
+        self.of = {who: self.data(permitted, permitted & _bits(actor.capabilities)) for who, actor in ACTORS.items()}
+        self.who = "root"
+
+    @staticmethod
+    def data(permitted: int, effective: int) -> bytes:
+        low = (1 << 32) - 1
+        return struct.pack("=6I", effective & low, permitted & low, 0, effective >> 32, permitted >> 32, 0)
+
+    def become(self, who: str) -> None:
+        """Take on those of one of `ACTORS`."""
+        if who == self.who:
+            return
+        actor = ACTORS[who]
+        check(libc.capset(_CAPABILITY_HEADER, self.full))
+        os.setgroups(actor.groups)
+        os.setresgid(-1, actor.uid, -1)
+        os.setresuid(-1, actor.uid, -1)
+        # A change of the effective id has changed the effective capabilities, too.
+        check(libc.capset(_CAPABILITY_HEADER, self.of[who]))
+        self.who = who
 
 
 def check(result: int) -> None:
@@ -78,23 +177,20 @@ class World:
 
     def __init__(self) -> None:
         self.files: dict[int, int] = {}
+        self.credentials = Credentials()
 
     def run(self, program: list[Call]) -> list[object]:
         results = [self.attempt(call) for call in program]
+        self.credentials.become("root")
         os.chdir("/")
         return [*results, self.tree("/")]
 
     def attempt(self, call: Call) -> object:
+        self.credentials.become(call.who)
         try:
-            if call.as_user:
-                os.setegid(USER)
-                os.seteuid(USER)
             return getattr(self, call.name)(*call.arguments)
         except OSError as error:
             return f"E{error.errno}"
-        finally:
-            os.seteuid(0)
-            os.setegid(0)
 
     def descriptor(self, slot: int) -> int:
         if slot not in self.files:

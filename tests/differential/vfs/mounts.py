@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tests.differential.vfs import kernel, simulated
-from tests.differential.vfs.kernel import check, libc
+from tests.differential.vfs.kernel import CLONE_NEWNS, MS_PRIVATE, MS_REC, check, libc
 from vfs import BindOptions, MountFlags, MountOptions, UmountOptions
 from vfs.mountinfo import mountinfo
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.differential.vfs.programs import Call
 
-CLONE_NEWNS = 0x20000
-MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 1 << 18
+MS_BIND = 0x1000
 MNT_DETACH = 2
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}[os.uname().machine]
 
@@ -89,9 +92,16 @@ def table(lines: list[str]) -> list[object]:
     return sorted(rows, key=repr)
 
 
-def run_kernel(program: list[Call], place: str) -> list[object]:
-    """See `kernel.run`; `place` is an empty directory, left as it was."""
-    return kernel.in_child(place, program, KernelWorld)
+def run_kernel(
+    programs: list[list[Call]], make_world: Callable[[str], kernel.World] = KernelWorld
+) -> list[list[object]]:
+    """See `kernel.run_all`."""
+    with tempfile.TemporaryDirectory() as place:
+        return kernel.in_children([partial(_run_in, make_world, place, program) for program in programs])
+
+
+def _run_in(make_world: Callable[[str], kernel.World], place: str, program: list[Call]) -> list[object]:
+    return make_world(place).run(program)
 
 
 def run_simulated(program: list[Call]) -> list[object]:

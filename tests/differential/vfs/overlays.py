@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
-from typing import NamedTuple
-
-from hypothesis import strategies as st
+import tempfile
+from typing import Any, NamedTuple
 
 from tests.differential.vfs import kernel, simulated
-from tests.differential.vfs.kernel import check, libc
+from tests.differential.vfs import recipes as st
+from tests.differential.vfs.explore import Comparison
+from tests.differential.vfs.kernel import CLONE_NEWNS, MS_PRIVATE, MS_REC, check, libc
 from tests.differential.vfs.programs import CHANGING, LOOKING, MAKING, MOVING, NAMES, ON_OPEN_FILES, Call
 from vfs import ROOT, MountFlags, MountOptions, VirtualDentry, VirtualFilesystem
 from vfs.fs.overlay import OverlayOptions, OverlayType
 from vfs.fs.tmpfs import TmpfsType
 
-CLONE_NEWNS = 0x20000
-MS_REC, MS_PRIVATE = 0x4000, 1 << 18
 LAYERS = ("lower", "lowest", "upper")
 OPTIONS = b"lowerdir=lower:lowest,upperdir=upper,workdir=work,index=off,metacopy=off,redirect_dir=nofollow,xino=off"
 OPAQUE = "trusted.overlay.opaque"
@@ -32,15 +32,13 @@ class Programs(NamedTuple):
 def _plain(call: Call) -> bool:
     """Whether a change is refused, if at all, before the kernel copies up, and can be asked of both.
 
-    Attributes with odd names are refused late; a chown that names no owner drops set-id bits, and cannot be said by `SetStat`.
+    Attributes with odd names are refused late.
     """
-    if call.name == "chown":
-        return call.arguments[1:3] != (-1, -1)
     return "xattr" not in call.name or call.arguments[1] in {"user.a", "user.b", "trusted.a"}
 
 
 def _as_root(call: Call) -> Call:
-    return call._replace(as_user=False)
+    return call._replace(who="root")
 
 
 _PLACES = st.sampled_from([*NAMES, "a/b", "a/c", "b/a", "a/b/c"])
@@ -199,11 +197,31 @@ class SimulatedWorld(simulated.World):
         return sorted(rows, key=repr)
 
 
-def run_kernel(programs: Programs, place: str) -> list[object]:
+def run_kernel(several: list[Programs]) -> list[list[object]]:
     """The result of each call of the main program, the tree that is left, and the upper layer."""
-    return kernel.in_child(place, programs.main, lambda place: KernelWorld(place, programs))
+    place = tempfile.mkdtemp(dir=kernel.PLACE)
+    try:
+        return kernel.in_children([functools.partial(_run_kernel, place, programs) for programs in several])
+    finally:
+        os.rmdir(place)
+
+
+def _run_kernel(place: str, programs: Programs) -> list[object]:
+    return KernelWorld(place, programs).run(programs.main)
 
 
 def run_simulated(programs: Programs) -> list[object]:
     """The same, on ours."""
     return SimulatedWorld(programs).run(programs.main)
+
+
+def _split(programs: Programs) -> list[object]:
+    return [(index, call) for index, calls in enumerate((*programs.layers, programs.main)) for call in calls]
+
+
+def _join(parts: list[Any]) -> Programs:
+    lower, lowest, upper, main = ([call for where, call in parts if where == index] for index in range(4))
+    return Programs((lower, lowest, upper), main)
+
+
+COMPARISON = Comparison(PROGRAMS, run_simulated, run_kernel, _split, _join, lambda programs: programs.main)

@@ -8,20 +8,47 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from hypothesis import strategies as st
+from tests.differential.vfs import recipes as st
+from vfs.credentials import ALL_CAPABILITIES, NO_CAPABILITIES, Capability
 
-USER = 1000
-"""The other user; its group is 1000 too, and 2000 is one that it is not in."""
+USER, MEMBER, GROUP = 1000, 1001, 2000
+
+
+class Actor(NamedTuple):
+    """Whose credentials a call is made with; the group of an actor has its number too."""
+
+    uid: int
+    groups: tuple[int, ...] = ()
+    capabilities: Capability = NO_CAPABILITIES
+
+
+ACTORS = {
+    "root": Actor(0, (), ALL_CAPABILITIES),
+    "bare root": Actor(0),
+    "root, obeying": Actor(0, (), ALL_CAPABILITIES & ~(Capability.DAC_OVERRIDE | Capability.DAC_READ_SEARCH)),
+    "user": Actor(USER),
+    "member": Actor(MEMBER, (USER, GROUP)),
+    "user, overriding": Actor(USER, (), Capability.DAC_OVERRIDE),
+    "user, searching": Actor(USER, (), Capability.DAC_READ_SEARCH),
+    "user, owning": Actor(USER, (), Capability.FOWNER),
+    "user, giving": Actor(USER, (), Capability.CHOWN),
+    "user, keeping": Actor(USER, (), Capability.FSETID | Capability.CHOWN),
+    "user, making": Actor(USER, (), Capability.MKNOD),
+    "user, administering": Actor(USER, (), Capability.SYS_ADMIN),
+}
 
 
 class Call(NamedTuple):
-    """One call, as root or as the other user."""
+    """One call, and which of `ACTORS` makes it."""
 
     name: str
     arguments: tuple[object, ...]
-    as_user: bool = False
+    who: str = "root"
+
+
+WHO = st.one_of(st.just("root"), st.just("user"), st.sampled_from(list(ACTORS)))
 
 
 NAMES = ("a", "b", "c", "d")
@@ -33,15 +60,21 @@ COMPONENTS = st.one_of(
 )
 
 
-@st.composite
-def _spelled(draw: st.DrawFn) -> str:
-    parts = draw(st.lists(COMPONENTS, min_size=0, max_size=4))
-    text = draw(st.sampled_from(["/", "//"])).join(parts)
-    return draw(st.sampled_from(["", "", "", "/"])) + text + draw(st.sampled_from(["", "", "", "/", "//"]))
+def _spelled(before: str, parts: list[str], between: str, after: str) -> str:
+    return before + between.join(parts) + after
+
+
+SPELLED = st.builds(
+    _spelled,
+    st.sampled_from(["", "", "", "/"]),
+    st.lists(COMPONENTS, max_size=4),
+    st.sampled_from(["/", "//"]),
+    st.sampled_from(["", "", "", "/", "//"]),
+)
 
 
 PLAIN = st.sampled_from([*NAMES, "a/b", "a/c", "a/b/c", "b/a", "/d", "a/d"])
-PATHS = st.one_of(PLAIN, PLAIN, PLAIN, _spelled())
+PATHS = st.one_of(*[PLAIN] * 7, SPELLED)
 TARGETS = st.one_of(
     PATHS, st.sampled_from(["a/", "../a", "/a/b", "..", ".", "d/../c", "/", "b/.", "x" * 127, "x" * 128])
 )
@@ -56,7 +89,7 @@ NODE_TYPES = st.sampled_from(
     [0, stat.S_IFREG, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFDIR, stat.S_IFLNK]
 )
 RDEVS = st.sampled_from([0, os.makedev(240, 7)])
-IDS = st.sampled_from([-1, 0, USER, 2000])
+IDS = st.sampled_from([-1, 0, USER, MEMBER, GROUP])
 OFFSETS = st.sampled_from([0, 1, 100, 4095, 4096, 4097, 8191, 12288, 20000, -1])
 DATA = st.sampled_from([b"", b"x", b"hello world", b"y" * 4096, b"z" * 9000])
 SIZES = st.sampled_from([0, 1, 4095, 4096, 5000, 20000, 1 << 40, -1])
@@ -66,8 +99,8 @@ TIMES = st.sampled_from([None, 5, -1])
 FALLOCATE = st.sampled_from([0, 1, 2, 3, 4])
 
 
-def _call(name: str, *arguments: st.SearchStrategy[object]) -> st.SearchStrategy[Call]:
-    return st.builds(Call, st.just(name), st.tuples(*arguments), st.booleans())
+def _call(name: str, *arguments: st.Recipe[Any]) -> st.Recipe[Call]:
+    return st.builds(Call, st.just(name), st.tuples(*arguments), WHO)
 
 
 MAKING = st.one_of(
@@ -111,7 +144,23 @@ ON_OPEN_FILES = st.one_of(
     _call("fallocate", SLOTS, FALLOCATE, OFFSETS, st.sampled_from([0, 1, 4096, 10000])),
     _call("close", SLOTS),
 )
-SEVERAL = st.lists(st.one_of(MAKING, MAKING, MOVING, LOOKING, CHANGING, ON_OPEN_FILES), min_size=10, max_size=40)
+_ROOM = st.sampled_from([0o777, 0o777, 0o1777, 0o2777, 0o755, 0o700])
+FURNISHING = st.lists(
+    st.one_of(
+        _call("mkdir", PLAIN, _ROOM),
+        _call("mkdir", PLAIN, _ROOM),
+        _call("open", SLOTS, PLAIN, st.just(os.O_RDWR | os.O_CREAT | os.O_CLOEXEC), PERMISSIONS),
+        _call("symlink", TARGETS, PLAIN),
+    ),
+    min_size=4,
+    max_size=10,
+)
+"""So that most calls find something."""
+SEVERAL = st.builds(
+    list.__add__,
+    FURNISHING,
+    st.lists(st.one_of(MAKING, MOVING, LOOKING, CHANGING, CHANGING, ON_OPEN_FILES), min_size=10, max_size=60),
+)
 CONTENTS = st.lists(ON_OPEN_FILES, min_size=10, max_size=40)
 
 EXISTING = st.sampled_from(["a", "b", "c", "a/b"])

@@ -6,12 +6,12 @@ import ctypes
 import os
 import stat
 import struct
-from typing import TYPE_CHECKING
-
-from hypothesis import strategies as st
+from typing import TYPE_CHECKING, Any
 
 from devproxy.linux.mountinfo import MountLine, parse_line
 from tests.differential.vfs import kernel, mounts, simulated
+from tests.differential.vfs import recipes as st
+from tests.differential.vfs.explore import Comparison
 from tests.differential.vfs.kernel import AT_FDCWD, check, libc
 from tests.differential.vfs.programs import Call
 from vfs import ROOT, BindOptions, MkdirOptions, MountFlags, MountOptions, Propagation, UmountOptions
@@ -52,7 +52,7 @@ NAMES = st.lists(st.sampled_from(list(ATTRIBUTES)), max_size=2, unique=True)
 SOME_NAMES = st.lists(st.sampled_from(list(ATTRIBUTES)), min_size=1, max_size=2, unique=True)
 
 
-def _call(name: str, *arguments: st.SearchStrategy[object]) -> st.SearchStrategy[Call]:
+def _call(name: str, *arguments: st.Recipe[Any]) -> st.Recipe[Call]:
     return st.builds(Call, st.just(name), st.tuples(*arguments))
 
 
@@ -205,11 +205,14 @@ def _renumbered(tag: str, numbers: dict[str, int]) -> str:
     return f"{kind}:{numbers.setdefault('group ' + group, len(numbers))}" if colon else kind
 
 
-def run_kernel(program: list[Call], place: str) -> list[object]:
-    """See `kernel.run`; `place` is an empty directory, left as it was."""
-    return kernel.in_child(place, program, KernelWorld)
+def run_kernel(programs: list[list[Call]]) -> list[list[object]]:
+    """See `kernel.run_all`."""
+    return mounts.run_kernel(programs, KernelWorld)
 
 
 def run_simulated(program: list[Call]) -> list[object]:
     """See `simulated.run`."""
     return SimulatedWorld(MountFlags.RELATIME).run(program)
+
+
+COMPARISON = Comparison(PROGRAMS.map(lambda program: [*START, *program]), run_simulated, run_kernel)

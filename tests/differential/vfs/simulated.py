@@ -8,7 +8,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from tests.differential.vfs.kernel import attributes
-from tests.differential.vfs.programs import USER
+from tests.differential.vfs.programs import ACTORS
 from vfs import (
     ROOT,
     Credentials,
@@ -31,7 +31,9 @@ from vfs.fs.tmpfs import TmpfsType
 if TYPE_CHECKING:
     from tests.differential.vfs.programs import Call
 
-_OTHER = Credentials(USER, USER)
+CREDENTIALS = {
+    who: Credentials(actor.uid, actor.uid, frozenset(actor.groups), actor.capabilities) for who, actor in ACTORS.items()
+}
 
 
 def run(program: list[Call], flags: MountFlags) -> list[object]:
@@ -57,7 +59,7 @@ class World:
         return [*results, self.tree("/")]
 
     def attempt(self, call: Call) -> object:
-        self.creds = _OTHER if call.as_user else ROOT
+        self.creds = CREDENTIALS[call.who]
         try:
             return getattr(self, call.name)(*call.arguments)
         except OSError as raised:
@@ -132,7 +134,7 @@ class World:
         self.change(path, SetStat(mode=mode))
 
     def chown(self, path: str, uid: int, gid: int, follow: bool) -> None:
-        changes = SetStat(uid=None if uid == -1 else uid, gid=None if gid == -1 else gid)
+        changes = SetStat(uid=None if uid == -1 else uid, gid=None if gid == -1 else gid, chown=True)
         self.change(path, changes, follow)
 
     def truncate(self, path: str, size: int) -> None:

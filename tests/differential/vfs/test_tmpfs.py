@@ -5,31 +5,29 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import given
 
 from tests.differential.vfs import kernel, simulated
+from tests.differential.vfs.explore import Comparison, explore
 from tests.differential.vfs.programs import CONTENTS, SEVERAL, Call
 from vfs import MountFlags
 
 pytestmark = [pytest.mark.root, pytest.mark.property]
 
-
-def compare(program: list[Call]) -> None:
-    nodev = os.statvfs(kernel.PLACE).f_flag & os.ST_NODEV
-    ours = simulated.run(program, MountFlags.NODEV if nodev else MountFlags(0))
-    theirs = kernel.run(program)
-    for step, call in enumerate(program):
-        assert ours[step] == theirs[step], f"step {step}: {call}"
-    assert ours[-1] == theirs[-1]
+_FLAGS = os.O_RDWR | os.O_CREAT
+OPENED = [
+    Call("open", (0, "a", _FLAGS, 0o6777)),
+    Call("open", (1, "a", os.O_RDONLY, 0)),
+    Call("open", (2, "a", os.O_RDWR | os.O_APPEND, 0), "user"),
+]
 
 
-@given(SEVERAL)
-def test_any_program_of_calls_does_the_same(program: list[Call]) -> None:
-    compare(program)
+def ours(program: list[Call]) -> list[object]:
+    return simulated.run(program, MountFlags(0))
 
 
-@given(CONTENTS)
-def test_any_program_on_open_files_does_the_same(program: list[Call]) -> None:
-    flags = os.O_RDWR | os.O_CREAT
-    opened = [Call("open", (0, "a", flags, 0o6777)), Call("open", (1, "a", os.O_RDONLY, 0))]
-    compare([*opened, Call("open", (2, "a", os.O_RDWR | os.O_APPEND, 0), as_user=True), *program])
+def test_any_program_of_calls_does_the_same() -> None:
+    explore("tmpfs", Comparison(SEVERAL, ours, kernel.run_all))
+
+
+def test_any_program_on_open_files_does_the_same() -> None:
+    explore("open files", Comparison(CONTENTS.map(lambda program: [*OPENED, *program]), ours, kernel.run_all))

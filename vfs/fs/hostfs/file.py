@@ -43,9 +43,9 @@ class HostFile(File):
 
     def _changed(self) -> None:
         """Take over the attributes; drop set-id bits unless the writer may keep them, as it is not the one the machine sees."""
-        mode = os.fstat(self._fd).st_mode
-        if mode & (stat.S_ISUID | stat.S_ISGID) and not self.creds.has(Capability.FSETID):
-            os.fchmod(self._fd, stat.S_IMODE(without_set_id(mode)))
+        found = os.fstat(self._fd)
+        if found.st_mode & (stat.S_ISUID | stat.S_ISGID) and not self.creds.has(Capability.FSETID):
+            os.fchmod(self._fd, stat.S_IMODE(without_set_id(self.creds, found.st_mode, found.st_gid)))
         self._host.refresh(os.fstat(self._fd))
 
     def allocate(self, mode: int, offset: int, length: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from typing import TYPE_CHECKING
 
 from vfs.fs.static import SyntheticParent
@@ -129,17 +130,24 @@ class HostInode(SyntheticParent):
         path = self.link_path()
         if changes.size is not None:
             os.truncate(path, changes.size)
-        if changes.uid is not None or changes.gid is not None:
+        if changes.chown or changes.uid is not None or changes.gid is not None:
             os.chown(path, *(-1 if each is None else each for each in (changes.uid, changes.gid)))
         if changes.mode is not None:
             os.chmod(path, changes.mode)
-        if changes.touch:
-            os.utime(path)
-        elif changes.atime_ns is not None or changes.mtime_ns is not None:
-            now = os.stat(path)
-            atime = now.st_atime_ns if changes.atime_ns is None else changes.atime_ns
-            os.utime(path, ns=(atime, now.st_mtime_ns if changes.mtime_ns is None else changes.mtime_ns))
+        self._set_times(path, changes)
         self.refresh(os.fstat(self.descriptor()))
+
+    @staticmethod
+    def _set_times(path: str, changes: SetStat) -> None:
+        if changes.touch or (changes.atime_now and changes.mtime_now):
+            os.utime(path)
+            return
+        now, before = time.time_ns(), os.stat(path)
+        atime = now if changes.atime_now else changes.atime_ns
+        mtime = now if changes.mtime_now else changes.mtime_ns
+        if atime is not None or mtime is not None:
+            kept = (before.st_atime_ns, before.st_mtime_ns)
+            os.utime(path, ns=(kept[0] if atime is None else atime, kept[1] if mtime is None else mtime))
 
     # extended attributes
 

@@ -71,6 +71,12 @@ class OverlayInode(Inode):
         """The attributes of the topmost part, with the overlay's numbers."""
         return self.stat_result(self.refresh().st_blocks)
 
+    def set_atime(self, now: int) -> None:
+        """Access times are kept in the upper layer only (ovl_update_time of Linux)."""
+        if self.upper is not None:
+            self.upper.dentry.inode.set_atime(now)
+            self.atime_ns = now
+
     def set_stat(self, changes: SetStat) -> None:
         """Copied up, then changed.
 

@@ -61,8 +61,10 @@ class TmpfsInode(Inode):
             self.uid = changes.uid
         if changes.gid is not None:
             self.gid = changes.gid
-        if changes.touch:
-            self.atime_ns = self.mtime_ns = now
+        if changes.touch or changes.atime_now:
+            self.atime_ns = now
+        if changes.touch or changes.mtime_now:
+            self.mtime_ns = now
         if changes.atime_ns is not None:
             self.atime_ns = changes.atime_ns
         if changes.mtime_ns is not None:

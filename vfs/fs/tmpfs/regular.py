@@ -239,7 +239,7 @@ class RegularOpenFile(File):
     def _drop_set_id(self) -> None:
         inode = self.inode
         if inode.mode & (stat.S_ISUID | stat.S_ISGID) and not self.creds.has(Capability.FSETID):
-            inode.mode = without_set_id(inode.mode)
+            inode.mode = without_set_id(self.creds, inode.mode, inode.gid)
 
     def release(self) -> None:
         """See `File.release`."""

@@ -1,0 +1,39 @@
+"""How many operations the random comparisons are asked for, and how many they did.
+
+`DEVPROXY_OPERATIONS` is the number for all of them together; each has a share, in hundredths. The summary of the test session
+tells what was done.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import Final
+
+WANTED: Final = int(os.environ.get("DEVPROXY_OPERATIONS", "100000"))
+
+SHARES: Final = {
+    "tmpfs": 40,
+    "open files": 10,
+    "overlay": 20,
+    "hostfs": 10,
+    "mounts": 10,
+    "propagation": 10,
+}
+"""A new comparison takes its hundredths from the others."""
+assert sum(SHARES.values()) == 100
+
+done: Counter[str] = Counter()
+
+
+def share(subject: str) -> int:
+    """How many operations a comparison is to make."""
+    return -(-WANTED * SHARES[subject] // 100)
+
+
+def summary() -> str | None:
+    """One line about what was done."""
+    if not done:
+        return None
+    parts = [f"{count:,} on {subject}" for subject, count in done.most_common()]
+    return f"differential: {done.total():,} operations answered as by the kernel: {', '.join(parts)}"
