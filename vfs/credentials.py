@@ -30,6 +30,7 @@ class Capability(enum.IntFlag):
     FSETID = enum.auto()
     MKNOD = enum.auto()
     SYS_ADMIN = enum.auto()
+    SETFCAP = enum.auto()
 
 
 NO_CAPABILITIES = Capability(0)

@@ -105,6 +105,7 @@ def link(parent: Dentry, name: str, inode: Inode) -> Dentry:
     Errors: the type's: EPERM, EMLINK.
     """
     parent.inode.link(name, inode)
+    look_again(inode)
     return _instantiate(parent, name, inode)
 
 
@@ -157,4 +158,12 @@ def set_stat(dentry: Dentry, changes: SetStat) -> None:
     inode.set_stat(changes)
     if stat.S_ISDIR(inode.mode) and not (changes.mode is changes.uid is changes.gid is None):
         dentry.update_flags()
+        inode.fs.path_cache.drop()
+    else:
+        look_again(inode)
+
+
+def look_again(inode: Inode) -> None:
+    """A link was changed: following it counts as a look at it once more (`vfs.atime`), which remembered walks would skip."""
+    if stat.S_ISLNK(inode.mode):
         inode.fs.path_cache.drop()

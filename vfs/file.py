@@ -9,10 +9,21 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from vfs import atime
-from vfs.abi import MAX_FILE_SIZE, O_ACCMODE
+from vfs.abi import (
+    FALLOC_FL_COLLAPSE_RANGE,
+    FALLOC_FL_INSERT_RANGE,
+    FALLOC_FL_KEEP_SIZE,
+    FALLOC_FL_PUNCH_HOLE,
+    FALLOC_FL_UNSHARE_RANGE,
+    FALLOC_FL_WRITE_ZEROES,
+    FALLOC_FL_ZERO_RANGE,
+    MAX_FILE_SIZE,
+    O_ACCMODE,
+)
 from vfs.credentials import checked_set_stat
 from vfs.errors import error
 from vfs.options import SetStat
@@ -30,6 +41,16 @@ _O_NOATIME = os.O_NOATIME
 _S_IFMT = 0o170000
 _S_IFREG = stat.S_IFREG
 _ACCESS_BITS = O_ACCMODE | os.O_PATH
+_ALLOCATION_MODES = (
+    # Alone, or with KEEP_SIZE; holes are punched with it only, the rest never has it (fs/open.c, vfs_fallocate).
+    {mode | keep for mode in (0, FALLOC_FL_ZERO_RANGE, FALLOC_FL_UNSHARE_RANGE) for keep in (0, FALLOC_FL_KEEP_SIZE)}
+    | {
+        FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+        FALLOC_FL_COLLAPSE_RANGE,
+        FALLOC_FL_INSERT_RANGE,
+        FALLOC_FL_WRITE_ZEROES,
+    }
+)
 _READABLE = frozenset({os.O_RDONLY, os.O_RDWR})
 _WRITABLE = frozenset({os.O_WRONLY, os.O_RDWR})
 
@@ -79,6 +100,10 @@ class File:
     def write_at(self, data: bytes | bytearray | memoryview, offset: int) -> int:
         """Write at `offset` and return how much was taken."""
         raise error(errno.EINVAL)
+
+    def allocate_range(self, mode: int, offset: int, length: int) -> None:
+        """The work of fallocate(2), after its checks. Errors: EOPNOTSUPP here; ENOSPC."""
+        raise error(errno.EOPNOTSUPP)
 
     def release(self) -> None:
         """Let go of what the open file holds. Called once, by `close`."""
@@ -180,13 +205,21 @@ class File:
     def allocate(self, mode: int, offset: int, length: int) -> None:
         """Make sure that space is there, or punch a hole (fallocate(2)).
 
-        Errors: EBADF if not open for writing; EINVAL; ENOSPC; EFBIG; ENODEV if no regular file or directory; EOPNOTSUPP here.
+        Errors: EINVAL; EOPNOTSUPP for modes that nobody knows, or that the type does not; EBADF if not open for writing;
+        ESPIPE for a fifo; ENODEV if no regular file; EFBIG; ENOSPC.
         """
+        self.check_open()
         if offset < 0 or length <= 0:
             raise error(errno.EINVAL)
+        if mode not in _ALLOCATION_MODES:
+            raise error(errno.EOPNOTSUPP)
         if not self.writable:
             raise error(errno.EBADF)
-        raise error(errno.EOPNOTSUPP if stat.S_ISREG(self.inode.mode) else errno.ENODEV)
+        if not stat.S_ISREG(self.inode.mode):
+            raise error(errno.ESPIPE if stat.S_ISFIFO(self.inode.mode) else errno.ENODEV)
+        if offset + length > MAX_FILE_SIZE:
+            raise error(errno.EFBIG)
+        self.allocate_range(mode, offset, length)
 
     # attributes and the rest
 
@@ -205,7 +238,44 @@ class File:
         if changes.size is None:
             self.location.mount.check_writable()
         with self.inode.fs.lock:
-            dcache.set_stat(self.location.dentry, checked_set_stat(self.creds, self.inode, changes))
+            checked = checked_set_stat(self.creds, self.inode, changes)
+            if changes.size is not None:
+                # Unlike truncate(2), ftruncate(2) sets the time also when the size stays.
+                checked = replace(checked, mtime_now=True)
+            dcache.set_stat(self.location.dentry, checked)
+
+    def get_xattr(self, name: str) -> bytes:
+        """fgetxattr(2). Errors: as `VirtualFilesystem.getxattr_at`; EBADF for O_PATH, as for the next three."""
+        from vfs import xattr
+
+        xattr.check_name(name)
+        self.check_open()
+        return xattr.get(self.creds, self.inode, name)
+
+    def set_xattr(self, name: str, value: bytes, flags: int = 0) -> None:
+        """fsetxattr(2). Errors: as `VirtualFilesystem.setxattr_at`."""
+        from vfs import xattr
+
+        xattr.check_set(name, value, flags)
+        self.check_open()
+        with self.inode.fs.lock:
+            xattr.set_value(self.creds, self.location.mount, self.inode, name, value, flags)
+
+    def list_xattr(self) -> list[str]:
+        """flistxattr(2)."""
+        from vfs import xattr
+
+        self.check_open()
+        return xattr.names(self.creds, self.inode)
+
+    def remove_xattr(self, name: str) -> None:
+        """fremovexattr(2). Errors: as `VirtualFilesystem.removexattr_at`."""
+        from vfs import xattr
+
+        xattr.check_name(name)
+        self.check_open()
+        with self.inode.fs.lock:
+            xattr.remove(self.creds, self.location.mount, self.inode, name)
 
     def read_directory(self) -> list[DirectoryEntry]:
         """The entries not yet read, without "." and ".." (getdents64(2)); seek(0) begins anew.
@@ -306,9 +376,12 @@ class DirectoryFile(File):
         self._touch_atime()
         return entries
 
-    def seek_hole_or_data(self, offset: int, whence: int) -> int:
-        """Errors: EINVAL: a directory has neither."""
-        raise error(errno.EINVAL)
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Errors: EINVAL unless from the beginning or the position: a listing has no end, no holes and no data."""
+        self.check_open()
+        if whence not in {os.SEEK_SET, os.SEEK_CUR}:
+            raise error(errno.EINVAL)
+        return super().seek(offset, whence)
 
 
 class DeviceFile(File):

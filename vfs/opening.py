@@ -8,11 +8,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vfs import dcache
 from vfs.abi import MAY_EXEC, MAY_READ, MAY_WRITE, O_ACCMODE, O_TMPFILE_BIT, S_IALLUGO
-from vfs.credentials import is_owner
+from vfs.credentials import checked_set_stat, is_owner
 from vfs.dentry import ODD_SYMLINK
 from vfs.errors import error
 from vfs.file import File
@@ -127,7 +128,7 @@ def _create(creds: Credentials, parent: Parent, options: OpenOptions) -> File:
 def _open_existing(creds: Credentials, location: VirtualDentry, flags: int, path: str) -> File:
     mount, dentry = location
     if flags & os.O_PATH:
-        return _count(File(location, flags, creds))
+        return _count(dentry.inode.open_path(location, flags, creds))
     truncates = flags & os.O_TRUNC and stat.S_ISREG(dentry.inode.mode)
     if truncates:
         mount.check_writable()
@@ -139,10 +140,8 @@ def _open_existing(creds: Credentials, location: VirtualDentry, flags: int, path
 
 
 def _truncate(creds: Credentials, dentry: Dentry, file: File) -> None:
-    from vfs.credentials import checked_set_stat
-
     try:
-        dcache.set_stat(dentry, checked_set_stat(creds, dentry.inode, SetStat(size=0)))
+        dcache.set_stat(dentry, replace(checked_set_stat(creds, dentry.inode, SetStat(size=0)), mtime_now=True))
     except OSError:
         file.close()
         raise

@@ -74,7 +74,8 @@ class SetStat:
 
     `mode` holds permission bits only. `chown` marks a chown(2), also one that names neither owner nor group: it drops set-id
     bits all the same. `touch` sets both times to now, which a user with write access may do; setting one of them alone, to a
-    chosen time or to now (`atime_now`, `mtime_now`), is the owner's (utimensat(2)).
+    chosen time or to now (`atime_now`, `mtime_now`), is the owner's (utimensat(2)). A new `size` sets mtime, one that the file
+    has already only with `mtime_now`.
     """
 
     mode: int | None = None

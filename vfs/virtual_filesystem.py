@@ -255,7 +255,8 @@ class VirtualFilesystem:
         """
         xattr.check_set(name, value, flags)
         with self.lock:
-            xattr.set_value(creds, resolve(self.path_cache, creds, op), name, value, flags)
+            mount, dentry = resolve(self.path_cache, creds, op)
+            xattr.set_value(creds, mount, dentry.inode, name, value, flags)
 
     def listxattr_at(self, creds: Credentials, op: PathOperation) -> list[str]:
         """listxattr(2); trusted.* is shown to CAP_SYS_ADMIN only."""
@@ -268,7 +269,8 @@ class VirtualFilesystem:
         """
         xattr.check_name(name)
         with self.lock:
-            xattr.remove(creds, resolve(self.path_cache, creds, op), name)
+            mount, dentry = resolve(self.path_cache, creds, op)
+            xattr.remove(creds, mount, dentry.inode, name)
 
     # mounts
 

@@ -19,6 +19,11 @@ pytestmark = [pytest.mark.root, pytest.mark.property]
 
 def comparable(call: Call) -> bool:
     """Whether the machine is asked the same: it knows more name spaces of attributes and more modes of fallocate."""
+    if call.name in {"fchmod", "fchown", "futime"} or (call.name[0] == "f" and "xattr" in call.name):
+        # By path for now: a file that is open and has no name any more cannot be changed.
+        return False
+    if call.name == "listxattr":
+        return True
     if call.name == "fallocate":
         return call.arguments[1] == 0
     return "xattr" not in call.name or call.arguments[1] in {"user.a", "user.b"}

@@ -10,6 +10,7 @@ import ctypes
 import errno
 import os
 import pickle
+import signal
 import stat
 import struct
 import traceback
@@ -38,6 +39,7 @@ CAPABILITY_NUMBERS = {
     Capability.FSETID: 4,
     Capability.SYS_ADMIN: 21,
     Capability.MKNOD: 27,
+    Capability.SETFCAP: 31,
 }
 """include/uapi/linux/capability.h."""
 _CAPABILITY_HEADER = struct.pack("=Ii", 0x20080522, 0)
@@ -79,6 +81,8 @@ def in_children(
             with os.fdopen(writing, "wb") as pipe:
                 start = Start()
                 for job in jobs:
+                    # A call that blocks must not block the test.
+                    signal.alarm(30)
                     pickle.dump(job(), pipe)
                     start.return_to()
         except BaseException:  # noqa: BLE001 (the parent only sees that the child died)
@@ -251,8 +255,8 @@ class World:
     def truncate(self, path: str, size: int) -> None:
         os.truncate(path, size)
 
-    def utime(self, path: str, seconds: int | None, follow: bool) -> None:
-        os.utime(path, None if seconds is None else (seconds, seconds), follow_symlinks=follow)
+    def utime(self, path: str, atime: int | str, mtime: int | str, follow: bool) -> None:
+        check(libc.utimensat(AT_FDCWD, os.fsencode(path), _timespecs(atime, mtime), 0 if follow else 0x100))
 
     def setxattr(self, path: str, name: str, value: bytes, flags: int, follow: bool) -> None:
         os.setxattr(path, name, value, flags, follow_symlinks=follow)
@@ -290,6 +294,24 @@ class World:
     def fchmod(self, slot: int, mode: int) -> None:
         os.fchmod(self.descriptor(slot), mode)
 
+    def fchown(self, slot: int, uid: int, gid: int) -> None:
+        os.fchown(self.descriptor(slot), uid, gid)
+
+    def futime(self, slot: int, atime: int | str, mtime: int | str) -> None:
+        check(libc.futimens(self.descriptor(slot), _timespecs(atime, mtime)))
+
+    def fsetxattr(self, slot: int, name: str, value: bytes, flags: int) -> None:
+        os.setxattr(self.descriptor(slot), name, value, flags)
+
+    def fgetxattr(self, slot: int, name: str) -> bytes:
+        return os.getxattr(self.descriptor(slot), name)
+
+    def fremovexattr(self, slot: int, name: str) -> None:
+        os.removexattr(self.descriptor(slot), name)
+
+    def flistxattr(self, slot: int) -> list[str]:
+        return sorted(os.listxattr(self.descriptor(slot)))
+
     def fallocate(self, slot: int, mode: int, offset: int, length: int) -> None:
         descriptor = self.descriptor(slot)
         check(libc.fallocate(descriptor, mode, ctypes.c_long(offset), ctypes.c_long(length)))
@@ -314,6 +336,13 @@ class World:
         if stat.S_ISDIR(info.st_mode):
             for name in self.listdir(path):
                 self._collect(path.rstrip("/") + "/" + name, rows, first_names)
+
+
+_NANOSECONDS = {"now": (1 << 30) - 1, "omit": (1 << 30) - 2}
+
+
+def _timespecs(*times: int | str) -> bytes:
+    return b"".join(struct.pack("=qq", *((0, _NANOSECONDS[t]) if isinstance(t, str) else (t, 0))) for t in times)
 
 
 def attributes(info: os.stat_result) -> tuple[object, ...]:

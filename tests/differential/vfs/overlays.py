@@ -50,7 +50,7 @@ _FILLING = st.one_of(
     st.builds(
         Call, st.just("setxattr"), st.tuples(_PLACES, st.just(OPAQUE), st.just(b"y"), st.just(0), st.just(False))
     ),
-    st.builds(Call, st.just("utime"), st.tuples(_PLACES, st.just(5), st.just(False))),
+    st.builds(Call, st.just("utime"), st.tuples(_PLACES, st.just(5), st.just(5), st.just(False))),
     st.builds(Call, st.just("write"), st.tuples(st.just(0), st.sampled_from([b"hello", b"z" * 9000]))),
     MAKING.map(_as_root),
     CHANGING.filter(_plain).map(_as_root),

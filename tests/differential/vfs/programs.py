@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 from typing import Any, NamedTuple
 
 from tests.differential.vfs import recipes as st
@@ -37,6 +38,7 @@ ACTORS = {
     "user, keeping": Actor(USER, (), Capability.FSETID | Capability.CHOWN),
     "user, making": Actor(USER, (), Capability.MKNOD),
     "user, administering": Actor(USER, (), Capability.SYS_ADMIN),
+    "user, granting": Actor(USER, (), Capability.SETFCAP),
 }
 
 
@@ -85,6 +87,7 @@ CREATION_BITS = (os.O_CREAT, os.O_CREAT, os.O_EXCL, os.O_TRUNC, os.O_NOFOLLOW, o
 STATUS_BITS = (os.O_APPEND, os.O_PATH, os.O_NOATIME)
 OPEN_BITS = st.lists(st.sampled_from(CREATION_BITS + STATUS_BITS), max_size=3)
 OPEN_FLAGS = st.builds(lambda access, bits: access | sum(set(bits)) | os.O_NONBLOCK | os.O_CLOEXEC, ACCESS, OPEN_BITS)
+_MADE = st.just(os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK)
 NODE_TYPES = st.sampled_from(
     [0, stat.S_IFREG, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFDIR, stat.S_IFLNK]
 )
@@ -93,10 +96,19 @@ IDS = st.sampled_from([-1, 0, USER, MEMBER, GROUP])
 OFFSETS = st.sampled_from([0, 1, 100, 4095, 4096, 4097, 8191, 12288, 20000, -1])
 DATA = st.sampled_from([b"", b"x", b"hello world", b"y" * 4096, b"z" * 9000])
 SIZES = st.sampled_from([0, 1, 4095, 4096, 5000, 20000, 1 << 40, -1])
-XATTRS = st.sampled_from(["user.a", "user.b", "user.", "trusted.a", "nospace", "other.a", "user." + "n" * 251])
+_PLAIN_XATTRS = st.sampled_from(["user.a", "user.b", "trusted.a", "security.a", "security.capability"])
+XATTRS = st.one_of(
+    _PLAIN_XATTRS,
+    _PLAIN_XATTRS,
+    st.sampled_from(
+        ["user.", "trusted.", "security.", "system.", "system.a", "nospace", "other.a", "", "user." + "n" * 251]
+    ),
+)
+GRANT = struct.pack("<5I", 0x0200_0001, 1 << 10, 0, 0, 0)
+VALUES = st.sampled_from([b"", b"x", b"hello world", b"y" * 4096, GRANT, GRANT, GRANT[:-4], b"z" * 65537])
 WHENCES = st.sampled_from([os.SEEK_SET, os.SEEK_CUR, os.SEEK_END, os.SEEK_DATA, os.SEEK_HOLE, 9])
-TIMES = st.sampled_from([None, 5, -1])
-FALLOCATE = st.sampled_from([0, 1, 2, 3, 4])
+TIMES = st.sampled_from([5, -1, "now", "omit"])
+FALLOCATE = st.sampled_from([0, 0, 1, 1, 2, 3, 3, 3, 4, 8, 9, 16, 17, 32, 64, 128])
 
 
 def _call(name: str, *arguments: st.Recipe[Any]) -> st.Recipe[Call]:
@@ -110,7 +122,7 @@ MAKING = st.one_of(
     _call("symlink", TARGETS, PATHS),
     _call("link", PATHS, PATHS, st.booleans()),
     _call("open", SLOTS, PATHS, OPEN_FLAGS, PERMISSIONS),
-    _call("open", SLOTS, PLAIN, st.just(os.O_RDWR | os.O_CREAT | os.O_CLOEXEC), PERMISSIONS),
+    _call("open", SLOTS, PLAIN, _MADE, PERMISSIONS),
 )
 REMOVING = st.one_of(
     _call("unlink", PATHS), _call("rmdir", PATHS), _call("rename", PATHS, PATHS, st.sampled_from([0, 0, 1, 8]))
@@ -126,8 +138,8 @@ CHANGING = st.one_of(
     _call("chmod", PATHS, PERMISSIONS),
     _call("chown", PATHS, IDS, IDS, st.booleans()),
     _call("truncate", PATHS, SIZES),
-    _call("utime", PATHS, TIMES, st.booleans()),
-    _call("setxattr", PATHS, XATTRS, DATA, st.sampled_from([0, 1, 2, 8]), st.booleans()),
+    _call("utime", PATHS, TIMES, TIMES, st.booleans()),
+    _call("setxattr", PATHS, XATTRS, VALUES, st.sampled_from([0, 0, 1, 2, 8]), st.booleans()),
     _call("getxattr", PATHS, XATTRS, st.booleans()),
     _call("removexattr", PATHS, XATTRS, st.booleans()),
     _call("listxattr", PATHS, st.booleans()),
@@ -141,6 +153,12 @@ ON_OPEN_FILES = st.one_of(
     _call("ftruncate", SLOTS, SIZES),
     _call("fstat", SLOTS),
     _call("fchmod", SLOTS, PERMISSIONS),
+    _call("fchown", SLOTS, IDS, IDS),
+    _call("futime", SLOTS, TIMES, TIMES),
+    _call("fsetxattr", SLOTS, XATTRS, VALUES, st.sampled_from([0, 0, 1, 2, 8])),
+    _call("fgetxattr", SLOTS, XATTRS),
+    _call("fremovexattr", SLOTS, XATTRS),
+    _call("flistxattr", SLOTS),
     _call("fallocate", SLOTS, FALLOCATE, OFFSETS, st.sampled_from([0, 1, 4096, 10000])),
     _call("close", SLOTS),
 )
@@ -149,7 +167,7 @@ FURNISHING = st.lists(
     st.one_of(
         _call("mkdir", PLAIN, _ROOM),
         _call("mkdir", PLAIN, _ROOM),
-        _call("open", SLOTS, PLAIN, st.just(os.O_RDWR | os.O_CREAT | os.O_CLOEXEC), PERMISSIONS),
+        _call("open", SLOTS, PLAIN, _MADE, PERMISSIONS),
         _call("symlink", TARGETS, PLAIN),
     ),
     min_size=4,

@@ -140,11 +140,10 @@ class World:
     def truncate(self, path: str, size: int) -> None:
         self.change(path, SetStat(size=size))
 
-    def utime(self, path: str, seconds: int | None, follow: bool) -> None:
-        if seconds is None:
-            self.change(path, SetStat(touch=True), follow)
-        else:
-            self.change(path, SetStat(atime_ns=seconds * 10**9, mtime_ns=seconds * 10**9), follow)
+    def utime(self, path: str, atime: int | str, mtime: int | str, follow: bool) -> None:
+        changes = _times(atime, mtime)
+        if changes is not None:
+            self.change(path, changes, follow)
 
     def change(self, path: str, changes: SetStat, follow: bool = True) -> None:
         self.vfs.set_stat_at(self.creds, self.at(path, follow), changes)
@@ -185,6 +184,27 @@ class World:
     def fchmod(self, slot: int, mode: int) -> None:
         self.file(slot).set_stat(SetStat(mode=mode))
 
+    def fchown(self, slot: int, uid: int, gid: int) -> None:
+        changes = SetStat(uid=None if uid == -1 else uid, gid=None if gid == -1 else gid, chown=True)
+        self.file(slot).set_stat(changes)
+
+    def futime(self, slot: int, atime: int | str, mtime: int | str) -> None:
+        file, changes = self.file(slot), _times(atime, mtime)
+        if changes is not None:
+            file.set_stat(changes)
+
+    def fsetxattr(self, slot: int, name: str, value: bytes, flags: int) -> None:
+        self.file(slot).set_xattr(name, value, flags)
+
+    def fgetxattr(self, slot: int, name: str) -> bytes:
+        return self.file(slot).get_xattr(name)
+
+    def fremovexattr(self, slot: int, name: str) -> None:
+        self.file(slot).remove_xattr(name)
+
+    def flistxattr(self, slot: int) -> list[str]:
+        return sorted(self.file(slot).list_xattr())
+
     def fallocate(self, slot: int, mode: int, offset: int, length: int) -> None:
         self.file(slot).allocate(mode, offset, length)
 
@@ -207,3 +227,13 @@ class World:
         if stat.S_ISDIR(info.st_mode):
             for name in self.listdir(path):
                 self._collect(path.rstrip("/") + "/" + name, rows, first_names)
+
+
+def _times(atime: int | str, mtime: int | str) -> SetStat | None:
+    """What utimensat(2) is asked for; None for nothing, which Linux does not even look for the file for."""
+    if atime == mtime == "omit":
+        return None
+    if atime == mtime == "now":
+        return SetStat(touch=True)
+    chosen = [t * 10**9 if isinstance(t, int) else None for t in (atime, mtime)]
+    return SetStat(atime_ns=chosen[0], mtime_ns=chosen[1], atime_now=atime == "now", mtime_now=mtime == "now")

@@ -73,7 +73,7 @@ def test_the_same_looks_move_the_time(flags: list[str]) -> None:
         for how in LOOKS:
             # "twice": a walk that was taken before is another look.
             program += [Call("look", (how,))] if how == "twice" else []
-            program += [Call("utime", (path, seconds, False)) for path in ("a/d", "a/f", "a/l")]
+            program += [Call("utime", (path, seconds, seconds, False)) for path in ("a/d", "a/f", "a/l")]
             program += [Call("attributes", ("a", flags, [], False)), Call("look", (how,))]
             program += [Call("is_kept", (path, seconds)) for path in ("a/d", "a/f", "a/l")]
             program += [Call("attributes", ("a", ["relatime"], ["ro", "nodiratime"], False))]

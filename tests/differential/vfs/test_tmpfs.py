@@ -25,8 +25,11 @@ def ours(program: list[Call]) -> list[object]:
     return simulated.run(program, MountFlags(0))
 
 
+COMPARISON = Comparison(SEVERAL, ours, kernel.run_all)
+
+
 def test_any_program_of_calls_does_the_same() -> None:
-    explore("tmpfs", Comparison(SEVERAL, ours, kernel.run_all))
+    explore("tmpfs", COMPARISON)
 
 
 def test_any_program_on_open_files_does_the_same() -> None:

@@ -48,10 +48,10 @@ class HostFile(File):
             os.fchmod(self._fd, stat.S_IMODE(without_set_id(self.creds, found.st_mode, found.st_gid)))
         self._host.refresh(os.fstat(self._fd))
 
-    def allocate(self, mode: int, offset: int, length: int) -> None:
+    def allocate_range(self, mode: int, offset: int, length: int) -> None:
         """Room on the machine for mode 0. Errors: EOPNOTSUPP for other modes, which `os` does not offer; the machine's own."""
-        if mode or not self.writable:
-            super().allocate(mode, offset, length)
+        if mode:
+            super().allocate_range(mode, offset, length)
         os.posix_fallocate(self._fd, offset, length)
         self._changed()
 

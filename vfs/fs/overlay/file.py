@@ -52,11 +52,10 @@ class OverlayFile(File):
         self._changed()
         return written
 
-    def allocate(self, mode: int, offset: int, length: int) -> None:
-        """See `File.allocate`; the layer's own errors."""
-        self.check_open()
+    def allocate_range(self, mode: int, offset: int, length: int) -> None:
+        """See `File.allocate_range`; the layer's own errors."""
         self._real.creds = self.creds
-        self._real.allocate(mode, offset, length)
+        self._real.allocate_range(mode, offset, length)
         self._changed()
 
     def seek_hole_or_data(self, offset: int, whence: int) -> int:

@@ -15,6 +15,7 @@ from vfs.fs.tmpfs import options as tmpfs_options
 from vfs.fs.tmpfs.inode import Directory, Symlink, TmpfsInode
 from vfs.fs.tmpfs.options import TmpfsOptions
 from vfs.fs.tmpfs.regular import RegularFile
+from vfs.path import byte_length
 
 if TYPE_CHECKING:
     from vfs.credentials import Credentials
@@ -23,13 +24,17 @@ if TYPE_CHECKING:
 
 # What df shows of a file system without a limit (S54).
 _UNLIMITED_PAGES: Final = (MAX_FILE_SIZE + 1) // PAGE_SIZE
+# What Linux takes off the room for inodes (BOGO_INODE_SIZE, simple_xattr_space()).
+_INODE_SPACE: Final = 1024
+_XATTR_SPACE: Final = 40
 _DEFAULT_MODES: Final = {stat.S_IFDIR: 0o1777, stat.S_IFREG: 0o777, stat.S_IFLNK: 0o777}
 
 
 class TmpfsFilesystem(Filesystem):
     """One instance. `max_pages` and `max_inodes` are None where there is no limit.
 
-    Invariants: `pages` is the sum of the pages of all files, `inodes` that of all names and the root.
+    Invariants: `pages` is the sum of the pages of all files, `inodes` that of all names, the root and the regular files that
+    are open without a name, `xattr_space` what extended attributes take of the room for inodes.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class TmpfsFilesystem(Filesystem):
         self.max_inodes = options.max_inodes
         self.pages = 0
         self.inodes = 1
+        self.xattr_space = 0
         self.inos = itertools.count(1)
         uid = creds.uid if options.uid is None else options.uid
         gid = creds.gid if options.gid is None else options.gid
@@ -71,7 +77,7 @@ class TmpfsFilesystem(Filesystem):
         blocks = _UNLIMITED_PAGES if self.max_pages is None else self.max_pages
         free = blocks - self.pages
         files = self.max_inodes or 0
-        files_free = files - self.inodes if files else 0
+        files_free = self._free_inode_space() // _INODE_SPACE if files else 0
         return StatFilesystem(TMPFS_MAGIC, PAGE_SIZE, blocks, free, free, files, files_free)
 
     def mount_options(self) -> str:
@@ -94,15 +100,33 @@ class TmpfsFilesystem(Filesystem):
         """Give pages back."""
         self.pages -= count
 
+    def _free_inode_space(self) -> int:
+        return ((self.max_inodes or 0) - self.inodes) * _INODE_SPACE - self.xattr_space
+
     def charge_inode(self) -> None:
         """One more name. Errors: ENOSPC."""
-        if self.max_inodes is not None and self.inodes >= self.max_inodes:
+        if self.max_inodes is not None and self._free_inode_space() < _INODE_SPACE:
             raise error(errno.ENOSPC)
         self.inodes += 1
 
     def uncharge_inode(self) -> None:
         """One name less."""
         self.inodes -= 1
+
+    def charge_xattr(self, name: str, value: bytes) -> None:
+        """One more extended attribute. Errors: ENOSPC."""
+        space = _xattr_space(name, value)
+        if self.max_inodes is not None and self._free_inode_space() <= space:
+            raise error(errno.ENOSPC)
+        self.xattr_space += space
+
+    def uncharge_xattr(self, name: str, value: bytes) -> None:
+        """One extended attribute less."""
+        self.xattr_space -= _xattr_space(name, value)
+
+
+def _xattr_space(name: str, value: bytes) -> int:
+    return _XATTR_SPACE + byte_length(name) + len(value)
 
 
 class TmpfsType(FilesystemType):

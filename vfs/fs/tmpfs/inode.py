@@ -13,6 +13,7 @@ from vfs.abi import XATTR_CREATE, XATTR_REPLACE
 from vfs.credentials import new_owner
 from vfs.errors import error
 from vfs.inode import DirectoryEntry, Inode
+from vfs.xattr import CAPABILITY
 
 if TYPE_CHECKING:
     from vfs.credentials import Credentials
@@ -53,21 +54,30 @@ class TmpfsInode(Inode):
         """See `Inode.set_stat`."""
         now = time.time_ns()
         if changes.size is not None:
+            stays = changes.size == self.size
             self.resize(changes.size)
-            self.mtime_ns = now
+            if not stays:
+                self.mtime_ns = now
+            elif not changes.mtime_now and changes.mode is None:
+                return
+        if self._xattrs and (changes.size is not None or (changes.chown and not stat.S_ISDIR(self.mode))):
+            self.drop_capability()
         if changes.mode is not None:
             self.mode = stat.S_IFMT(self.mode) | changes.mode
         if changes.uid is not None:
             self.uid = changes.uid
         if changes.gid is not None:
             self.gid = changes.gid
+        self._set_times(changes, now)
+
+    def _set_times(self, changes: SetStat, now: int) -> None:
         if changes.touch or changes.atime_now:
             self.atime_ns = now
+        elif changes.atime_ns is not None:
+            self.atime_ns = changes.atime_ns
         if changes.touch or changes.mtime_now:
             self.mtime_ns = now
-        if changes.atime_ns is not None:
-            self.atime_ns = changes.atime_ns
-        if changes.mtime_ns is not None:
+        elif changes.mtime_ns is not None:
             self.mtime_ns = changes.mtime_ns
         self.ctime_ns = now
 
@@ -79,12 +89,16 @@ class TmpfsInode(Inode):
         """One name less; the last one takes the file along."""
         self.nlink -= 1
         self.ctime_ns = time.time_ns()
-        self.fs.uncharge_inode()
-        if not self.nlink:
+        if self.nlink:
+            self.fs.uncharge_inode()
+        else:
             self.free()
 
     def free(self) -> None:
-        """Give back what the contents took."""
+        """Give back what the file took."""
+        self.fs.uncharge_inode()
+        for name, value in (self._xattrs or {}).items():
+            self.fs.uncharge_xattr(name, value)
 
     def get_xattr(self, name: str) -> bytes:
         """See `Inode.get_xattr`."""
@@ -94,14 +108,27 @@ class TmpfsInode(Inode):
         return value
 
     def set_xattr(self, name: str, value: bytes, flags: int) -> None:
-        """See `Inode.set_xattr`."""
+        """See `Inode.set_xattr`. Attributes take their room from that of inodes."""
         xattrs = self._xattrs or {}
-        if flags & XATTR_CREATE and name in xattrs:
-            raise error(errno.EEXIST, name)
-        if flags & XATTR_REPLACE and name not in xattrs:
-            raise error(errno.ENODATA, name)
+        self.fs.charge_xattr(name, value)
+        old = xattrs.get(name)
+        if (flags & XATTR_CREATE and old is not None) or (flags & XATTR_REPLACE and old is None):
+            self.fs.uncharge_xattr(name, value)
+            raise error(errno.ENODATA if old is None else errno.EEXIST, name)
+        if old is not None:
+            self.fs.uncharge_xattr(name, old)
         self._xattrs = {**xattrs, name: bytes(value)}
         self.ctime_ns = time.time_ns()
+
+    @property
+    def has_xattrs(self) -> bool:
+        """Whether there are any."""
+        return self._xattrs is not None
+
+    def drop_capability(self) -> None:
+        """Forget what the file grants to whoever executes it; an empty value grants nothing, and stays."""
+        if self._xattrs and self._xattrs.get(CAPABILITY):
+            self.remove_xattr(CAPABILITY)
 
     def list_xattr(self) -> list[str]:
         """See `Inode.list_xattr`."""
@@ -109,7 +136,7 @@ class TmpfsInode(Inode):
 
     def remove_xattr(self, name: str) -> None:
         """See `Inode.remove_xattr`."""
-        self.get_xattr(name)
+        self.fs.uncharge_xattr(name, self.get_xattr(name))
         self._xattrs = {key: value for key, value in (self._xattrs or {}).items() if key != name}
         self.ctime_ns = time.time_ns()
 
@@ -136,6 +163,7 @@ class Symlink(TmpfsInode):
 
     def free(self) -> None:
         """See `TmpfsInode.free`."""
+        super().free()
         if self.size >= _INLINE_LINK:
             self.fs.uncharge_pages(1)
 

@@ -54,6 +54,10 @@ class RegularFile(TmpfsInode):
         self.opens += 1
         return RegularOpenFile(location, flags, creds)
 
+    def open_path(self, location: VirtualDentry, flags: int, creds: Credentials) -> File:
+        """See `Inode.open_path`."""
+        return self.open(location, flags, creds)
+
     def close(self) -> None:
         """An open file is gone."""
         self.opens -= 1
@@ -65,6 +69,7 @@ class RegularFile(TmpfsInode):
 
     def _free_unused(self) -> None:
         if not self.nlink and not self.opens:
+            super().free()
             self.fs.uncharge_pages(len(self.pages))
             self.pages = {}
 
@@ -192,7 +197,7 @@ class RegularOpenFile(File):
         with inode.fs.lock:
             written = inode.write(data, offset)
             if written:
-                self._drop_set_id()
+                self._drop_privileges()
         return written
 
     def seek_hole_or_data(self, offset: int, whence: int) -> int:
@@ -214,17 +219,11 @@ class RegularOpenFile(File):
             raise error(errno.ENXIO)
         return position
 
-    def allocate(self, mode: int, offset: int, length: int) -> None:
-        """See `File.allocate`: mode 0, FALLOC_FL_KEEP_SIZE, and a hole with both flags."""
-        if offset < 0 or length <= 0:
-            raise error(errno.EINVAL)
-        if mode not in {0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE}:
+    def allocate_range(self, mode: int, offset: int, length: int) -> None:
+        """See `File.allocate_range`: mode 0, FALLOC_FL_KEEP_SIZE, and a hole with both flags."""
+        if mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE):
             raise error(errno.EOPNOTSUPP)
-        if not self.writable:
-            raise error(errno.EBADF)
         end = offset + length
-        if end > MAX_FILE_SIZE:
-            raise error(errno.EFBIG)
         inode = self.inode
         with inode.fs.lock:
             if mode & FALLOC_FL_PUNCH_HOLE:
@@ -234,12 +233,15 @@ class RegularOpenFile(File):
                 if not mode & FALLOC_FL_KEEP_SIZE:
                     inode.size = max(inode.size, end)
             inode.mtime_ns = inode.ctime_ns = time.time_ns()
-            self._drop_set_id()
+            self._drop_privileges()
 
-    def _drop_set_id(self) -> None:
+    def _drop_privileges(self) -> None:
+        """What a changed file may no longer do to whoever executes it (file_remove_privs of Linux)."""
         inode = self.inode
         if inode.mode & (stat.S_ISUID | stat.S_ISGID) and not self.creds.has(Capability.FSETID):
             inode.mode = without_set_id(self.creds, inode.mode, inode.gid)
+        if inode.has_xattrs:
+            inode.drop_capability()
 
     def release(self) -> None:
         """See `File.release`."""
