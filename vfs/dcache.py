@@ -14,6 +14,7 @@ import errno
 import stat
 from typing import TYPE_CHECKING
 
+from vfs.abi import RENAME_EXCHANGE
 from vfs.dentry import DEAD, Dentry
 from vfs.errors import error
 from vfs.options import RenameOptions
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from vfs.credentials import Credentials
     from vfs.inode import Inode
     from vfs.options import MkdirOptions, MknodOptions, SetStat
+
+
+_RENAME = RenameOptions()
 
 
 def lookup(parent: Dentry, name: str) -> Dentry:
@@ -132,21 +136,33 @@ def rmdir(dentry: Dentry) -> None:
 
 
 def rename(
-    dentry: Dentry, new_parent: Dentry, new_name: str, target: Dentry | None, options: RenameOptions | None = None
+    dentry: Dentry,
+    new_parent: Dentry,
+    new_name: str,
+    target: Dentry | None,
+    options: RenameOptions = _RENAME,
 ) -> None:
-    """Move a name, over `target` if there is one. Preconditions: same file system, kinds agree, no loop, not the same file.
+    """Move a name, over `target` if there is one, or exchange the two. Preconditions: same file system, kinds agree unless
+    exchanged, no loop, not the same file.
 
-    Errors: ENOTEMPTY; the type's: EPERM, EXDEV, EINVAL.
+    Errors: ENOTEMPTY; the type's: EPERM, EXDEV, EINVAL, ENOSPC.
     """
-    old_parent = dentry.parent
-    old_parent.inode.rename(dentry.name, new_parent.inode, new_name, options or RenameOptions())
+    old_parent, old_name = dentry.parent, dentry.name
+    old_parent.inode.rename(old_name, new_parent.inode, new_name, options)
+    del old_parent.children[old_name]
     if target is not None:
-        _forget(target)
-    del old_parent.children[dentry.name]
-    dentry.name = new_name
-    dentry.parent = new_parent
-    new_parent.children[new_name] = dentry
+        if options.flags & RENAME_EXCHANGE:
+            _put(target, old_parent, old_name)
+        else:
+            _forget(target)
+    _put(dentry, new_parent, new_name)
     dentry.inode.fs.path_cache.drop()
+
+
+def _put(dentry: Dentry, parent: Dentry, name: str) -> None:
+    dentry.name = name
+    dentry.parent = parent
+    parent.children[name] = dentry
 
 
 def set_stat(dentry: Dentry, changes: SetStat) -> None:

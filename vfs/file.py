@@ -101,6 +101,12 @@ class File:
         """Write at `offset` and return how much was taken."""
         raise error(errno.EINVAL)
 
+    def change(self, changes: SetStat) -> None:
+        """Carry out a change that was checked; the lock is held. Override where an open file is reached otherwise than by name."""
+        from vfs import dcache
+
+        dcache.set_stat(self.location.dentry, changes)
+
     def allocate_range(self, mode: int, offset: int, length: int) -> None:
         """The work of fallocate(2), after its checks. Errors: EOPNOTSUPP here; ENOSPC."""
         raise error(errno.EOPNOTSUPP)
@@ -233,8 +239,6 @@ class File:
         Errors: EBADF for O_PATH; EPERM, EACCES; EROFS; ENOSPC.
         """
         self.check_open()
-        from vfs import dcache
-
         if changes.size is None:
             self.location.mount.check_writable()
         with self.inode.fs.lock:
@@ -242,7 +246,7 @@ class File:
             if changes.size is not None:
                 # Unlike truncate(2), ftruncate(2) sets the time also when the size stays.
                 checked = replace(checked, mtime_now=True)
-            dcache.set_stat(self.location.dentry, checked)
+            self.change(checked)
 
     def get_xattr(self, name: str) -> bytes:
         """fgetxattr(2). Errors: as `VirtualFilesystem.getxattr_at`; EBADF for O_PATH, as for the next three."""

@@ -208,10 +208,24 @@ class Inode:
         """Move an existing name to `new_directory` of the same file system, over what is called `new_name` there.
 
         Both names resolve to different files or the target is missing; kinds have been checked (ENOTDIR, EISDIR), loops too.
+        RENAME_NOREPLACE is the VFS's business. With RENAME_EXCHANGE the two names, of whatever kinds, change places; with
+        RENAME_WHITEOUT a character device 0:0 without permissions stays behind at `name`, all or nothing.
 
-        Errors: EPERM here; ENOTEMPTY for a target directory with entries; EXDEV; EINVAL for unknown flags.
+        Errors: EPERM here; ENOTEMPTY for a target directory with entries; EXDEV; ENOSPC for a whiteout; EINVAL for flags that
+        the type does not know.
         """
         raise error(errno.EPERM, name)
+
+    linkable: bool = False
+    """Whether a file that has no name may be given one: it was made by `tmpfile`, and never had any."""
+
+    def tmpfile(self, creds: Credentials, mode: int, *, linkable: bool) -> Inode:
+        """Make a regular file without a name in this directory, owned by `creds` (O_TMPFILE of open(2)). It is opened next, and
+        goes when it is closed last, unless it was linked; which it may be if `linkable`, without O_EXCL.
+
+        Errors: EOPNOTSUPP here; ENOSPC.
+        """
+        raise error(errno.EOPNOTSUPP)
 
     # a link's text
 

@@ -12,7 +12,15 @@ import stat
 from typing import TYPE_CHECKING
 
 from vfs import dcache, mounting
-from vfs.abi import MAY_EXEC, MAY_READ, MAY_WRITE, RENAME_NOREPLACE, S_IALLUGO
+from vfs.abi import (
+    MAY_EXEC,
+    MAY_READ,
+    MAY_WRITE,
+    RENAME_EXCHANGE,
+    RENAME_NOREPLACE,
+    RENAME_WHITEOUT,
+    S_IALLUGO,
+)
 from vfs.credentials import Capability, check_delete, checked_set_stat, is_owner
 from vfs.dentry import DEAD, ODD_MOUNTED, Dentry
 from vfs.errors import error
@@ -22,12 +30,14 @@ from vfs.resolve import SPECIAL_NAMES, Parent, PathOperation, resolve, resolve_p
 
 if TYPE_CHECKING:
     from vfs.credentials import Credentials
+    from vfs.file import File
     from vfs.inode import Inode
     from vfs.mount import Mount, VirtualDentry
     from vfs.pathcache import PathCache
 
 _NODE_TYPES = frozenset({stat.S_IFREG, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK})
 _WHITEOUT_RDEV = 0
+_RENAME_FLAGS = RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT
 
 
 def find_entry(parent: Parent, path: str) -> Dentry | None:
@@ -90,18 +100,30 @@ def symlink(cache: PathCache, creds: Credentials, op: PathOperation, target: str
 
 def link(cache: PathCache, creds: Credentials, old: PathOperation, new: PathOperation) -> None:
     """See `VirtualFilesystem.link_at`."""
-    mount, dentry = resolve(cache, creds, old)
+    _link(cache, creds, resolve(cache, creds, old), new)
+
+
+def link_file(cache: PathCache, creds: Credentials, file: File, new: PathOperation) -> None:
+    """See `VirtualFilesystem.link_file_at`."""
+    if file.closed:
+        raise error(errno.EBADF, new.path)
+    if creds is not file.creds and not creds.has(Capability.DAC_READ_SEARCH):
+        raise error(errno.ENOENT, new.path)
+    _link(cache, creds, file.location, new)
+
+
+def _link(cache: PathCache, creds: Credentials, place: VirtualDentry, new: PathOperation) -> None:
+    mount, inode = place.mount, place.dentry.inode
     parent = _new_entry(cache, creds, new, directory=False)
-    inode = dentry.inode
     if parent.mount is not mount:
         raise error(errno.EXDEV, new.path)
     if not is_owner(creds, inode) and not _is_safe_link_source(creds, inode):
-        raise error(errno.EPERM, old.path)
+        raise error(errno.EPERM, new.path)
     parent.dentry.inode.check_access(creds, MAY_WRITE | MAY_EXEC)
     if stat.S_ISDIR(inode.mode):
-        raise error(errno.EPERM, old.path)
-    if inode.nlink == 0:
-        raise error(errno.ENOENT, old.path)
+        raise error(errno.EPERM, new.path)
+    if inode.nlink == 0 and not inode.linkable:
+        raise error(errno.ENOENT, new.path)
     dcache.link(parent.dentry, parent.name, inode)
 
 
@@ -162,7 +184,8 @@ def rename(
     cache: PathCache, creds: Credentials, old: PathOperation, new: PathOperation, options: RenameOptions
 ) -> None:
     """See `VirtualFilesystem.rename_at`."""
-    if options.flags & ~RENAME_NOREPLACE:
+    flags = options.flags
+    if flags & ~_RENAME_FLAGS or (flags & RENAME_EXCHANGE and flags != RENAME_EXCHANGE):
         raise error(errno.EINVAL, old.path)
     source_parent = resolve_parent(cache, creds, old)
     target_parent = resolve_parent(cache, creds, new)
@@ -171,15 +194,20 @@ def rename(
     if source is None:
         raise error(errno.ENOENT, old.path)
     target = find_entry(target_parent, new.path)
-    if target is not None and options.flags & RENAME_NOREPLACE:
+    if target is not None and flags & RENAME_NOREPLACE:
         raise error(errno.EEXIST, new.path)
-    _check_rename_shape(source, target, source_parent, target_parent, new.path)
+    if target is None and flags & RENAME_EXCHANGE:
+        raise error(errno.ENOENT, new.path)
+    exchange = bool(flags & RENAME_EXCHANGE)
+    _check_rename_shape(source, target, source_parent, target_parent, new.path, exchange=exchange)
     if target is not None and target.inode is source.inode:
         return
-    _check_rename_access(creds, source, target, source_parent, target_parent)
+    _check_rename_access(creds, source, target, source_parent, target_parent, exchange=exchange)
     _check_rename_mounts(source, target, source_parent.mount, new.path)
+    if flags & RENAME_WHITEOUT:
+        options = RenameOptions(flags, creds)
     dcache.rename(source, target_parent.dentry, target_parent.name, target, options)
-    if target is not None and target.odd & ODD_MOUNTED:
+    if target is not None and target.odd & ODD_MOUNTED and not exchange:
         mounting.forget_mounts_on(target)
 
 
@@ -196,22 +224,31 @@ def _check_rename_ends(
 
 
 def _check_rename_shape(
-    source: Dentry, target: Dentry | None, source_parent: Parent, target_parent: Parent, path: str
+    source: Dentry, target: Dentry | None, source_parent: Parent, target_parent: Parent, path: str, *, exchange: bool
 ) -> None:
-    # Slashes after a name say that it is a directory's.
-    trailing_slash = source_parent.trailing_slash or target_parent.trailing_slash
-    if trailing_slash and not stat.S_ISDIR(source.inode.mode):
+    # Slashes after a name say that it is a directory's: that of the source, or, exchanged, each its own.
+    moves_directory = stat.S_ISDIR(source.inode.mode)
+    takes_directory = moves_directory
+    if exchange and target is not None:
+        takes_directory = stat.S_ISDIR(target.inode.mode)
+    if (source_parent.trailing_slash and not moves_directory) or (target_parent.trailing_slash and not takes_directory):
         raise error(errno.ENOTDIR, path)
     if source_parent.dentry is target_parent.dentry:
         return
     if source is target_parent.dentry or source.is_ancestor_of(target_parent.dentry):
         raise error(errno.EINVAL, path)
     if target is not None and (target is source_parent.dentry or target.is_ancestor_of(source_parent.dentry)):
-        raise error(errno.ENOTEMPTY, path)
+        raise error(errno.EINVAL if exchange else errno.ENOTEMPTY, path)
 
 
 def _check_rename_access(
-    creds: Credentials, source: Dentry, target: Dentry | None, source_parent: Parent, target_parent: Parent
+    creds: Credentials,
+    source: Dentry,
+    target: Dentry | None,
+    source_parent: Parent,
+    target_parent: Parent,
+    *,
+    exchange: bool,
 ) -> None:
     is_directory = stat.S_ISDIR(source.inode.mode)
     check_delete(creds, source_parent.dentry.inode, source.inode)
@@ -219,11 +256,15 @@ def _check_rename_access(
         target_parent.dentry.inode.check_access(creds, MAY_WRITE | MAY_EXEC)
     else:
         check_delete(creds, target_parent.dentry.inode, target.inode)
-        if is_directory != stat.S_ISDIR(target.inode.mode):
+        if not exchange and is_directory != stat.S_ISDIR(target.inode.mode):
             raise error(errno.ENOTDIR if is_directory else errno.EISDIR, target.name)
-    if is_directory and source_parent.dentry is not target_parent.dentry:
-        # Its ".." changes, and that is writing to it.
+    if source_parent.dentry is target_parent.dentry:
+        return
+    # The ".." of a directory that moves changes, and that is writing to it.
+    if is_directory:
         source.inode.check_access(creds, MAY_WRITE)
+    if exchange and target is not None and stat.S_ISDIR(target.inode.mode):
+        target.inode.check_access(creds, MAY_WRITE)
 
 
 def _check_rename_mounts(source: Dentry, target: Dentry | None, mount: Mount, path: str) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from vfs import dcache
 from vfs.abi import MAY_EXEC, MAY_READ, MAY_WRITE, O_ACCMODE, O_TMPFILE_BIT, S_IALLUGO
 from vfs.credentials import checked_set_stat, is_owner
-from vfs.dentry import ODD_SYMLINK
+from vfs.dentry import DEAD, ODD_SYMLINK, Dentry
 from vfs.errors import error
 from vfs.file import File
 from vfs.mount import VirtualDentry
@@ -24,11 +24,10 @@ from vfs.resolve import SPECIAL_NAMES, Parent, PathOperation, Walk, cross_mounts
 
 if TYPE_CHECKING:
     from vfs.credentials import Credentials
-    from vfs.dentry import Dentry
     from vfs.inode import Inode
     from vfs.pathcache import PathCache
 
-_CREATION_FLAGS = os.O_CREAT | os.O_EXCL | os.O_TRUNC
+_CREATION_FLAGS = os.O_CREAT | os.O_EXCL | os.O_TRUNC | O_TMPFILE_BIT
 _O_PATH_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _O_NOATIME = os.O_NOATIME
 _NODEV = int(MountFlags.NODEV)
@@ -54,12 +53,12 @@ def open_file(cache: PathCache, creds: Credentials, op: PathOperation, options: 
     if flags & os.O_PATH:
         flags &= _O_PATH_FLAGS
     if flags & O_TMPFILE_BIT:
-        raise _no_tmpfile(cache, creds, op, flags)
+        return _open_tmpfile(cache, creds, op, options)
     if flags & os.O_CREAT:
         if flags & os.O_DIRECTORY:
             raise error(errno.EINVAL, op.path)
         return _open_or_create(cache, creds, op, options)
-    follow = not flags & os.O_NOFOLLOW and (op.follow_final_symlink or bool(flags & os.O_DIRECTORY))
+    follow = _follows(op, flags)
     if follow != op.follow_final_symlink:
         op = op._replace(follow_final_symlink=follow)
     location = resolve(cache, creds, op)
@@ -68,12 +67,24 @@ def open_file(cache: PathCache, creds: Credentials, op: PathOperation, options: 
     return _open_existing(creds, location, flags, op.path)
 
 
-def _no_tmpfile(cache: PathCache, creds: Credentials, op: PathOperation, flags: int) -> OSError:
-    # Unnamed files are not offered by any type; what Linux says first stays first.
-    if not flags & os.O_DIRECTORY or flags & O_ACCMODE not in {os.O_WRONLY, os.O_RDWR} or flags & os.O_CREAT:
-        return error(errno.EINVAL, op.path)
-    inode = resolve(cache, creds, op).dentry.inode
-    return error(errno.EOPNOTSUPP if stat.S_ISDIR(inode.mode) else errno.ENOTDIR, op.path)
+def _open_tmpfile(cache: PathCache, creds: Credentials, op: PathOperation, options: OpenOptions) -> File:
+    flags = options.flags
+    if not flags & os.O_DIRECTORY or flags & O_ACCMODE not in {os.O_WRONLY, os.O_RDWR, O_ACCMODE} or flags & os.O_CREAT:
+        raise error(errno.EINVAL, op.path)
+    mount, directory = resolve(cache, creds, op._replace(follow_final_symlink=_follows(op, flags)))
+    if not stat.S_ISDIR(directory.inode.mode):
+        raise error(errno.ENOTDIR, op.path)
+    mount.check_writable()
+    directory.inode.check_access(creds, MAY_WRITE | MAY_EXEC)
+    inode = directory.inode.tmpfile(creds, options.mode & S_IALLUGO, linkable=not flags & os.O_EXCL)
+    # Its dentry is where the directory is, and in no listing.
+    dentry = Dentry(f"#{inode.ino}", directory, inode)
+    dentry.odd |= DEAD
+    return open_unchecked(creds, VirtualDentry(mount, dentry), flags)
+
+
+def _follows(op: PathOperation, flags: int) -> bool:
+    return not flags & os.O_NOFOLLOW and (op.follow_final_symlink or bool(flags & os.O_DIRECTORY))
 
 
 def _open_or_create(cache: PathCache, creds: Credentials, op: PathOperation, options: OpenOptions) -> File:

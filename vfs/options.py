@@ -6,8 +6,12 @@ import enum
 import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from vfs.errors import error
+
+if TYPE_CHECKING:
+    from vfs.credentials import Credentials
 
 
 class MountFlags(enum.IntFlag):
@@ -63,9 +67,12 @@ class OpenOptions:
 
 @dataclass(frozen=True, slots=True)
 class RenameOptions:
-    """For renameat2(2): RENAME_NOREPLACE or 0; other flags are EINVAL."""
+    """For renameat2(2): RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT. `whiteout_creds` are whose a whiteout is, the
+    superuser's if None; the VFS fills them in.
+    """
 
     flags: int = 0
+    whiteout_creds: Credentials | None = None
 
 
 @dataclass(frozen=True, slots=True)

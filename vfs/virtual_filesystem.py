@@ -115,9 +115,11 @@ class VirtualFilesystem:
     def readlink_at(self, creds: Credentials, op: PathOperation) -> str:
         """readlink(2); the final link is never followed.
 
-        Errors: EINVAL for a file that is no link.
+        Errors: EINVAL for a file that is no link, ENOENT if an empty path names it.
         """
         mount, dentry = resolve(self.path_cache, creds, op._replace(follow_final_symlink=False))
+        if not op.path and not stat.S_ISLNK(dentry.inode.mode):
+            raise error(errno.ENOENT)
         target = dentry.inode.readlink()
         atime.touch(dentry.inode, mount.bits)
         return target
@@ -193,6 +195,15 @@ class VirtualFilesystem:
         with self.lock:
             namei.link(self.path_cache, creds, old, new)
 
+    def link_file_at(self, creds: Credentials, file: File, new: PathOperation) -> None:
+        """linkat(2) with AT_EMPTY_PATH: a name for an open file, also for one that O_TMPFILE made, unless it has O_EXCL.
+
+        Errors: as `link_at`; ENOENT for a file that lost its last name, or whose opener had other credentials, without
+        CAP_DAC_READ_SEARCH; EBADF.
+        """
+        with self.lock:
+            namei.link_file(self.path_cache, creds, file, new)
+
     def unlink_at(self, creds: Credentials, op: PathOperation) -> None:
         """unlink(2).
 
@@ -212,10 +223,11 @@ class VirtualFilesystem:
     def rename_at(
         self, creds: Credentials, old: PathOperation, new: PathOperation, options: RenameOptions = _RENAME
     ) -> None:
-        """renameat2(2), with RENAME_NOREPLACE or no flag.
+        """renameat2(2), with RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT or no flag.
 
-        Errors: EXDEV across mounts; EBUSY for mount points, "." and ".."; EEXIST; EINVAL for other flags and for a directory
-        moved into itself; ENOTEMPTY; ENOTDIR; EISDIR; EACCES; EPERM.
+        Errors: EXDEV across mounts; EBUSY for mount points, "." and ".."; EEXIST; EINVAL for other flags, for RENAME_EXCHANGE
+        with another, for flags that the type does not know, and for a directory moved into itself; ENOENT; ENOTEMPTY; ENOTDIR;
+        EISDIR; EACCES; EPERM.
         """
         with self.lock:
             namei.rename(self.path_cache, creds, old, new, options)

@@ -154,7 +154,12 @@ def furnished(world: World) -> World:
         (errno.ENOTEMPTY, rmdir("/d/full")),
         (errno.EBUSY, rmdir("/mounted")),
         # moving
-        (errno.EINVAL, rename("/missing/x", "/d/f", 2)),
+        (errno.EINVAL, rename("/missing/x", "/d/f", 8)),
+        (errno.EINVAL, rename("/missing/x", "/d/f", 3)),
+        (errno.EINVAL, rename("/missing/x", "/d/f", 6)),
+        (errno.ENOENT, rename("/d/f", "/d/missing/", 2)),
+        (errno.ENOTDIR, rename("/d", "/open/d/../../d/f/", 2)),
+        (errno.EINVAL, rename("/d/full/x", "/d/full", 2)),
         (errno.EXDEV, rename("/ro/.", "/d/new")),
         (errno.EBUSY, rename("/ro/.", "/ro/new")),
         (errno.EBUSY, rename("/ro/f", "/ro/..")),
@@ -189,7 +194,7 @@ def furnished(world: World) -> World:
         (errno.EROFS, opening("/ro/f", os.O_TRUNC)),
         (errno.EINVAL, opening("/d", os.O_TMPFILE)),
         (errno.ENOTDIR, opening("/d/f", os.O_TMPFILE | os.O_RDWR)),
-        (errno.EOPNOTSUPP, opening("/d", os.O_TMPFILE | os.O_RDWR)),
+        (errno.EROFS, opening("/ro", os.O_TMPFILE | os.O_RDWR)),
         # changing
         (errno.EINVAL, change("/missing", SetStat(size=-1))),
         (errno.EISDIR, change("/ro/d", SetStat(size=0))),

@@ -15,7 +15,7 @@ import stat
 import struct
 import traceback
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +27,7 @@ from vfs.credentials import ALL_CAPABILITIES, Capability
 
 PLACE = "/dev/shm"
 AT_FDCWD = -100
+AT_EMPTY_PATH = 0x1000
 CLONE_NEWNS = 0x20000
 MS_REC, MS_PRIVATE = 0x4000, 1 << 18
 libc = ctypes.CDLL(None, use_errno=True)
@@ -104,11 +105,15 @@ def in_children(
 class Start:
     """The state that a job begins in."""
 
+    descriptors: ClassVar[int]
+    """The directory of this process's descriptors, for worlds that see no /proc."""
+
     def __init__(self) -> None:
         self.namespace = os.open("/proc/self/ns/mnt", os.O_RDONLY)
         self.root = os.open("/", os.O_PATH)
         self.cwd = os.open(".", os.O_PATH)
-        self.kept = max(self.namespace, self.root, self.cwd) + 1
+        Start.descriptors = os.open("/proc/self/fd", os.O_RDONLY)
+        self.kept = Start.descriptors + 1
 
     def return_to(self) -> None:
         os.closerange(self.kept, self.kept + 64)
@@ -227,8 +232,7 @@ class World:
         os.chdir(path)
 
     def open(self, slot: int, path: str, flags: int, mode: int) -> None:
-        self.close(slot)
-        self.files[slot] = os.open(path, flags, mode)
+        self.keep(slot, os.open(path, flags, mode))
 
     def close(self, slot: int) -> None:
         if slot in self.files:
@@ -311,6 +315,38 @@ class World:
 
     def flistxattr(self, slot: int) -> list[str]:
         return sorted(os.listxattr(self.descriptor(slot)))
+
+    def link_file(self, slot: int, path: str) -> None:
+        check(libc.linkat(self.descriptor(slot), b"", AT_FDCWD, os.fsencode(path), AT_EMPTY_PATH))
+
+    def openat(self, slot: int, start: int, path: str, flags: int, mode: int) -> None:
+        start_fd = self.start(start, path)
+        self.keep(slot, os.open(path, flags, mode, dir_fd=start_fd))
+
+    def reopen(self, slot: int, old: int, flags: int) -> None:
+        self.keep(slot, os.open(str(self.descriptor(old)), flags, dir_fd=Start.descriptors))
+
+    def keep(self, slot: int, descriptor: int) -> None:
+        self.close(slot)
+        self.files[slot] = descriptor
+
+    def start(self, slot: int, path: str) -> int:
+        # An absolute path does not look at where it starts.
+        return AT_FDCWD if path.startswith("/") else self.descriptor(slot)
+
+    def statat(self, slot: int, path: str, follow: bool) -> object:
+        if not path:
+            return self.fstat(slot)
+        return attributes(os.stat(path, dir_fd=self.start(slot, path), follow_symlinks=follow))
+
+    def readlinkat(self, slot: int, path: str) -> str:
+        return os.readlink(path, dir_fd=self.start(slot, path))
+
+    def fchdir(self, slot: int) -> None:
+        os.fchdir(self.descriptor(slot))
+
+    def fstatfs(self, slot: int) -> int:
+        return os.fstatvfs(self.descriptor(slot)).f_namemax
 
     def fallocate(self, slot: int, mode: int, offset: int, length: int) -> None:
         descriptor = self.descriptor(slot)

@@ -12,7 +12,7 @@ from tests.differential.vfs import kernel, simulated
 from tests.differential.vfs import recipes as st
 from tests.differential.vfs.explore import Comparison
 from tests.differential.vfs.kernel import CLONE_NEWNS, MS_PRIVATE, MS_REC, check, libc
-from tests.differential.vfs.programs import CHANGING, LOOKING, MAKING, MOVING, NAMES, ON_OPEN_FILES, Call
+from tests.differential.vfs.programs import CHANGING, LOOKING, MAKING, MOVING, NAMES, ON_OPEN_FILES, Call, is_basic
 from vfs import ROOT, MountFlags, MountOptions, VirtualDentry, VirtualFilesystem
 from vfs.fs.overlay import OverlayOptions, OverlayType
 from vfs.fs.tmpfs import TmpfsType
@@ -66,7 +66,9 @@ _OWN_XATTRS = st.builds(
     st.tuples(_PLACES, st.sampled_from([OPAQUE, "trusted.overlay.x"]), st.just(b"y"), st.just(0), st.just(False)),
 )
 MAIN = st.lists(
-    st.one_of(MAKING, MOVING, MOVING, LOOKING, LOOKING, CHANGING.filter(_plain), ON_OPEN_FILES, _OWN_XATTRS),
+    st.one_of(MAKING, MOVING, MOVING, LOOKING, LOOKING, CHANGING.filter(_plain), ON_OPEN_FILES, _OWN_XATTRS).filter(
+        is_basic
+    ),
     min_size=5,
     max_size=30,
 )
@@ -165,6 +167,7 @@ class SimulatedWorld(simulated.World):
         self.root = self.vfs.new_mount_namespace(ROOT, "overlay", "overlay", options).root
         self.cwd = self.root
         self.files = {}
+        self.opened = {}
         self.creds = ROOT
 
     def layer(self, program: list[Call]) -> VirtualDentry:

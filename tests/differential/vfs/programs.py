@@ -75,18 +75,23 @@ SPELLED = st.builds(
 )
 
 
-PLAIN = st.sampled_from([*NAMES, "a/b", "a/c", "a/b/c", "b/a", "/d", "a/d"])
+PLAIN = st.sampled_from([*NAMES, "a", "b", "a", "a/b", "a/b", "a/c", "a/b/c", "b/a", "/d", "a/d"])
 PATHS = st.one_of(*[PLAIN] * 7, SPELLED)
 TARGETS = st.one_of(
     PATHS, st.sampled_from(["a/", "../a", "/a/b", "..", ".", "d/../c", "/", "b/.", "x" * 127, "x" * 128])
 )
 
 PERMISSIONS = st.sampled_from([0o777, 0o755, 0o700, 0o000, 0o644, 0o666, 0o1777, 0o2775, 0o4755, 0o6711, 0o311])
+TMPFILE_BIT = os.O_TMPFILE & ~os.O_DIRECTORY
 ACCESS = st.sampled_from([os.O_RDONLY, os.O_WRONLY, os.O_RDWR, os.O_ACCMODE])
-CREATION_BITS = (os.O_CREAT, os.O_CREAT, os.O_EXCL, os.O_TRUNC, os.O_NOFOLLOW, os.O_DIRECTORY)
+CREATION_BITS = (os.O_CREAT, os.O_CREAT, os.O_EXCL, os.O_TRUNC, os.O_NOFOLLOW, os.O_DIRECTORY, TMPFILE_BIT)
 STATUS_BITS = (os.O_APPEND, os.O_PATH, os.O_NOATIME)
 OPEN_BITS = st.lists(st.sampled_from(CREATION_BITS + STATUS_BITS), max_size=3)
 OPEN_FLAGS = st.builds(lambda access, bits: access | sum(set(bits)) | os.O_NONBLOCK | os.O_CLOEXEC, ACCESS, OPEN_BITS)
+_BY_NAME = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | TMPFILE_BIT
+TMPFILE_FLAGS = st.sampled_from(
+    [os.O_RDWR, os.O_WRONLY, os.O_RDONLY, os.O_RDWR | os.O_EXCL, os.O_RDWR | os.O_NOFOLLOW]
+).map(os.O_TMPFILE.__or__)
 _MADE = st.just(os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK)
 NODE_TYPES = st.sampled_from(
     [0, stat.S_IFREG, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFDIR, stat.S_IFLNK]
@@ -96,7 +101,9 @@ IDS = st.sampled_from([-1, 0, USER, MEMBER, GROUP])
 OFFSETS = st.sampled_from([0, 1, 100, 4095, 4096, 4097, 8191, 12288, 20000, -1])
 DATA = st.sampled_from([b"", b"x", b"hello world", b"y" * 4096, b"z" * 9000])
 SIZES = st.sampled_from([0, 1, 4095, 4096, 5000, 20000, 1 << 40, -1])
-_PLAIN_XATTRS = st.sampled_from(["user.a", "user.b", "trusted.a", "security.a", "security.capability"])
+_PLAIN_XATTRS = st.one_of(
+    st.just("user.a"), st.sampled_from(["user.a", "user.b", "trusted.a", "security.a", "security.capability"])
+)
 XATTRS = st.one_of(
     _PLAIN_XATTRS,
     _PLAIN_XATTRS,
@@ -122,12 +129,16 @@ MAKING = st.one_of(
     _call("symlink", TARGETS, PATHS),
     _call("link", PATHS, PATHS, st.booleans()),
     _call("open", SLOTS, PATHS, OPEN_FLAGS, PERMISSIONS),
+    _call("open", SLOTS, st.one_of(PATHS, st.just(".")), TMPFILE_FLAGS, PERMISSIONS),
+    _call("link_file", SLOTS, PATHS),
     _call("open", SLOTS, PLAIN, _MADE, PERMISSIONS),
 )
 REMOVING = st.one_of(
-    _call("unlink", PATHS), _call("rmdir", PATHS), _call("rename", PATHS, PATHS, st.sampled_from([0, 0, 1, 8]))
+    _call("unlink", PATHS),
+    _call("rmdir", PATHS),
+    _call("rename", PATHS, PATHS, st.sampled_from([0, 0, 0, 1, 2, 2, 3, 4, 4, 5, 6, 8])),
 )
-MOVING = st.one_of(REMOVING, _call("chdir", PATHS))
+MOVING = st.one_of(*[REMOVING] * 7, _call("chdir", PATHS))
 LOOKING = st.one_of(
     _call("stat", PATHS, st.booleans()),
     _call("readlink", PATHS),
@@ -140,6 +151,7 @@ CHANGING = st.one_of(
     _call("truncate", PATHS, SIZES),
     _call("utime", PATHS, TIMES, TIMES, st.booleans()),
     _call("setxattr", PATHS, XATTRS, VALUES, st.sampled_from([0, 0, 1, 2, 8]), st.booleans()),
+    _call("setxattr", PLAIN, XATTRS, VALUES, st.just(0), st.booleans()),
     _call("getxattr", PATHS, XATTRS, st.booleans()),
     _call("removexattr", PATHS, XATTRS, st.booleans()),
     _call("listxattr", PATHS, st.booleans()),
@@ -161,19 +173,35 @@ ON_OPEN_FILES = st.one_of(
     _call("flistxattr", SLOTS),
     _call("fallocate", SLOTS, FALLOCATE, OFFSETS, st.sampled_from([0, 1, 4096, 10000])),
     _call("close", SLOTS),
+    _call("openat", SLOTS, SLOTS, PATHS, OPEN_FLAGS, PERMISSIONS),
+    _call("reopen", SLOTS, SLOTS, OPEN_FLAGS.map(lambda flags: flags & ~_BY_NAME)),
+    _call("statat", SLOTS, st.one_of(PATHS, st.just("")), st.booleans()),
+    _call("readlinkat", SLOTS, st.one_of(PATHS, st.just(""), st.just(""))),
+    _call("fchdir", SLOTS),
+    _call("fstatfs", SLOTS),
 )
 _ROOM = st.sampled_from([0o777, 0o777, 0o1777, 0o2777, 0o755, 0o700])
 FURNISHING = st.lists(
     st.one_of(
-        _call("mkdir", PLAIN, _ROOM),
-        _call("mkdir", PLAIN, _ROOM),
+        _call("mkdir", st.sampled_from(["a", "b", "a/b", "c"]), _ROOM),
+        _call("open", SLOTS, PLAIN, _MADE, PERMISSIONS),
         _call("open", SLOTS, PLAIN, _MADE, PERMISSIONS),
         _call("symlink", TARGETS, PLAIN),
     ),
-    min_size=4,
-    max_size=10,
+    min_size=6,
+    max_size=16,
 )
 """So that most calls find something."""
+
+
+def is_basic(call: Call) -> bool:
+    """Whether a call does without what tmpfs alone offers so far: files without names, exchanges, and whiteouts left behind."""
+    if call.name in {"open", "openat"}:
+        flags = call.arguments[2 if call.name == "open" else 3]
+        return not (isinstance(flags, int) and flags & TMPFILE_BIT)
+    return call.name != "link_file" and not (call.name == "rename" and call.arguments[2] not in {0, 1, 8})
+
+
 SEVERAL = st.builds(
     list.__add__,
     FURNISHING,

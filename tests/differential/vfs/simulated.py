@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tests.differential.vfs.kernel import attributes
@@ -27,6 +28,7 @@ from vfs import (
 from vfs.abi import MAY_EXEC
 from vfs.errors import error
 from vfs.fs.tmpfs import TmpfsType
+from vfs.resolve import at
 
 if TYPE_CHECKING:
     from tests.differential.vfs.programs import Call
@@ -44,6 +46,9 @@ def run(program: list[Call], flags: MountFlags) -> list[object]:
 class World:
     """The calls, by a `VirtualFilesystem`, with a working directory and open files as a process has them."""
 
+    switches = 0
+    who = "root"
+
     def __init__(self, flags: MountFlags) -> None:
         self.vfs = VirtualFilesystem()
         self.vfs.register_filesystem_type(TmpfsType())
@@ -51,6 +56,7 @@ class World:
         self.root: VirtualDentry = self.vfs.new_mount_namespace(ROOT, "none", "tmpfs", options).root
         self.cwd = self.root
         self.files: dict[int, File] = {}
+        self.opened: dict[int, int] = {}
         self.creds = ROOT
 
     def run(self, program: list[Call]) -> list[object]:
@@ -60,6 +66,8 @@ class World:
 
     def attempt(self, call: Call) -> object:
         self.creds = CREDENTIALS[call.who]
+        self.switches += call.who != self.who
+        self.who = call.who
         try:
             return getattr(self, call.name)(*call.arguments)
         except OSError as raised:
@@ -100,15 +108,16 @@ class World:
         self.vfs.rename_at(self.creds, self.at(old), self.at(new), RenameOptions(flags))
 
     def chdir(self, path: str) -> None:
-        place = self.vfs.get_dentry_at(self.creds, self.at(path))
+        self.enter(self.vfs.get_dentry_at(self.creds, self.at(path)))
+
+    def enter(self, place: VirtualDentry) -> None:
         if not stat.S_ISDIR(place.dentry.inode.mode):
             raise error(errno.ENOTDIR)
         place.dentry.inode.check_access(self.creds, MAY_EXEC)
         self.cwd = place
 
     def open(self, slot: int, path: str, flags: int, mode: int) -> None:
-        self.close(slot)
-        self.files[slot] = self.vfs.open_at(self.creds, self.at(path), OpenOptions(flags, mode))
+        self.keep(slot, self.vfs.open_at(self.creds, self.at(path), OpenOptions(flags, mode)))
 
     def close(self, slot: int) -> None:
         if slot in self.files:
@@ -204,6 +213,45 @@ class World:
 
     def flistxattr(self, slot: int) -> list[str]:
         return sorted(self.file(slot).list_xattr())
+
+    def link_file(self, slot: int, path: str) -> None:
+        if slot not in self.files:
+            raise error(errno.EBADF)
+        # The opener's credentials are no more its own once they were changed for others, though it take on the same again.
+        file = self.files[slot]
+        file.creds = self.creds if self.switches == self.opened.get(slot) else replace(self.creds)
+        self.vfs.link_file_at(self.creds, file, self.at(path))
+
+    def openat(self, slot: int, start: int, path: str, flags: int, mode: int) -> None:
+        op = self.from_(start, path)._replace(allow_empty=False)
+        self.keep(slot, self.vfs.open_at(self.creds, op, OpenOptions(flags, mode)))
+
+    def reopen(self, slot: int, old: int, flags: int) -> None:
+        place = self.file(old).location
+        self.keep(slot, self.vfs.open_at(self.creds, at(place), OpenOptions(flags)))
+
+    def keep(self, slot: int, file: File) -> None:
+        self.close(slot)
+        self.files[slot] = file
+        self.opened[slot] = self.switches
+
+    def from_(self, slot: int, path: str, follow: bool = True) -> PathOperation:
+        start = self.root if path.startswith("/") else self.file(slot).location
+        return PathOperation(self.root, start, path, follow, allow_empty=True)
+
+    def statat(self, slot: int, path: str, follow: bool) -> object:
+        if not path:
+            return self.fstat(slot)
+        return attributes(self.vfs.stat_at(self.creds, self.from_(slot, path, follow)))
+
+    def readlinkat(self, slot: int, path: str) -> str:
+        return self.vfs.readlink_at(self.creds, self.from_(slot, path))
+
+    def fchdir(self, slot: int) -> None:
+        self.enter(self.file(slot).location)
+
+    def fstatfs(self, slot: int) -> int:
+        return self.file(slot).location.mount.fs.statfs().name_max
 
     def fallocate(self, slot: int, mode: int, offset: int, length: int) -> None:
         self.file(slot).allocate(mode, offset, length)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from vfs.credentials import Credentials
     from vfs.fs.hostfs.inode import HostInode
     from vfs.mount import VirtualDentry
+    from vfs.options import SetStat
 
 _PASSED_ON: Final = os.O_ACCMODE | os.O_APPEND | os.O_SYNC | os.O_DSYNC
 
@@ -38,8 +39,15 @@ class HostFile(File):
     def write_at(self, data: bytes | bytearray | memoryview, offset: int) -> int:
         """Written to the machine; its errors."""
         written = os.pwrite(self._fd, data, offset)
-        self._changed()
+        if written:
+            self._changed()
         return written
+
+    def change(self, changes: SetStat) -> None:
+        """Changed by descriptor: the file may have no name any more."""
+        self._host.fs.check_writable()
+        self._host.apply(self._fd, changes)
+        self._host.refresh(os.fstat(self._fd))
 
     def _changed(self) -> None:
         """Take over the attributes; drop set-id bits unless the writer may keep them, as it is not the one the machine sees."""

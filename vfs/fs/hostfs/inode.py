@@ -127,27 +127,27 @@ class HostInode(SyntheticParent):
         Errors: EROFS; the machine's own.
         """
         self.fs.check_writable()
-        path = self.link_path()
-        if changes.size is not None:
-            os.truncate(path, changes.size)
-        if changes.chown or changes.uid is not None or changes.gid is not None:
-            os.chown(path, *(-1 if each is None else each for each in (changes.uid, changes.gid)))
-        if changes.mode is not None:
-            os.chmod(path, changes.mode)
-        self._set_times(path, changes)
+        self.apply(self.link_path(), changes)
         self.refresh(os.fstat(self.descriptor()))
 
     @staticmethod
-    def _set_times(path: str, changes: SetStat) -> None:
+    def apply(target: str | int, changes: SetStat) -> None:
+        """Change what a path or a descriptor means. Errors: the machine's."""
+        if changes.size is not None:
+            os.truncate(target, changes.size)
+        if changes.chown or changes.uid is not None or changes.gid is not None:
+            os.chown(target, *(-1 if each is None else each for each in (changes.uid, changes.gid)))
+        if changes.mode is not None:
+            os.chmod(target, changes.mode)
         if changes.touch or (changes.atime_now and changes.mtime_now):
-            os.utime(path)
+            os.utime(target)
             return
-        now, before = time.time_ns(), os.stat(path)
+        now, before = time.time_ns(), os.stat(target)
         atime = now if changes.atime_now else changes.atime_ns
         mtime = now if changes.mtime_now else changes.mtime_ns
         if atime is not None or mtime is not None:
             kept = (before.st_atime_ns, before.st_mtime_ns)
-            os.utime(path, ns=(kept[0] if atime is None else atime, kept[1] if mtime is None else mtime))
+            os.utime(target, ns=(kept[0] if atime is None else atime, kept[1] if mtime is None else mtime))
 
     # extended attributes
 

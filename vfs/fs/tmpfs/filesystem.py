@@ -14,7 +14,7 @@ from vfs.filesystem import Filesystem, FilesystemType, StatFilesystem
 from vfs.fs.tmpfs import options as tmpfs_options
 from vfs.fs.tmpfs.inode import Directory, Symlink, TmpfsInode
 from vfs.fs.tmpfs.options import TmpfsOptions
-from vfs.fs.tmpfs.regular import RegularFile
+from vfs.fs.tmpfs.regular import RegularFile, UnnamedFile
 from vfs.path import byte_length
 
 if TYPE_CHECKING:
@@ -71,6 +71,10 @@ class TmpfsFilesystem(Filesystem):
     def regular_file(self, mode: int, uid: int, gid: int) -> TmpfsInode:
         """A new, empty file without a name."""
         return RegularFile(self, mode, uid, gid)
+
+    def unnamed_file(self, mode: int, uid: int, gid: int) -> UnnamedFile:
+        """A new, empty file that may stay without a name."""
+        return UnnamedFile(self, mode, uid, gid)
 
     def statfs(self) -> StatFilesystem:
         """See `Filesystem.statfs`."""

@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from vfs.abi import XATTR_CREATE, XATTR_REPLACE
-from vfs.credentials import new_owner
+from vfs.abi import RENAME_EXCHANGE, RENAME_WHITEOUT, XATTR_CREATE, XATTR_REPLACE
+from vfs.credentials import ROOT, new_owner
 from vfs.errors import error
 from vfs.inode import DirectoryEntry, Inode
 from vfs.xattr import CAPABILITY
@@ -84,6 +84,9 @@ class TmpfsInode(Inode):
     def resize(self, size: int) -> None:
         """Errors: EINVAL: only regular files have a size to set."""
         raise error(errno.EINVAL)
+
+    def get_name(self) -> None:
+        """The file, which had no name, gets its first."""
 
     def drop_link(self) -> None:
         """One name less; the last one takes the file along."""
@@ -239,7 +242,11 @@ class Directory(TmpfsInode):
     def link(self, name: str, inode: Inode) -> None:
         """See `Inode.link`."""
         assert isinstance(inode, TmpfsInode)
-        self.fs.charge_inode()
+        if inode.nlink:
+            # A file without a name has been counted since it was made.
+            self.fs.charge_inode()
+        else:
+            inode.get_name()
         inode.nlink += 1
         inode.ctime_ns = time.time_ns()
         self.add(name, inode)
@@ -257,8 +264,15 @@ class Directory(TmpfsInode):
     def rename(self, name: str, new_directory: Inode, new_name: str, options: RenameOptions) -> None:
         """See `Inode.rename`."""
         assert isinstance(new_directory, Directory)
-        if new_name in new_directory.entries:
+        if options.flags & RENAME_EXCHANGE:
+            self._exchange(name, new_directory, new_name)
+            return
+        replaced_name = new_name in new_directory.entries
+        if replaced_name:
             new_directory.check_empty(new_name)
+        if options.flags & RENAME_WHITEOUT:
+            self.fs.charge_inode()
+        if replaced_name:
             replaced = new_directory.remove(new_name)
             replaced.drop_link()
             if isinstance(replaced, Directory):
@@ -269,6 +283,28 @@ class Directory(TmpfsInode):
         if isinstance(inode, Directory) and new_directory is not self:
             self.nlink -= 1
             new_directory.nlink += 1
+        if options.flags & RENAME_WHITEOUT:
+            creds = options.whiteout_creds or ROOT
+            gid, mode = new_owner(creds, self, stat.S_IFCHR)
+            self.add(name, TmpfsInode(self.fs, mode, creds.uid, gid))
+
+    def _exchange(self, name: str, new_directory: Directory, new_name: str) -> None:
+        ours, theirs = self.entries[name], new_directory.entries[new_name]
+        self.entries[name], new_directory.entries[new_name] = theirs, ours
+        change = isinstance(theirs, Directory) - isinstance(ours, Directory)
+        self.nlink += change
+        new_directory.nlink -= change
+        for inode in (self, new_directory):
+            inode.mtime_ns = inode.ctime_ns = time.time_ns()
+        ours.ctime_ns = theirs.ctime_ns = self.ctime_ns
+
+    def tmpfile(self, creds: Credentials, mode: int, *, linkable: bool) -> Inode:
+        """See `Inode.tmpfile`."""
+        gid, mode = new_owner(creds, self, stat.S_IFREG | mode)
+        self.fs.charge_inode()
+        inode = self.fs.unnamed_file(mode, creds.uid, gid)
+        inode.linkable = linkable
+        return inode
 
     def drop_link(self) -> None:
         """A removed directory has no links: neither its name nor its own "."."""

@@ -171,6 +171,21 @@ class RegularFile(TmpfsInode):
                 pages[index] = b"" if page is None else _ZEROS[:1]
 
 
+class UnnamedFile(RegularFile):
+    """A file that was made without a name (O_TMPFILE). It stays of this class when it is given one."""
+
+    __slots__ = ("linkable",)
+
+    def __init__(self, fs: TmpfsFilesystem, mode: int, uid: int, gid: int) -> None:
+        super().__init__(fs, mode, uid, gid)
+        self.nlink = 0
+        self.linkable = True
+
+    def get_name(self) -> None:
+        """Without it again, the file is gone for good."""
+        self.linkable = False
+
+
 def _merged(page: Page | None, start: int, chunk: bytes | memoryview) -> bytearray:
     """The page with a chunk put over it; changed in place if it can be."""
     page = page if isinstance(page, bytearray) else bytearray(page or b"")
