@@ -6,14 +6,15 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from typing import Final
 
 from devproxy.build import Root
 from devproxy.check.entry import Entry, differences, entry_at
 from devproxy.check.finding import Finding, Report, error, unreadable
-from devproxy.check.mount_table import MountTable, flags_in_force
-from devproxy.check.resolve import mounted_place
-from devproxy.mount_options import Attribute
+from devproxy.check.mount_table import MountTable, flags_in_force, parent
+from devproxy.check.resolve import mounted_place, real_path
+from devproxy.mount_options import ATIME, Attribute, MountOptions
 from devproxy.node import Fixed, Identity, LikeHost, NodeKind, number_of_rdev
 from devproxy.outcome import Outcome, Result
 from devproxy.plan.steps import (
@@ -31,6 +32,7 @@ from devproxy.plan.steps import (
 from devproxy.targets.rootless import Rootless
 
 _FORMATS = {NodeKind.CHARACTER: stat.S_IFCHR, NodeKind.BLOCK: stat.S_IFBLK, NodeKind.FIFO: stat.S_IFIFO}
+_HIDING = (MountFilesystem, Bind, Mask)
 _MOUNTED = (MountRoot, MountFilesystem, Bind, Mask, Cover, SealPath, Seal)
 
 
@@ -43,20 +45,31 @@ def check_outcomes(root: Root) -> Report:
     findings: list[Finding] = []
     checked = _Nodes(root)
     nodes = links = mounts = 0
-    for outcome in root.outcomes:
+    for index, outcome in enumerate(root.outcomes):
         step = outcome.step
         if outcome.result is Result.SKIPPED:
             continue
-        if isinstance(step, MakeNode | RequireNode):
-            nodes += 1
-            findings += checked.check(step, outcome)
-        elif isinstance(step, MakeSymlink):
-            links += 1
-            findings += _check_link(root, step)
+        if isinstance(step, MakeNode | RequireNode | MakeSymlink):
+            found = _check_link(root, step) if isinstance(step, MakeSymlink) else checked.check(step, outcome)
+            if found and _is_hidden(root, table, step.path, root.outcomes[index + 1 :]):
+                continue  # nobody can reach it any more
+            findings += found
+            nodes, links = nodes + (not isinstance(step, MakeSymlink)), links + isinstance(step, MakeSymlink)
         elif isinstance(step, _MOUNTED):
             mounts += 1
             findings += _check_mount(root, table, step, keeps_atime=outcome.rootless)
     return Report(tuple(findings), (("nodes", nodes), ("links", links), ("mounts", mounts)))
+
+
+def _is_hidden(root: Root, table: MountTable, path: str, later: Sequence[Outcome]) -> bool:
+    """Whether something was mounted at or above a path after it was made. Asked only when something else is there."""
+    place = os.path.join(real_path(root, parent(path)), path.rpartition("/")[2])
+    for outcome in later:
+        if isinstance(outcome.step, _HIDING) and outcome.result is not Result.SKIPPED:
+            point = mounted_place(root, table, outcome.step.path)
+            if place == point or place.startswith(point.rstrip("/") + "/"):
+                return True
+    return False
 
 
 class _Nodes:
@@ -152,7 +165,7 @@ def _flags_asked(step: MountRoot | MountFilesystem | Bind | Mask | Cover | SealP
         case Seal() | SealPath() | Cover():
             return _READ_ONLY
         case MountFilesystem() | Bind():
-            asked = step.options.change.set
+            asked = _asked_of(step.options)
             if asked not in _words_of:
                 _words_of[asked] = frozenset(
                     "ro" if flag is Attribute.RDONLY else str(flag.name).lower() for flag in Attribute if flag & asked
@@ -160,6 +173,12 @@ def _flags_asked(step: MountRoot | MountFilesystem | Bind | Mask | Cover | SealP
             return _words_of[asked]
         case _:
             return frozenset()
+
+
+def _asked_of(options: MountOptions) -> Attribute:
+    """What a mount is to have of its own options, and then of those for everything below too (rexec, rrelatime)."""
+    asked, below = options.change.set, options.recursive
+    return (asked & ~below.clear & ~(ATIME if below.atime else 0)) | below.set if below else asked
 
 
 _ACCESS_TIMES: Final = frozenset({"noatime", "strictatime", "nodiratime"})

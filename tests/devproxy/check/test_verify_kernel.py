@@ -196,6 +196,35 @@ def test_mounts_of_odd_places(mounts: list[dict[str, Any]], tmp_path: Path, live
     assert compare(plan(load(with_mounts(tmp_path, *mounts)), live)).findings == ()
 
 
+@pytest.mark.parametrize(
+    ("mounts", "masked"),
+    [
+        ([bind("/dev/fuse", "/dev/null", "bind")], []),
+        ([tmpfs("/dev/net")], []),
+        ([tmpfs("/link")], []),
+        ([tmpfs("/dev/char")], []),
+        ([], ["/dev/fuse", "/dev/net"]),
+    ],
+    ids=["a node", "its directory", "by a link", "links", "masked"],
+)
+def test_what_a_mount_hides_is_not_missed(
+    mounts: list[dict[str, Any]], masked: list[str], tmp_path: Path, live: Host
+) -> None:
+    """The spec asks for both: the node is made, then covered."""
+    bundle = with_mounts(tmp_path, *mounts, linux={**runc_spec_like()["linux"], "maskedPaths": masked})
+    Path(bundle, "rootfs", "link").symlink_to("dev/net")
+    assert compare(plan(load(bundle), live)).findings == ()
+
+
+@pytest.mark.parametrize(
+    "options", ["noexec,rexec", "rexec,noexec", "ro,rrw", "noatime,rrelatime", "nosuid,rsuid,nodev", "exec,rnoexec"]
+)
+def test_what_is_said_for_everything_below_comes_last(options: str, tmp_path: Path, live: Host, source: Path) -> None:
+    words = options.split(",")
+    mounts = [bind("/data", str(source), "bind", *words), tmpfs("/scratch", *words)]
+    assert compare(plan(load(with_mounts(tmp_path, *mounts)), live)).findings == ()
+
+
 @pytest.mark.parametrize("kinds", [("mount", "pid"), ("mount",)])
 def test_paths_that_lead_through_another_process(kinds: tuple[str, ...], tmp_path: Path, live: Host) -> None:
     """/proc/self is the builder's own directory when it mounts, and somebody else's when it is looked at."""
