@@ -18,9 +18,9 @@ from devproxy.check.resolve import real_path
 from devproxy.check.side import Side, side_of
 from devproxy.host.facts import MajorLine
 from devproxy.node import OfDriver
-from devproxy.outcome import Outcome
+from devproxy.outcome import Outcome, Result
 from devproxy.plan.plan import Plan
-from devproxy.plan.steps import Cover, MakeNode, Mask, RequireNode, SealPath, Step
+from devproxy.plan.steps import Cover, MakeNode, Mask, RequireNode, SealPath, Skip, Step
 
 _COVERING = (Mask, Cover, SealPath)
 
@@ -98,13 +98,20 @@ def _compare_outcomes(plan: Plan, expected: Side, observed: Side) -> tuple[list[
     count = 0
     for want, found in zip(expected.root.outcomes, observed.root.outcomes, strict=True):
         step = found.step
-        if isinstance(step, _COVERING) and observed.table.is_inside_pseudo(real_path(observed.root, step.path)):
+        kernels = not isinstance(step, Skip) and _is_kernels(observed, real_path(observed.root, step.path))
+        if kernels and isinstance(step, _COVERING):
             continue
         count += 1
-        same_words = in_place or want.found == found.found or _is_reserved(plan, step)
-        if want.result is not found.result or not same_words:
+        same_words = in_place or kernels or want.found == found.found or _is_reserved(plan, step)
+        same_result = want.result is found.result or (in_place and want.kept and found.result is not Result.SKIPPED)
+        if not same_result or not same_words:
             findings.append(_outcome_differs(want, found))
     return findings, count
+
+
+def _is_kernels(side: Side, place: str) -> bool:
+    """Whether what is at a place, before anything is mounted there, is for the kernel to say."""
+    return side.table.is_inside_pseudo(place) or side.table.is_pseudo(place)
 
 
 def _outcome_differs(want: Outcome, found: Outcome) -> Finding:

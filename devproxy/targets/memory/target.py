@@ -273,8 +273,8 @@ class MemoryTarget:
         return first or path
 
     def make_directory(self, path: str, mode: int) -> bool:
-        """See `Target.make_directory`."""
-        return bool(self._there.make_directories(path, mode)[1])
+        """See `Target.make_directory`. What is asked for in proc or sysfs is taken to be there: only a kernel knows."""
+        return bool(self._there.make_directories(path, mode, for_mount=True)[1])
 
     def make_node(
         self, path: str, kind: NodeKind, number: DeviceNumber | None, mode: int, uid: int, gid: int

@@ -216,6 +216,20 @@ def test_what_a_mount_hides_is_not_missed(
     assert compare(plan(load(bundle), live)).findings == ()
 
 
+@pytest.mark.parametrize("cwd", ["/proc/self", "/sys/class/net/lo"])
+def test_a_working_directory_that_only_a_kernel_has(cwd: str, tmp_path: Path, live: Host) -> None:
+    assert compare(plan(load(with_mounts(tmp_path, process={"cwd": cwd})), live)).findings == ()
+
+
+def test_what_the_first_of_two_builds_made_in_the_rootfs_is_there_for_the_second(tmp_path: Path, live: Host) -> None:
+    devices = [{"path": "/made", "type": "c", "major": 1, "minor": 3}]
+    config = runc_spec_like(root={"readonly": False}, linux={**runc_spec_like()["linux"], "devices": devices})
+    bundle = write_bundle(tmp_path / "bundle", config)
+    for _ in range(2):
+        planned = plan(load(bundle), live, config=Configuration(overlay2=NO_OVERLAY))
+        assert compare(planned).findings == ()
+
+
 @pytest.mark.parametrize(
     "options", ["noexec,rexec", "rexec,noexec", "ro,rrw", "noatime,rrelatime", "nosuid,rsuid,nodev", "exec,rnoexec"]
 )
