@@ -23,6 +23,8 @@ from vfs.abi import (
     FALLOC_FL_ZERO_RANGE,
     MAX_FILE_SIZE,
     O_ACCMODE,
+    STATX_BASIC_STATS,
+    STATX_BTIME,
 )
 from vfs.credentials import checked_set_stat
 from vfs.errors import error
@@ -32,9 +34,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from vfs.credentials import Credentials
-    from vfs.device import OpenDevice
     from vfs.inode import DirectoryEntry, Inode
     from vfs.mount import Mount, VirtualDentry
+    from vfs.statx import Statx
 
 _O_APPEND = os.O_APPEND
 _O_NOATIME = os.O_NOATIME
@@ -233,6 +235,13 @@ class File:
         """What fstat(2) reports."""
         return self.inode.stat()
 
+    def statx(self, mask: int = STATX_BASIC_STATS | STATX_BTIME) -> Statx:
+        """What the call of that name reports for an open file. Errors: EINVAL for a reserved mask."""
+        from vfs import statx
+
+        statx.check_mask(mask)
+        return statx.of_place(self.location, self.stat(), mask)
+
     def set_stat(self, changes: SetStat) -> None:
         """fchmod, fchown, futimens and ftruncate.
 
@@ -281,10 +290,13 @@ class File:
         with self.inode.fs.lock:
             xattr.remove(self.creds, self.location.mount, self.inode, name)
 
-    def read_directory(self) -> list[DirectoryEntry]:
-        """The entries not yet read, without "." and ".." (getdents64(2)); seek(0) begins anew.
+    def read_directory(self, count: int | None = None) -> list[DirectoryEntry]:
+        """The next `count` entries, or all that are left, without "." and ".." (getdents64(2)).
 
-        Errors: ENOTDIR.
+        The position after an entry is its cookie: `seek` to it goes on behind that entry, whatever was made or removed
+        meanwhile; seek(0) begins anew, and cookies from before are void (telldir(3), rewinddir(3)).
+
+        Errors: ENOTDIR; ENOENT for a directory that was removed.
         """
         self.check_open()
         raise error(errno.ENOTDIR)
@@ -351,71 +363,3 @@ class File:
     def _touch_atime(self) -> None:
         if not self.flags & _O_NOATIME:
             atime.touch(self.inode, self.location.mount.bits, self.kept_atime)
-
-
-class DirectoryFile(File):
-    """An open directory. The listing is taken when it is first read and after seek(0), so that names made or removed
-    meanwhile never make others appear twice or vanish (readdir(3) leaves the rest open).
-    """
-
-    __slots__ = ("_listing",)
-
-    kept_atime: ClassVar[int] = atime.NO_ATIME_OF_DIRECTORY
-
-    def __init__(self, location: VirtualDentry, flags: int, creds: Credentials) -> None:
-        super().__init__(location, flags, creds)
-        self._listing: list[DirectoryEntry] | None = None
-
-    def read_at(self, size: int, offset: int) -> bytes:
-        """Errors: EISDIR."""
-        raise error(errno.EISDIR)
-
-    def read_directory(self) -> list[DirectoryEntry]:
-        """See `File.read_directory`; the position counts entries."""
-        self.check_open()
-        if self._listing is None or self.position == 0:
-            self._listing = list(self.inode.iterate())
-        entries = self._listing[self.position :]
-        self.position = max(self.position, len(self._listing))
-        self._touch_atime()
-        return entries
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Errors: EINVAL unless from the beginning or the position: a listing has no end, no holes and no data."""
-        self.check_open()
-        if whence not in {os.SEEK_SET, os.SEEK_CUR}:
-            raise error(errno.EINVAL)
-        return super().seek(offset, whence)
-
-
-class DeviceFile(File):
-    """An open device node: what the driver returned answers."""
-
-    __slots__ = ("device",)
-
-    def __init__(self, location: VirtualDentry, flags: int, creds: Credentials, device: OpenDevice) -> None:
-        super().__init__(location, flags, creds)
-        self.device = device
-
-    def read_at(self, size: int, offset: int) -> bytes:
-        """What the driver says."""
-        return self.device.read(size, offset)
-
-    def write_at(self, data: bytes | bytearray | memoryview, offset: int) -> int:
-        """What the driver says."""
-        return self.device.write(bytes(data), offset)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """What the driver says."""
-        self.check_open()
-        self.position = self.device.seek(offset, whence, self.position)
-        return self.position
-
-    def ioctl(self, request: int, argument: object = None) -> object:
-        """What the driver says."""
-        self.check_open()
-        return self.device.ioctl(request, argument)
-
-    def release(self) -> None:
-        """Tell the driver."""
-        self.device.close()

@@ -106,6 +106,10 @@ class Inode:
             )
         )
 
+    def birth_ns(self) -> int | None:
+        """When the file was made (stx_btime), or None from a type that does not keep it."""
+        return None
+
     def set_atime(self, now: int) -> None:
         """Note that the file was looked at, when `vfs.atime` says that this counts; no lock is held."""
         self.atime_ns = now
@@ -246,13 +250,15 @@ class Inode:
 
         Errors: ENXIO for a socket or a number without a driver; EINVAL for a kind that the type cannot open; the driver's.
         """
-        from vfs.device import DeviceKind, DeviceNumber
-        from vfs.file import DeviceFile, DirectoryFile
-
         mode = self.mode
         if stat.S_ISDIR(mode):
+            from vfs.directory_file import DirectoryFile
+
             return DirectoryFile(location, flags, creds)
         if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+            from vfs.device import DeviceKind, DeviceNumber
+            from vfs.device_file import DeviceFile
+
             kind = DeviceKind.CHARACTER if stat.S_ISCHR(mode) else DeviceKind.BLOCK
             device = self.fs.vfs.devices.open(kind, DeviceNumber.of_rdev(self.rdev), flags)
             return DeviceFile(location, flags, creds, device)

@@ -8,8 +8,9 @@ import stat
 import threading
 from typing import TYPE_CHECKING
 
-from vfs import atime, mounting, namei, opening, xattr
+from vfs import atime, mounting, namei, opening
 from vfs.abi import MAY_EXEC, MAY_READ, MAY_WRITE
+from vfs.attribute_calls import AttributeCalls
 from vfs.dentry import DEAD
 from vfs.device import AnonymousDevices, DeviceTable
 from vfs.errors import error
@@ -35,14 +36,15 @@ _OPEN = OpenOptions()
 _RENAME = RenameOptions()
 
 
-class VirtualFilesystem(MountCalls):
+class VirtualFilesystem(AttributeCalls, MountCalls):
     """One world of mounts, devices and file systems; worlds know nothing of each other.
 
     Methods that end in `_at` are the system calls of that name, with the caller's credentials given; the umask has been
     applied to modes. Besides what each names, all raise what resolution does: ENOENT, ENOTDIR, EACCES, ELOOP,
     ENAMETOOLONG. Calls that change something raise EROFS on a read-only mount.
 
-    `lock` guards every change; calls take it themselves. It is reentrant. The calls about mounts are those of `MountCalls`.
+    `lock` guards every change; calls take it themselves. It is reentrant. The calls about mounts are those of `MountCalls`, those about
+    attributes that stat(2) does not know of `AttributeCalls`.
     """
 
     def __init__(self) -> None:
@@ -234,37 +236,3 @@ class VirtualFilesystem(MountCalls):
         """
         with self.lock:
             namei.mkdir_all(self.path_cache, creds, op, mode, must_be_dir=must_be_dir)
-
-    # extended attributes
-
-    def getxattr_at(self, creds: Credentials, op: PathOperation, name: str) -> bytes:
-        """getxattr(2).
-
-        Errors: ENODATA, also for trusted.* without CAP_SYS_ADMIN; ENOTSUP; ERANGE for a bad name; EACCES.
-        """
-        xattr.check_name(name)
-        return xattr.get(creds, resolve(self.path_cache, creds, op).dentry.inode, name)
-
-    def setxattr_at(self, creds: Credentials, op: PathOperation, name: str, value: bytes, flags: int = 0) -> None:
-        """setxattr(2).
-
-        Errors: EEXIST, ENODATA by XATTR_CREATE and XATTR_REPLACE; EPERM; ENOTSUP; ERANGE; E2BIG; EACCES; ENOSPC.
-        """
-        xattr.check_set(name, value, flags)
-        with self.lock:
-            mount, dentry = resolve(self.path_cache, creds, op)
-            xattr.set_value(creds, mount, dentry.inode, name, value, flags)
-
-    def listxattr_at(self, creds: Credentials, op: PathOperation) -> list[str]:
-        """listxattr(2); trusted.* is shown to CAP_SYS_ADMIN only."""
-        return xattr.names(creds, resolve(self.path_cache, creds, op).dentry.inode)
-
-    def removexattr_at(self, creds: Credentials, op: PathOperation, name: str) -> None:
-        """removexattr(2).
-
-        Errors: ENODATA; EPERM; ENOTSUP; ERANGE; EACCES.
-        """
-        xattr.check_name(name)
-        with self.lock:
-            mount, dentry = resolve(self.path_cache, creds, op)
-            xattr.remove(creds, mount, dentry.inode, name)

@@ -21,8 +21,10 @@ def comparable(call: Call) -> bool:
     """Whether the machine is asked the same: it knows more name spaces of attributes and more modes of fallocate."""
     if not is_basic(call):
         return False
-    if call.name in {"reopen", "fchmod", "fchown", "futime"} or (call.name[0] == "f" and "xattr" in call.name):
-        # A directory that is open and has no name any more cannot be changed, nor can anything be opened again without one.
+    if call.name in {"statx", "fstatx", "reopen", "fchmod", "fchown", "futime"} or (
+        call.name[0] == "f" and "xattr" in call.name
+    ):
+        # The machine's `os` tells no time of birth. A directory that is open and has no name any more cannot be changed, nor can anything be opened again without one.
         return False
     if call.name == "listxattr":
         return True

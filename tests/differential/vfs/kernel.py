@@ -131,9 +131,10 @@ def prepare() -> None:
     os.chdir(PLACE)
 
 
-def enter(number: int) -> World:
-    """A world whose root is a new directory."""
+def enter(number: int, data: bytes = b"") -> World:
+    """A world whose root is a new tmpfs."""
     os.mkdir(str(number), 0o777)
+    check(libc.mount(b"none", str(number).encode(), b"tmpfs", 0, b"mode=0777" + (b"," + data if data else b"")))
     os.chroot(str(number))
     os.chdir("/")
     return World()
@@ -348,6 +349,30 @@ class World:
     def fstatfs(self, slot: int) -> int:
         return os.fstatvfs(self.descriptor(slot)).f_namemax
 
+    def fdlist(self, slot: int) -> list[str]:
+        descriptor = self.descriptor(slot)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        buffer, names = ctypes.create_string_buffer(32768), list[str]()
+        while True:
+            length = libc.getdents64(descriptor, buffer, len(buffer))
+            check(length)
+            if not length:
+                return sorted(set(names) - {".", ".."})
+            start = 0
+            while start < length:
+                (size,) = struct.unpack_from("=H", buffer.raw, start + 16)
+                names.append(os.fsdecode(buffer.raw[start + 19 : start + size].split(b"\0")[0]))
+                start += size
+
+    def copy(self, source: int, start: int | None, target: int, to: int | None, length: int) -> int:
+        return os.copy_file_range(self.descriptor(source), self.descriptor(target), length, start, to)
+
+    def statx(self, path: str, mask: int, follow: bool) -> object:
+        return told_by_statx(AT_FDCWD, os.fsencode(path), 0 if follow else 0x100, mask)
+
+    def fstatx(self, slot: int, mask: int) -> object:
+        return told_by_statx(self.descriptor(slot), b"", AT_EMPTY_PATH, mask)
+
     def fallocate(self, slot: int, mode: int, offset: int, length: int) -> None:
         descriptor = self.descriptor(slot)
         check(libc.fallocate(descriptor, mode, ctypes.c_long(offset), ctypes.c_long(length)))
@@ -379,6 +404,23 @@ _NANOSECONDS = {"now": (1 << 30) - 1, "omit": (1 << 30) - 2}
 
 def _timespecs(*times: int | str) -> bytes:
     return b"".join(struct.pack("=qq", *((0, _NANOSECONDS[t]) if isinstance(t, str) else (t, 0))) for t in times)
+
+
+def asked(mask: int) -> int:
+    """What of statx is compared: Linux tells more than it is asked for, not always the same."""
+    return mask & 0x4FFF | 0x5000
+
+
+MOUNT_ROOT = 0x2000
+
+
+def told_by_statx(start: int, path: bytes, flags: int, mask: int) -> object:
+    """What both worlds tell: the mask, whether a mount has its root there, and that files were not made long ago."""
+    buffer = ctypes.create_string_buffer(256)
+    check(libc.statx(start, path, flags, ctypes.c_uint(mask), buffer))
+    told, _, attributes, links, uid, gid, mode = struct.unpack_from("=IIQIIIH", buffer.raw)
+    made = struct.unpack_from("=q", buffer.raw, 0x50)[0]
+    return told & asked(mask), attributes & MOUNT_ROOT, links, uid, gid, mode, made > 10**9
 
 
 def attributes(info: os.stat_result) -> tuple[object, ...]:

@@ -99,6 +99,8 @@ NODE_TYPES = st.sampled_from(
 RDEVS = st.sampled_from([0, os.makedev(240, 7)])
 IDS = st.sampled_from([-1, 0, USER, MEMBER, GROUP])
 OFFSETS = st.sampled_from([0, 1, 100, 4095, 4096, 4097, 8191, 12288, 20000, -1])
+STATX_MASKS = st.sampled_from([0x7FF, 0xFFF, 0x4FFF, 0, 0x8000_0000])
+_COPY_OFFSETS = st.sampled_from([None, None, 0, 1, 4096, 5000])
 DATA = st.sampled_from([b"", b"x", b"hello world", b"y" * 4096, b"z" * 9000])
 SIZES = st.sampled_from([0, 1, 4095, 4096, 5000, 20000, 1 << 40, -1])
 _PLAIN_XATTRS = st.one_of(
@@ -142,6 +144,7 @@ MOVING = st.one_of(*[REMOVING] * 7, _call("chdir", PATHS))
 LOOKING = st.one_of(
     _call("stat", PATHS, st.booleans()),
     _call("readlink", PATHS),
+    _call("statx", PATHS, STATX_MASKS, st.booleans()),
     _call("listdir", PATHS),
     _call("access", PATHS, st.integers(0, 7)),
 )
@@ -179,6 +182,9 @@ ON_OPEN_FILES = st.one_of(
     _call("readlinkat", SLOTS, st.one_of(PATHS, st.just(""), st.just(""))),
     _call("fchdir", SLOTS),
     _call("fstatfs", SLOTS),
+    _call("fdlist", SLOTS),
+    _call("fstatx", SLOTS, STATX_MASKS),
+    _call("copy", SLOTS, _COPY_OFFSETS, SLOTS, _COPY_OFFSETS, st.sampled_from([0, 1, 4096, 10000])),
 )
 _ROOM = st.sampled_from([0o777, 0o777, 0o1777, 0o2777, 0o755, 0o700])
 FURNISHING = st.lists(

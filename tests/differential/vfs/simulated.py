@@ -8,7 +8,7 @@ import stat
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tests.differential.vfs.kernel import attributes
+from tests.differential.vfs.kernel import MOUNT_ROOT, asked, attributes
 from tests.differential.vfs.programs import ACTORS
 from vfs import (
     ROOT,
@@ -26,12 +26,14 @@ from vfs import (
     VirtualFilesystem,
 )
 from vfs.abi import MAY_EXEC
+from vfs.copying import copy_range
 from vfs.errors import error
 from vfs.fs.tmpfs import TmpfsType
 from vfs.resolve import at
 
 if TYPE_CHECKING:
     from tests.differential.vfs.programs import Call
+    from vfs.statx import Statx
 
 CREDENTIALS = {
     who: Credentials(actor.uid, actor.uid, frozenset(actor.groups), actor.capabilities) for who, actor in ACTORS.items()
@@ -133,7 +135,8 @@ class World:
         names = sorted(self.vfs.listdir_at(self.creds, self.at(path)))
         options = OpenOptions(os.O_RDONLY | os.O_DIRECTORY)
         with self.vfs.open_at(self.creds, self.at(path), options) as directory:
-            assert names == sorted(entry.name for entry in directory.read_directory())
+            if directory.inode.nlink:
+                assert names == sorted(entry.name for entry in directory.read_directory())
         return names
 
     def access(self, path: str, mask: int) -> None:
@@ -253,6 +256,23 @@ class World:
     def fstatfs(self, slot: int) -> int:
         return self.file(slot).location.mount.fs.statfs().name_max
 
+    def fdlist(self, slot: int) -> list[str]:
+        file = self.file(slot)
+        file.seek(0)
+        names = []
+        while entries := file.read_directory(2):
+            names += [entry.name for entry in entries]
+        return sorted(names)
+
+    def copy(self, source: int, start: int | None, target: int, to: int | None, length: int) -> int:
+        return copy_range(self.file(source), start, self.file(target), to, length)
+
+    def statx(self, path: str, mask: int, follow: bool) -> object:
+        return _told(self.vfs.statx_at(self.creds, self.at(path, follow), mask), mask)
+
+    def fstatx(self, slot: int, mask: int) -> object:
+        return _told(self.file(slot).statx(mask), mask)
+
     def fallocate(self, slot: int, mode: int, offset: int, length: int) -> None:
         self.file(slot).allocate(mode, offset, length)
 
@@ -275,6 +295,11 @@ class World:
         if stat.S_ISDIR(info.st_mode):
             for name in self.listdir(path):
                 self._collect(path.rstrip("/") + "/" + name, rows, first_names)
+
+
+def _told(found: Statx, mask: int) -> object:
+    told, root, info = found.mask & asked(mask), found.attributes & MOUNT_ROOT, found.stat
+    return told, root, info.st_nlink, info.st_uid, info.st_gid, info.st_mode, found.btime_ns > 10**18
 
 
 def _times(atime: int | str, mtime: int | str) -> SetStat | None:

@@ -71,6 +71,10 @@ class OverlayInode(Inode):
         """The attributes of the topmost part, with the overlay's numbers."""
         return self.stat_result(self.refresh().st_blocks)
 
+    def birth_ns(self) -> int | None:
+        """When the topmost part was made."""
+        return self.real.dentry.inode.birth_ns()
+
     def set_atime(self, now: int) -> None:
         """Access times are kept in the upper layer only (ovl_update_time of Linux)."""
         if self.upper is not None:

@@ -29,7 +29,7 @@ _INLINE_LINK: Final = 128
 class TmpfsInode(Inode):
     """What all files of a tmpfs have in common; by itself a node, fifo or socket."""
 
-    __slots__ = ("_xattrs",)
+    __slots__ = ("_btime_ns", "_xattrs")
 
     fs: TmpfsFilesystem  # type: ignore[mutable-override]  # an inode never changes its file system
 
@@ -43,12 +43,16 @@ class TmpfsInode(Inode):
         self.nlink = 1
         self.size = 0
         self.rdev = 0
-        self.atime_ns = self.mtime_ns = self.ctime_ns = time.time_ns()
+        self.atime_ns = self.mtime_ns = self.ctime_ns = self._btime_ns = time.time_ns()
         self._xattrs: dict[str, bytes] | None = None
 
     def stat(self) -> os.stat_result:
         """Only contents take blocks."""
         return self.stat_result(0)
+
+    def birth_ns(self) -> int | None:
+        """See `Inode.birth_ns`."""
+        return self._btime_ns
 
     def set_stat(self, changes: SetStat) -> None:
         """See `Inode.set_stat`."""
