@@ -51,13 +51,13 @@ def run(program: list[Call]) -> list[object]:
     return run_all([program])[0]
 
 
-def run_all(programs: list[list[Call]]) -> list[list[object]]:
-    """As `run`, for several programs, each in a directory of its own."""
-    return in_children([partial(_run_in, number, program) for number, program in enumerate(programs)], prepare)
+def run_all(programs: list[list[Call]], data: str = "") -> list[list[object]]:
+    """As `run`, for several programs, each in a tmpfs of its own that is mounted with `data`."""
+    return in_children([partial(_run_in, number, program, data) for number, program in enumerate(programs)], prepare)
 
 
-def _run_in(number: int, program: list[Call]) -> list[object]:
-    return enter(number).run(program)
+def _run_in(number: int, program: list[Call], data: str) -> list[object]:
+    return enter(number, data).run(program)
 
 
 def in_child(place: str, program: list[Call], make_world: Callable[[str], World]) -> list[object]:
@@ -131,10 +131,10 @@ def prepare() -> None:
     os.chdir(PLACE)
 
 
-def enter(number: int, data: bytes = b"") -> World:
+def enter(number: int, data: str = "") -> World:
     """A world whose root is a new tmpfs."""
     os.mkdir(str(number), 0o777)
-    check(libc.mount(b"none", str(number).encode(), b"tmpfs", 0, b"mode=0777" + (b"," + data if data else b"")))
+    check(libc.mount(b"none", str(number).encode(), b"tmpfs", 0, f"mode=0777,{data}".encode()))
     os.chroot(str(number))
     os.chdir("/")
     return World()
@@ -372,6 +372,18 @@ class World:
 
     def fstatx(self, slot: int, mask: int) -> object:
         return told_by_statx(self.descriptor(slot), b"", AT_EMPTY_PATH, mask)
+
+    def statfs(self, path: str) -> object:
+        found = os.statvfs(path)
+        return (
+            found.f_bsize,
+            found.f_blocks,
+            found.f_bfree,
+            found.f_bavail,
+            found.f_files,
+            found.f_ffree,
+            found.f_namemax,
+        )
 
     def fallocate(self, slot: int, mode: int, offset: int, length: int) -> None:
         descriptor = self.descriptor(slot)

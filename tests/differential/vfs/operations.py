@@ -13,8 +13,9 @@ from typing import Final
 WANTED: Final = int(os.environ.get("DEVPROXY_OPERATIONS", "100000"))
 
 SHARES: Final = {
-    "tmpfs": 40,
+    "tmpfs": 35,
     "open files": 10,
+    "a full tmpfs": 5,
     "overlay": 20,
     "hostfs": 10,
     "mounts": 10,

@@ -215,6 +215,33 @@ SEVERAL = st.builds(
 )
 CONTENTS = st.lists(ON_OPEN_FILES, min_size=10, max_size=40)
 
+
+def _holds_nothing(call: Call) -> bool:
+    """Whether a call keeps nothing open that is no regular file: what such files are counted for when they have no name is not
+    the same.
+    """
+    if call.name in {"open", "openat", "reopen"}:
+        path, flags = call.arguments[-3], call.arguments[-2 if call.name != "reopen" else -1]
+        if not isinstance(flags, int) or (flags & TMPFILE_BIT and path != "."):
+            # A file without a name holds the directory that it was made in.
+            return False
+        return not flags & os.O_PATH and bool(flags & os.O_ACCMODE)
+    return call.name != "chdir" and not (call.name == "mknod" and call.arguments[1] == stat.S_IFIFO)
+
+
+_FILLING = _call("write", SLOTS, st.sampled_from([b"y" * 4096, b"z" * 9000])) | _call(
+    "fallocate", SLOTS, st.sampled_from([0, 1]), OFFSETS, st.sampled_from([4096, 20000])
+)
+LIMITED = st.lists(
+    st.one_of(MAKING, MAKING, REMOVING, CHANGING, ON_OPEN_FILES, _FILLING, _call("statfs", st.just("/"))).filter(
+        _holds_nothing
+    ),
+    min_size=20,
+    max_size=80,
+)
+"""Programs that make more than a small file system holds."""
+LIMITS = "size=48k,nr_inodes=12"
+
 EXISTING = st.sampled_from(["a", "b", "c", "a/b"])
 MOUNT_PATHS = st.one_of(EXISTING, EXISTING, PLAIN, st.sampled_from(["a/..", "b/..", "c/..", "/", ".", "a/b/..", "c/d"]))
 MOUNT_FLAGS = st.sampled_from([0, 0, 1, 4, 8, 256])

@@ -29,6 +29,7 @@ from vfs.abi import MAY_EXEC
 from vfs.copying import copy_range
 from vfs.errors import error
 from vfs.fs.tmpfs import TmpfsType
+from vfs.options import NO_MOUNT_FLAGS
 from vfs.resolve import at
 
 if TYPE_CHECKING:
@@ -40,9 +41,9 @@ CREDENTIALS = {
 }
 
 
-def run(program: list[Call], flags: MountFlags) -> list[object]:
+def run(program: list[Call], flags: MountFlags = NO_MOUNT_FLAGS, data: str = "") -> list[object]:
     """The result of each call, and the tree that is left."""
-    return World(flags).run(program)
+    return World(flags, data).run(program)
 
 
 class World:
@@ -51,10 +52,10 @@ class World:
     switches = 0
     who = "root"
 
-    def __init__(self, flags: MountFlags) -> None:
+    def __init__(self, flags: MountFlags, data: str = "") -> None:
         self.vfs = VirtualFilesystem()
         self.vfs.register_filesystem_type(TmpfsType())
-        options = MountOptions(flags, "mode=0777")
+        options = MountOptions(flags, f"mode=0777,{data}")
         self.root: VirtualDentry = self.vfs.new_mount_namespace(ROOT, "none", "tmpfs", options).root
         self.cwd = self.root
         self.files: dict[int, File] = {}
@@ -272,6 +273,11 @@ class World:
 
     def fstatx(self, slot: int, mask: int) -> object:
         return _told(self.file(slot).statx(mask), mask)
+
+    def statfs(self, path: str) -> object:
+        found = self.vfs.statfs_at(self.creds, self.at(path))
+        _, size, blocks, free, available, files, files_free, name_max = found
+        return size, blocks, free, available, files, files_free, name_max
 
     def fallocate(self, slot: int, mode: int, offset: int, length: int) -> None:
         self.file(slot).allocate(mode, offset, length)

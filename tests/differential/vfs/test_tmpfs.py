@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 import pytest
 
 from tests.differential.vfs import kernel, simulated
 from tests.differential.vfs.explore import Comparison, explore
-from tests.differential.vfs.programs import CONTENTS, SEVERAL, Call
-from vfs import MountFlags
+from tests.differential.vfs.programs import CONTENTS, LIMITED, LIMITS, SEVERAL, Call
 
 pytestmark = [pytest.mark.root, pytest.mark.property]
 
@@ -21,11 +21,7 @@ OPENED = [
 ]
 
 
-def ours(program: list[Call]) -> list[object]:
-    return simulated.run(program, MountFlags(0))
-
-
-COMPARISON = Comparison(SEVERAL, ours, kernel.run_all)
+COMPARISON = Comparison(SEVERAL, simulated.run, kernel.run_all)
 
 
 def test_any_program_of_calls_does_the_same() -> None:
@@ -33,4 +29,9 @@ def test_any_program_of_calls_does_the_same() -> None:
 
 
 def test_any_program_on_open_files_does_the_same() -> None:
-    explore("open files", Comparison(CONTENTS.map(lambda program: [*OPENED, *program]), ours, kernel.run_all))
+    explore("open files", Comparison(CONTENTS.map(lambda program: [*OPENED, *program]), simulated.run, kernel.run_all))
+
+
+def test_any_program_that_fills_a_file_system_does_the_same() -> None:
+    ours = partial(simulated.run, data=LIMITS)
+    explore("a full tmpfs", Comparison(LIMITED, ours, partial(kernel.run_all, data=LIMITS)))
