@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from devproxy.errors import InputError
+from devproxy.host.facts import Host
 from devproxy.node import NodeKind
 from devproxy.oci.configuration import Configuration
 from devproxy.oci.json_path import quote
@@ -26,7 +27,7 @@ class Choice(NamedTuple):
     skipped: tuple[Skip, ...]
 
 
-def choose_mode(spec: Spec, asked: str, config: Configuration, nvidia: NvidiaDrivers | None) -> Choice:
+def choose_mode(spec: Spec, host: Host, asked: str, config: Configuration, nvidia: NvidiaDrivers | None) -> Choice:
     """The mode that `asked` comes to; `auto` is spec, docker or none, the first that the bundle gives a reason for.
 
     Errors: InputError for a mode that does not exist, or not yet.
@@ -34,7 +35,7 @@ def choose_mode(spec: Spec, asked: str, config: Configuration, nvidia: NvidiaDri
     _check(asked)
     env = spec.process.env if spec.process is not None else ()
     gpus, tpus = visible_devices(env), visible_tpus(env) or (EVERY_TPU if config.tpuproxy else None)
-    listed = asked == "auto" and _lists_accelerators(spec, config, nvidia)
+    listed = asked == "auto" and _lists_accelerators(spec, host, config, nvidia)
     no_gpus = "nvproxy is false" if nvidia is None else _against_selection(asked, listed=listed)
     if asked == "auto" and not no_gpus and config.nvproxy_docker is False:
         no_gpus = "nvproxy-docker is false"
@@ -77,12 +78,15 @@ def _resolve(asked: str, *, listed: bool, selects: bool, possible: bool) -> Mode
     return Mode.DOCKER if selects else Mode.NONE
 
 
-def _lists_accelerators(spec: Spec, config: Configuration, nvidia: NvidiaDrivers | None) -> bool:
-    """Whether `linux.devices` has an NVIDIA device or a TPU (S72, H15), of those that are not switched off."""
+def _lists_accelerators(spec: Spec, host: Host, config: Configuration, nvidia: NvidiaDrivers | None) -> bool:
+    """Whether `linux.devices` has an NVIDIA device or a TPU (S72, H15), of those that are not switched off. What the host
+    knows to be something else (the vfio group of a network card) is no TPU, whatever its name.
+    """
     if nvidia is not None and nvidia.are_in(spec):
         return True
+    others = {accelerator.path for accelerator in host.accelerators}
     listed = (device.path for device in spec.devices or () if device.kind is NodeKind.CHARACTER)
-    return config.tpuproxy is not False and any(is_tpu_path(path) for path in listed)
+    return config.tpuproxy is not False and any(is_tpu_path(path) and path not in others for path in listed)
 
 
 def _skip(what: str, source: str, why: str) -> Skip:

@@ -50,7 +50,7 @@ def _requested_nodes(request: Request, host: Host) -> list[Step]:
     chosen = select(visible, host.nvidia)
     if host.major_of("nvidia") is None or host.nvidia is None:
         level = Level.WARNING if visible.all or visible.ids else Level.NOTE
-        return [_skip(f"the GPUs of {quote(visible.value)}", Reason(source, "the host has no NVIDIA driver"), level)]
+        return [_skip(f"the GPUs of {quote(visible.value)}", Reason(source, _why_none(host)), level)]
     steps = _driver_nodes(request, host, Reason(source, visible.value))
     for each in chosen:
         steps += _gpu_steps(each, host.nvidia, Reason(source, visible.value))
@@ -58,6 +58,13 @@ def _requested_nodes(request: Request, host: Host) -> list[Step]:
     if request.imex is not None:
         steps += _imex_steps(request.imex, host)
     return steps
+
+
+def _why_none(host: Host) -> str:
+    """Every kernel lists some character majors: a host without any was not looked at."""
+    if not host.character:
+        return "/proc/devices of the host was not seen, so whether it has an NVIDIA driver cannot be told"
+    return "the host has no NVIDIA driver"
 
 
 def _driver_nodes(request: Request, host: Host, reason: Reason) -> list[Step]:

@@ -48,7 +48,7 @@ def plan(spec: Spec, host: Host, *, mode: str = "auto", config: Configuration = 
     everything that would be left out with a warning.
     """
     nvidia = None if config.nvproxy is False else NvidiaDrivers(host)
-    choice = choose_mode(spec, mode, config, nvidia)
+    choice = choose_mode(spec, host, mode, config, nvidia)
     contents = dev_contents(host, tun=config.tun)
     if choice.visible is not None:
         contents += docker_nodes(choice.visible, spec.process, host, config)

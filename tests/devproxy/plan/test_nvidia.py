@@ -101,6 +101,12 @@ def test_s77_on_a_host_without_gpus_no_id_is_right() -> None:
         asking("0", PLAIN)
 
 
+def test_a_host_whose_drivers_were_not_seen_is_not_said_to_have_none() -> None:
+    made = asking("all", GPU_HOST._replace(character=()))
+    told = [step.reason.note for step in steps_of(made, Skip) if "GPUs" in step.what]
+    assert told == ["/proc/devices of the host was not seen, so whether it has an NVIDIA driver cannot be told"]
+
+
 @pytest.mark.parametrize(("value", "level"), [("all", Level.WARNING), ("none", Level.NOTE)])
 def test_a_host_without_a_driver_gives_no_gpus_and_says_so(value: str, level: Level) -> None:
     plan = asking(value, PLAIN)

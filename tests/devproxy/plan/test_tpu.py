@@ -15,9 +15,12 @@ from devproxy.host.facts import Host
 from devproxy.host.probe import probe
 from devproxy.node import DeviceNumber, Fixed
 from devproxy.oci.configuration import Configuration, parse_configuration
+from devproxy.oci.load import parse_spec
 from devproxy.plan.plan import Mode, Plan
+from devproxy.plan.planner import plan
 from devproxy.plan.steps import Level, MakeNode, Skip
-from tests.devproxy.plan.planning import DEFAULTS, GPU_HOST, STRICT, bare, lines, steps_of
+from tests.bundles import runc_spec_like
+from tests.devproxy.plan.planning import BUNDLE, DEFAULTS, GPU_HOST, STRICT, bare, lines, steps_of
 from tests.hosts.make import RECORDINGS
 
 HOSTS = {os.path.basename(path).removesuffix(".tar"): probe(path) for path in RECORDINGS}
@@ -197,3 +200,13 @@ def test_gpus_and_tpus_can_be_selected_together_and_switched_off_one_by_one() ->
 def test_the_key_is_honoured(text: str, value: bool | None) -> None:
     configuration, warnings = parse_configuration(None, [f"tpuproxy={text}", "strict=true"])
     assert (configuration.tpuproxy, warnings) == (value, ())
+
+
+def test_the_vfio_group_of_a_network_card_does_not_decide_the_mode() -> None:
+    """Neither a TPU nor a reason for spec mode: the GPUs that the environment asks for are there."""
+    card = [{"path": "/dev/vfio/96", "type": "c", "major": 511, "minor": 0}]
+    config = runc_spec_like(process={"env": ["NVIDIA_VISIBLE_DEVICES=all"]})
+    config["linux"]["devices"] = card
+    made = plan(parse_spec(config, BUNDLE), MIXED)
+    assert made.mode is Mode.DOCKER
+    assert "/dev/nvidia0" in [step.path for step in made.steps if isinstance(step, MakeNode)]
