@@ -9,6 +9,7 @@ from typing import NoReturn
 from devproxy.errors import DevproxyError, InputError
 from devproxy.node import DeviceNumber, LikeHost, NodeKind, OfDriver
 from devproxy.plan.steps import Bind, MakeNode, MountFilesystem, MountRoot, RequireNode, Step
+from devproxy.targets.numbers import FIXED_MAJORS
 from devproxy.targets.target import FileKind, Look, NumberFound
 
 _KIND_WORDS = {
@@ -31,7 +32,8 @@ def explain_number(step: MakeNode | RequireNode, answer: NumberFound) -> str:
         return f"{number} on every machine, the spec said {step.asked}" if step.asked else ""
     asked = f", the spec said {step.asked.partition(':')[0]}" if step.asked and step.asked != str(number) else ""
     if answer.reserved:
-        return f"{identity.driver} is not in /proc/devices: major {number.major} reserved{asked}"
+        how = "is its own everywhere" if identity.driver in FIXED_MAJORS else "reserved"
+        return f"{identity.driver} is not in /proc/devices: major {number.major} {how}{asked}"
     return f"major {number.major} here{asked}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from devproxy.host.facts import Host
-from devproxy.node import Fixed, Identity, NodeKind, OfDriver
+from devproxy.node import Identity, NodeKind, OfDriver
 from devproxy.oci.spec import Device, Spec
 from devproxy.plan.steps import Level, Reason, Skip, Step
 
@@ -35,7 +35,6 @@ class NvidiaDrivers:
     """Tells which devices of a spec are NVIDIA's, by a table of paths, then by the host's majors."""
 
     def __init__(self, host: Host) -> None:
-        self._host = host
         # Of several names of one major the first one counts, as in Host.driver_of.
         self._names = {line.major: line.name for line in reversed(host.character)}
 
@@ -57,16 +56,10 @@ class NvidiaDrivers:
         return any(self.driver_of(device) is not None for device in spec.devices or ())
 
     def identity_of(self, device: Device) -> Identity | None:
-        """Who decides the number of a device of the spec; None if the spec itself does.
-
-        The major of `nvidia` is fixed (195): where the host does not list it, the spec's number stands. All others are
-        dynamic.
-        """
+        """Who decides the number of a device of the spec; None if the spec itself does."""
         driver = self.driver_of(device)
         if driver is None or device.number is None:
             return None
-        if driver == "nvidia" and self._host.major_of(driver) is None:
-            return Fixed(device.number)
         return OfDriver(driver, device.number.minor)
 
 

@@ -17,6 +17,9 @@ from devproxy.targets.target import NumberFound
 
 DYNAMIC_MAJORS: Final = (*range(254, 233, -1), *range(511, 383, -1))
 
+FIXED_MAJORS: Final[Mapping[str, int]] = {"nvidia": 195}
+"""Of drivers that a Host may not list, and that have the same major everywhere (NV_MAJOR_DEVICE_NUMBER of NVIDIA's)."""
+
 
 class Numbers:
     """The numbers of one root. `live` maps the character majors of the running kernel to their drivers, where opening a
@@ -40,12 +43,16 @@ class Numbers:
         EADDRINUSE when the host is simulated and the number would reach a live driver.
         """
         if isinstance(identity, Fixed):
+            if identity.number.major in DYNAMIC_MAJORS:
+                self._refuse_live(identity.number.major, "whatever it is")
             return NumberFound(identity.number, reserved=False)
         if isinstance(identity, LikeHost):
             return self._like_host(identity)
         major = self._host.major_of(identity.driver)
         if major is None:
-            return NumberFound(DeviceNumber(self._reserve(identity.driver), identity.minor), reserved=True)
+            major = FIXED_MAJORS.get(identity.driver) or self._reserve(identity.driver)
+            self._refuse_live(major, identity.driver)
+            return NumberFound(DeviceNumber(major, identity.minor), reserved=True)
         self._refuse_live(major, identity.driver)
         return NumberFound(DeviceNumber(major, identity.minor), reserved=False)
 

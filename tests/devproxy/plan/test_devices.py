@@ -177,10 +177,10 @@ def test_only_character_devices_are_nvidias(kind: str) -> None:
     assert not isinstance(step.identity, OfDriver)
 
 
-def test_the_fixed_major_of_nvidia_stands_where_the_host_has_no_driver() -> None:
-    """195 is nobody else's; nvidia-uvm's major is dynamic, so one is set aside for it."""
+def test_a_driver_that_the_host_lacks_is_the_targets_to_number() -> None:
+    """195 is nobody else's; nvidia-uvm's major is dynamic, so one is set aside for it (test_numbers)."""
     plan = with_devices(device("/dev/nvidia0", "c", (195, 0)), device("/dev/nvidia-uvm", "c", (510, 0)))
-    assert [step.identity for step in made(plan)] == [Fixed(DeviceNumber(195, 0)), OfDriver("nvidia-uvm", 0)]
+    assert [step.identity for step in made(plan)] == [OfDriver("nvidia", 0), OfDriver("nvidia-uvm", 0)]
 
 
 def test_without_nvproxy_the_specs_numbers_stand() -> None:

@@ -13,7 +13,7 @@ from devproxy.targets.numbers import DYNAMIC_MAJORS, Numbers
 from devproxy.targets.target import NumberFound
 from tests.devproxy.targets_kernel.rig import a_host
 
-DRIVERS = st.sampled_from(["nvidia", "nvidia-uvm", "nvidia-caps", "nvidia-nvswitch", "accel", "vfio"])
+DRIVERS = st.sampled_from(["nvidia-uvm", "nvidia-caps", "nvidia-nvswitch", "accel", "vfio"])
 MAJORS = st.dictionaries(DRIVERS, st.integers(1, 511))
 
 
@@ -51,6 +51,21 @@ def test_majors_are_reserved_in_the_kernels_order_until_none_is_left() -> None:
 def test_the_driver_has_two_names() -> None:
     numbers = Numbers(a_host({"nvidia-frontend": 195}), {})
     assert numbers.number_of(OfDriver("nvidia", 0)) == NumberFound(DeviceNumber(195, 0), reserved=False)
+
+
+def test_nvidias_major_is_its_own_where_the_host_has_no_driver() -> None:
+    asked = OfDriver("nvidia", 3)
+    assert Numbers(a_host({}), {}).number_of(asked) == NumberFound(DeviceNumber(195, 3), reserved=True)
+    with pytest.raises(OSError, match="195 is nvidia on a-host and nvidia on this machine"):
+        Numbers(a_host({}, simulated=True), {195: "nvidia"}).number_of(asked)
+
+
+def test_a_number_of_the_spec_must_not_reach_a_live_driver_either() -> None:
+    """Of those that differ from machine to machine; 1:3 is the same device everywhere."""
+    with pytest.raises(OSError, match="240 is whatever it is on a-host and hidraw on this machine"):
+        Numbers(a_host({}, simulated=True), {240: "hidraw"}).number_of(Fixed(DeviceNumber(240, 0)))
+    live = Numbers(a_host({}), {240: "hidraw"})
+    assert live.number_of(Fixed(DeviceNumber(240, 0))) == NumberFound(DeviceNumber(240, 0), reserved=False)
 
 
 def test_a_recorded_number_must_not_reach_a_live_driver() -> None:
