@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from devproxy.errors import DevproxyError, InputError
 from devproxy.launch.signals import forwarding
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from devproxy.build import Root
 
 
+# What `runc spec` writes: for a caller, or a bundle, that has arguments and no process around them.
+_DEFAULT_ENVIRONMENT: Final = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",)
+
+
 def launch(
     root: Root | KernelRoot,
     argv: Sequence[str] | None = None,
@@ -26,7 +30,7 @@ def launch(
 ) -> int:
     """Run a process in `root` until it ends: its exit code, or 128+n when the signal n ended it.
 
-    `process` is the plan's unless given, `argv` replaces its arguments, and `executable` is a descriptor of the
+    `process` is the plan's unless given, `argv` replaces its arguments (without a process it has a PATH and nothing else), and `executable` is a descriptor of the
     program, instead of a search for the first argument (S13). The process gets this one's standard streams and no other
     descriptor. It leads a session of its own, so that a terminal's signals reach it once: forwarded, as are the others
     that devproxy gets, when this is the main thread. The root is used up.
@@ -35,7 +39,7 @@ def launch(
     """
     tree, wanted = (root, process) if isinstance(root, KernelRoot) else _of_plan(root, process)
     if argv is not None:
-        wanted = (wanted or Process(()))._replace(args=tuple(argv))
+        wanted = (wanted or Process((), env=_DEFAULT_ENVIRONMENT))._replace(args=tuple(argv))
     if wanted is None:
         raise InputError("there is no process to start", hint="give process.args in config.json")
     streams = _streams()

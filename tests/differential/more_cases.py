@@ -289,6 +289,7 @@ NODES = (
 
 PROGRAMS = (
     Case("a name in PATH", process(env=["PATH=/nowhere:/bin"]), args=("echo", "found")),
+    Case("a name and no PATH", process(env=["A=1"]), args=("echo", "found"), refused=True),
     Case(
         "a name in the second PATH entry, behind a directory of that name",
         process(env=["PATH=/first:/bin"]),

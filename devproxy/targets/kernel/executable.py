@@ -16,8 +16,6 @@ from typing import Final
 from devproxy.linux.paths import Opener, may_execute
 from devproxy.targets.kernel.failure import NotExecutable, NotFound
 
-# What runc and shells use where the environment has no PATH.
-_DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # fs/exec.c, exec_binprm: a script may be interpreted by a script, four levels deep; BINPRM_BUF_SIZE is what is read.
 _LEVELS: Final = 4
 _FIRST_LINE: Final = 256
@@ -37,7 +35,10 @@ def find_executable(root: int, opener: Opener, name: str, cwd: str, env: Sequenc
         path = posixpath.normpath(posixpath.join(cwd, name)) if not name.startswith("/") else name
         _explain(_try(root, opener, path), path, "the root")
         return path
-    entries = next((entry[5:] for entry in env if entry.startswith("PATH=")), _DEFAULT_PATH).split(":")
+    searched = next((entry[5:] for entry in env if entry.startswith("PATH=")), None)
+    if searched is None:
+        raise NotFound(f"{name} was not found: the environment has no PATH to look in")
+    entries = searched.split(":")
     worst = errno.ENOENT
     for directory in entries:
         if not directory.startswith("/"):

@@ -205,7 +205,7 @@ class TestWithoutRoot:
         assert "additionalGids" in err
 
     def test_run_says_that_recorded_accelerators_need_root(self) -> None:
-        process = {"args": ["true"], "env": ["NVIDIA_VISIBLE_DEVICES=0"]}
+        process = {"args": ["true"], "env": ["PATH=/bin", "NVIDIA_VISIBLE_DEVICES=0"]}
         config = runc_spec_like(process=process)
         recording = Path(RECORDING).read_bytes()
 
