@@ -92,6 +92,15 @@ def _children() -> bool:
     return True
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """On CI a test that cannot run is a failure: only real hardware may be missing there."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("DEVPROXY_CI") and reporter is not None:
+        missing = [report for report in reporter.stats.get("skipped", []) if "gpu" not in report.keywords]
+        if missing and not session.exitstatus:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Tell what was compared at random, and count what did not run, by its reason."""
     compared = operations.summary()

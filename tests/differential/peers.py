@@ -17,7 +17,7 @@ TIMEOUT = 60
 
 
 def require(program: str) -> str:
-    """The path of a peer; without it the test is skipped, and counted."""
+    """The path of a peer; without it the test is skipped, and counted (on CI that is a failure, see conftest)."""
     found = shutil.which(program, path=PATH)
     if found is None:
         pytest.skip(f"{program} is not installed")
