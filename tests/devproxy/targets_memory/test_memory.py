@@ -103,7 +103,7 @@ def test_what_is_made_in_a_bound_image_is_shown_there_and_not_made(image: str) -
     assert {path: path.lstat() for path in sorted(Path(image).rglob("*"))} == before
 
 
-def test_in_proc_and_sysfs_only_mount_points_are_made() -> None:
+def test_in_proc_and_sysfs_directories_are_taken_to_be_there() -> None:
     def work(target: Target) -> list[str]:
         tmpfs_root(target)
         answers = []
@@ -118,8 +118,8 @@ def test_in_proc_and_sysfs_only_mount_points_are_made() -> None:
 
     with in_memory(work) as (root, result):
         proc, sysfs = result[:3], result[3:]
-        assert proc == ["ENOENT /proc/x", "ENOENT /proc/x", "/proc/a"]
-        assert sysfs == ["EPERM /sysfs/x", "EPERM /sysfs/x", "/sysfs/a"]
+        assert proc == ["True", "EEXIST /proc/x", "/proc/a"]
+        assert sysfs == ["True", "EEXIST /sysfs/x", "/sysfs/a"]
         assert root.listdir("/proc/a") == ["b"]
 
 
