@@ -98,6 +98,12 @@ def check_permission(creds: Credentials, inode: Inode, mask: int) -> None:
         raise error(errno.EACCES)
 
 
+def check_may_mount(creds: Credentials, path: str = "") -> None:
+    """Errors: EPERM without CAP_SYS_ADMIN, which every call that changes a mount tree takes (may_mount)."""
+    if not creds.has(Capability.SYS_ADMIN):
+        raise error(errno.EPERM, path)
+
+
 def is_owner(creds: Credentials, inode: Inode) -> bool:
     """Whether the inode is the caller's, or CAP_FOWNER makes up for it."""
     return creds.uid == inode.uid or creds.has(Capability.FOWNER)

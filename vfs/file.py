@@ -315,11 +315,11 @@ class File:
 
     def close(self) -> None:
         """Close the file; closing again does nothing."""
-        if self.closed:
-            return
-        self.closed = True
         mount = self.location.mount
         with self.inode.fs.lock:
+            if self.closed:
+                return
+            self.closed = True
             try:
                 self.release()
             finally:
@@ -327,14 +327,14 @@ class File:
                 mount.open_files -= 1
                 if self.counts_as_writer:
                     mount.writers -= 1
-                if mount.dead and not mount.open_files:
-                    self._let_go(mount)
+                if mount.dead:
+                    self._put(mount)
 
     @staticmethod
-    def _let_go(mount: Mount) -> None:
-        from vfs import mounting
+    def _put(mount: Mount) -> None:
+        from vfs import unmounting
 
-        mounting.let_go(mount)
+        unmounting.put(mount)
 
     def check_open(self) -> None:
         """Errors: EBADF for a closed file or one opened with O_PATH."""

@@ -24,13 +24,15 @@ _RDONLY: Final = int(MountFlags.RDONLY)
 class Mount:
     """A mount: `root` of `fs` seen at `mountpoint` of `parent`.
 
-    `id` increases with time (mountinfo). `parent`, `mountpoint` and `namespace` are None while the mount is detached; the
-    root mount of a namespace has no parent. `children` maps mount points, dentries seen in this mount, to the mount on
+    `id` increases with time (mountinfo). `place` is where it is mounted, `parent` and `mountpoint` in one, so that a reader
+    never sees one without the other; it is None while the mount is detached, and for the root mount of a namespace. `namespace`
+    is None for what is in no namespace. `children` maps mount points, dentries seen in this mount, to the mount on
     top of them; a second mount at the same place hangs below the root of the first. `open_files` counts open files here,
-    `writers` those that may write. A `dead` mount was unmounted. `peers` is the group that it is shared in, `master` the one
+    `writers` those that may write. A `dead` mount was unmounted. A `locked` one stays where it is, and cannot be taken off what it
+    covers; `locked_flags` cannot be cleared (mount_namespaces(7), "Restrictions on mount namespaces"). `peers` is the group that it is shared in, `master` the one
     that it is a slave of; an `unbindable` mount is not copied.
 
-    Invariants: parent.children[mountpoint] is self while attached; a dead mount has neither peers nor master. All of it changes under the lock of the VFS.
+    Invariants: place.mount.children[place.dentry] is self while attached; a dead mount has neither peers nor master. All of it changes under the lock of the VFS.
     """
 
     __slots__ = (
@@ -40,12 +42,13 @@ class Mount:
         "dead",
         "fs",
         "id",
+        "locked",
+        "locked_flags",
         "master",
-        "mountpoint",
         "namespace",
         "open_files",
-        "parent",
         "peers",
+        "place",
         "root",
         "source",
         "unbindable",
@@ -58,19 +61,32 @@ class Mount:
         self.root = root
         self.flags = flags
         self.source = source
-        self.parent: Mount | None = None
-        self.mountpoint: Dentry | None = None
+        self.place: VirtualDentry | None = None
         self.namespace: MountNamespace | None = None
         self.children: dict[Dentry, Mount] = {}
         self.peers: PeerGroup | None = None
         self.master: PeerGroup | None = None
         self.unbindable = False
+        self.locked = False
+        self.locked_flags = NO_MOUNT_FLAGS
         self.dead = False
         self.open_files = 0
         self.writers = 0
 
     def __repr__(self) -> str:
         return f"<Mount {self.id} {self.fs.type_name} root {self.root.path()!r} {self.flags!r}>"
+
+    @property
+    def parent(self) -> Mount | None:
+        """The mount that it is mounted in."""
+        place = self.place
+        return None if place is None else place.mount
+
+    @property
+    def mountpoint(self) -> Dentry | None:
+        """What it is mounted on, a dentry of its parent."""
+        place = self.place
+        return None if place is None else place.dentry
 
     @property
     def flags(self) -> MountFlags:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, cast
 
-from vfs import mounting, namei
+from vfs import cloning, mounting, namei, pivoting, unmounting
+from vfs.credentials import check_may_mount
 from vfs.errors import error
 from vfs.namespace import MountNamespace
 from vfs.options import NO_MOUNT_FLAGS, BindOptions, MountFlags, MountOptions, Propagation, UmountOptions
 from vfs.resolve import PathOperation, resolve
 
 if TYPE_CHECKING:
+    from vfs.cloning import NamespaceCopy
     from vfs.credentials import Credentials
     from vfs.mount import Mount
+    from vfs.pivoting import Pivot
     from vfs.virtual_filesystem import VirtualFilesystem
 
 _MOUNT = MountOptions()
@@ -31,7 +34,7 @@ class MountCalls:
     def new_mount_namespace(
         self, creds: Credentials, source: str, fstype: str, options: MountOptions = _MOUNT
     ) -> MountNamespace:
-        """A namespace whose root is a new mount of `fstype`.
+        """A namespace whose root is a new mount of `fstype`: how a world begins, so that no capability is asked for.
 
         Errors: ENODEV for an unknown type; the type's own.
         """
@@ -39,21 +42,52 @@ class MountCalls:
         with vfs.lock:
             return MountNamespace(mounting.mount_disconnected(vfs, creds, source, fstype, options), creds)
 
-    def copy_mount_namespace(self, creds: Credentials, namespace: MountNamespace) -> MountNamespace:
+    def copy_mount_namespace(
+        self, creds: Credentials, namespace: MountNamespace, user_namespace: object | None = None
+    ) -> NamespaceCopy:
         """A namespace with a copy of every mount of another (CLONE_NEWNS): shared mounts are peers across the two.
 
-        Unbindable mounts are copied too, and can be bound there (since Linux 6.17).
+        Unbindable mounts are copied too, and can be bound there (since Linux 6.17). Another `user_namespace` than that of the
+        original has less privileges: then shared mounts become slaves, and mounts and flags are locked (mount_namespaces(7)).
+
+        Errors: EPERM without CAP_SYS_ADMIN; EINVAL for a namespace that was released.
         """
         vfs = self._vfs
         with vfs.lock:
-            return mounting.copy_namespace(vfs, creds, namespace)
+            return cloning.copy_namespace(vfs, creds, namespace, user_namespace)
+
+    def release_mount_namespace(self, namespace: MountNamespace) -> None:
+        """Unmount all that is in a namespace: its last process is gone. Nobody hears of it; what is open stays usable.
+
+        A namespace that was released stays so.
+        """
+        vfs = self._vfs
+        with vfs.lock:
+            if not namespace.root_mount.dead:
+                unmounting.umount_tree(vfs, namespace.root_mount)
+
+    def pivot_root_at(self, creds: Credentials, new_root: PathOperation, put_old: PathOperation) -> Pivot:
+        """pivot_root(2) for a caller whose root is that of `new_root`; the result tells where roots and working directories are
+        now (`Pivot.moved`).
+
+        The root mount of a namespace can be replaced: it counts as mounted in a private mount that nobody sees, as on a
+        machine whose initramfs is below.
+
+        Errors: EPERM without CAP_SYS_ADMIN; ENOTDIR; EBUSY if either is on the mount of the current root; EINVAL if the new
+        root or the current one is no mount point, if the old root cannot be reached from the new one, nor the new one from
+        the current, if one of their parents or the mount at `put_old` is shared, and for a locked new root; ENOENT.
+        """
+        vfs = self._vfs
+        with vfs.lock:
+            return pivoting.pivot_root(vfs, creds, new_root, put_old)
 
     def mount_disconnected(self, creds: Credentials, source: str, fstype: str, options: MountOptions = _MOUNT) -> Mount:
         """A new mount that is attached nowhere yet: `connect_mount_at` or `discard_mount` comes next.
 
-        Errors: ENODEV for a type that is unknown, or not for users if a user mounts; the type's own.
+        Errors: EPERM without CAP_SYS_ADMIN; ENODEV for a type that is unknown, or not for users if a user mounts; the type's own.
         """
         vfs = self._vfs
+        check_may_mount(creds, source)
         with vfs.lock:
             return mounting.mount_disconnected(vfs, creds, source, fstype, options)
 
@@ -64,10 +98,10 @@ class MountCalls:
         """
         vfs = self._vfs
         with vfs.lock:
-            if mount.parent is not None or mount.namespace is not None:
+            if mount.place is not None or mount.namespace is not None:
                 raise error(errno.EBUSY)
             if not mount.dead:
-                mounting.umount_tree(vfs, mount)
+                unmounting.umount_tree(vfs, mount)
 
     def connect_mount_at(self, creds: Credentials, mount: Mount, op: PathOperation) -> None:
         """Attach a detached mount, on top of what is mounted at the place already.
@@ -88,22 +122,26 @@ class MountCalls:
         """
         vfs = self._vfs
         with vfs.lock:
+            resolve(vfs.path_cache, creds, op)
+            check_may_mount(creds, op.path)
             mount = mounting.mount_disconnected(vfs, creds, source, fstype, options)
             try:
                 mounting.connect(vfs, creds, mount, op)
             except OSError:
-                mounting.umount_tree(vfs, mount)
+                unmounting.umount_tree(vfs, mount)
                 raise
             return mount
 
     def clone_mount(self, creds: Credentials, op: PathOperation, options: BindOptions = _BIND) -> Mount:
         """A detached mount of what is at a path (open_tree(2) with OPEN_TREE_CLONE).
 
-        Errors: EINVAL for an unbindable mount.
+        Errors: EINVAL for an unbindable mount, for one of another namespace, and for one with locked mounts that would be
+        left out; EPERM for a locked mount below that is unbindable, and without CAP_SYS_ADMIN.
         """
         vfs = self._vfs
         with vfs.lock:
-            return mounting.clone(vfs, resolve(vfs.path_cache, creds, op), options)
+            check_may_mount(creds, op.path)
+            return cloning.clone(vfs, resolve(vfs.path_cache, creds, op), op.root.mount.namespace, options)
 
     def bind_at(
         self, creds: Credentials, source: PathOperation, target: PathOperation, options: BindOptions = _BIND
@@ -129,14 +167,17 @@ class MountCalls:
     def umount_at(self, creds: Credentials, op: PathOperation, options: UmountOptions = _UMOUNT) -> None:
         """umount2(2). What is at the same place in what hears of it (mount_namespaces(7)) goes too, unless mounts are in it.
 
-        With MNT_DETACH, all that is mounted below goes as well, and what is open stays usable.
+        With MNT_DETACH, all that is mounted below goes as well, and what is open stays usable. With MNT_EXPIRE, the first call
+        only marks the mount. What keeps a mount busy is a `File`; one that was opened with O_PATH does as well, which is how to
+        hold a root or a working directory. The root and start of `op` are busy, too.
 
-        Errors: EINVAL for a path that is no mount point or is the root of a namespace, and for unknown flags; EBUSY with
-        mounts below or files open, unless MNT_DETACH; EPERM for MNT_FORCE without CAP_SYS_ADMIN.
+        Errors: EINVAL for a path that is no mount point or is the root of a namespace (that Linux makes read-only instead), for
+        a locked mount, and for unknown flags or MNT_EXPIRE with another; EBUSY with mounts below or files open, unless
+        MNT_DETACH; EAGAIN from MNT_EXPIRE if the mount was not marked, or was used since; EPERM without CAP_SYS_ADMIN.
         """
         vfs = self._vfs
         with vfs.lock:
-            mounting.umount(vfs, creds, op, options)
+            unmounting.umount(vfs, creds, op, options)
 
     def set_propagation_at(
         self, creds: Credentials, op: PathOperation, propagation: Propagation, *, recursive: bool = False
@@ -168,6 +209,7 @@ class MountCalls:
 
     def _mount_at(self, creds: Credentials, op: PathOperation) -> Mount:
         mount, dentry = resolve(self._vfs.path_cache, creds, op)
+        check_may_mount(creds, op.path)
         if dentry is not mount.root:
             raise error(errno.EINVAL, op.path)
         return mount

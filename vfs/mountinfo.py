@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from vfs.mount import VirtualDentry
-from vfs.mounting import path_from
+from vfs.mount_tree import path_from
 from vfs.options import MountFlags
 
 if TYPE_CHECKING:

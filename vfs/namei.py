@@ -11,7 +11,7 @@ import functools
 import stat
 from typing import TYPE_CHECKING
 
-from vfs import dcache, mounting
+from vfs import dcache, unmounting
 from vfs.abi import (
     MAY_EXEC,
     MAY_READ,
@@ -155,10 +155,10 @@ def unlink(cache: PathCache, creds: Credentials, op: PathOperation) -> None:
     if is_directory:
         raise error(errno.EISDIR, op.path)
     if dentry.odd & ODD_MOUNTED:
-        mounting.check_no_mountpoint(parent.mount, dentry, op.path)
+        unmounting.check_no_mountpoint(parent.mount, dentry, op.path)
     dcache.unlink(dentry)
     if dentry.odd & ODD_MOUNTED:
-        mounting.forget_mounts_on(dentry)
+        unmounting.forget_mounts_on(dentry)
 
 
 def rmdir(cache: PathCache, creds: Credentials, op: PathOperation) -> None:
@@ -174,10 +174,10 @@ def rmdir(cache: PathCache, creds: Credentials, op: PathOperation) -> None:
     if not stat.S_ISDIR(dentry.inode.mode):
         raise error(errno.ENOTDIR, op.path)
     if dentry.odd & ODD_MOUNTED:
-        mounting.check_no_mountpoint(parent.mount, dentry, op.path)
+        unmounting.check_no_mountpoint(parent.mount, dentry, op.path)
     dcache.rmdir(dentry)
     if dentry.odd & ODD_MOUNTED:
-        mounting.forget_mounts_on(dentry)
+        unmounting.forget_mounts_on(dentry)
 
 
 def rename(
@@ -208,7 +208,7 @@ def rename(
         options = RenameOptions(flags, creds)
     dcache.rename(source, target_parent.dentry, target_parent.name, target, options)
     if target is not None and target.odd & ODD_MOUNTED and not exchange:
-        mounting.forget_mounts_on(target)
+        unmounting.forget_mounts_on(target)
 
 
 def _check_rename_ends(
@@ -270,7 +270,7 @@ def _check_rename_access(
 def _check_rename_mounts(source: Dentry, target: Dentry | None, mount: Mount, path: str) -> None:
     for dentry in (source, target):
         if dentry is not None and dentry.odd & ODD_MOUNTED:
-            mounting.check_no_mountpoint(mount, dentry, path)
+            unmounting.check_no_mountpoint(mount, dentry, path)
 
 
 def set_stat(cache: PathCache, creds: Credentials, op: PathOperation, changes: SetStat) -> None:

@@ -18,13 +18,17 @@ if TYPE_CHECKING:
 class MountNamespace:
     """A root mount and what is mounted below it; `owner` made it.
 
+    `user_namespace` stands for the user namespace that owns it, a value of the caller's that is compared by identity: what
+    comes from a namespace of another one is locked (mount_namespaces(7)).
+
     Invariants: `mount_count` is the number of mounts in the tree of `root_mount`; each has this namespace. Changes under
     the lock of the VFS.
     """
 
-    def __init__(self, root_mount: Mount, owner: Credentials) -> None:
+    def __init__(self, root_mount: Mount, owner: Credentials, user_namespace: object | None = None) -> None:
         self.root_mount = root_mount
         self.owner = owner
+        self.user_namespace = user_namespace
         self.mount_count = 1
         root_mount.namespace = self
 

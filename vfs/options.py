@@ -31,6 +31,8 @@ class MountFlags(enum.IntFlag):
 NO_MOUNT_FLAGS = MountFlags(0)
 ATIME_FLAGS = MountFlags.NOATIME | MountFlags.RELATIME | MountFlags.STRICTATIME
 """One field of three values: setting one clears the others (mount_setattr(2))."""
+LOCKABLE_FLAGS = MountFlags.RDONLY | MountFlags.NOSUID | MountFlags.NODEV | MountFlags.NOEXEC
+"""What keeps something out: an owner with less privileges may not clear it (mount_namespaces(7))."""
 
 
 class Propagation(enum.Enum):
@@ -122,7 +124,7 @@ class BindOptions:
 
 @dataclass(frozen=True, slots=True)
 class UmountOptions:
-    """For umount2(2): MNT_FORCE, MNT_DETACH, UMOUNT_NOFOLLOW."""
+    """For umount2(2): MNT_FORCE, MNT_DETACH, MNT_EXPIRE, UMOUNT_NOFOLLOW."""
 
     flags: int = 0
 

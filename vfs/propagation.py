@@ -114,6 +114,11 @@ def become_peer(original: Mount, copy: Mount) -> None:
     _set_master(copy, original.master)
 
 
+def become_listener(original: Mount, copy: Mount) -> None:
+    """Let a copy hear what its original does, and tell nobody: a copy for an owner with less privileges (CL_SLAVE)."""
+    _set_master(copy, original.peers or original.master)
+
+
 def become_slave(original: Mount, copy: Mount) -> None:
     """Let a copy hear what its original does. Precondition: the original is shared."""
     _set_master(copy, original.peers)
@@ -208,7 +213,7 @@ def _nearest_master(mount: Mount, groups: dict[PeerGroup, Mount]) -> PeerGroup:
 def counterparts(tree: Iterable[Mount]) -> set[Mount]:
     """What else is unmounted when a tree is (propagate_umount): the mounts at the same places in what hears of it.
 
-    A mount with another mount in it stays. One that is covered goes, and what covers it takes its place: then its parent,
+    A mount with another mount in it stays, and so does one that is locked if its parent stays. One that is covered goes, and what covers it takes its place: then its parent,
     which has a mount now, stays.
     """
     gone = set(tree)
@@ -229,7 +234,7 @@ def _those_that_stay(candidates: set[Mount], gone: set[Mount]) -> set[Mount]:
     gone = gone | candidates
     for mount in candidates:
         left = [child for child in mount.children.values() if child not in gone]
-        if any(child.mountpoint is not mount.root for child in left):
+        if any(child.mountpoint is not mount.root for child in left) or (mount.locked and mount.parent not in gone):
             stays.add(mount)
         elif cover(mount, gone) is not None:
             parent = mount.parent

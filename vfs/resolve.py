@@ -134,9 +134,37 @@ def check_searchable(creds: Credentials, dentry: Dentry, path: str) -> None:
 
 def cross_mounts(mount: Mount, dentry: Dentry) -> VirtualDentry:
     """The top of what is mounted here."""
+    if not dentry.odd & ODD_MOUNTED:
+        return VirtualDentry(mount, dentry)
+    vfs = mount.fs.vfs
+    changes = vfs.mount_changes
+    before = changes.number
+    if not before & 1:
+        place = _top(vfs.expiring, mount, dentry)
+        if changes.number == before:
+            return place
+    # Something is being moved, perhaps this: what is half done must not be seen (`vfs.mount_tree`).
+    with vfs.lock:
+        return _top(vfs.expiring, mount, dentry)
+
+
+def _top(expiring: set[Mount], mount: Mount, dentry: Dentry) -> VirtualDentry:
     while dentry.odd & ODD_MOUNTED and (above := mount.children.get(dentry)) is not None:
         mount, dentry = above, above.root
+        if expiring:
+            expiring.discard(above)
     return VirtualDentry(mount, dentry)
+
+
+def _parent_directory(root: VirtualDentry, mount: Mount, dentry: Dentry) -> VirtualDentry:
+    """What ".." is: the root has none, a mount's is that of its mount point."""
+    while dentry is mount.root and not (dentry is root.dentry and mount is root.mount):
+        place = mount.place
+        if place is None:
+            break
+        mount, dentry = place
+    at_root = dentry is root.dentry and mount is root.mount
+    return VirtualDentry(mount, dentry if at_root else dentry.parent)
 
 
 def _fast_walk(op: PathOperation) -> VirtualDentry | None:
@@ -265,11 +293,13 @@ class Walk:
 
     def _climb(self) -> None:
         self.cacheable = False
-        mount, dentry = self.mount, self.dentry
-        root_mount, root_dentry = self.root
-        while dentry is mount.root and not (dentry is root_dentry and mount is root_mount):
-            if mount.parent is None or mount.mountpoint is None:
-                break
-            dentry, mount = mount.mountpoint, mount.parent
-        at_root = dentry is root_dentry and mount is root_mount
-        self.mount, self.dentry = cross_mounts(mount, dentry if at_root else dentry.parent)
+        vfs = self.mount.fs.vfs
+        changes = vfs.mount_changes
+        before = changes.number
+        if not before & 1:
+            place = _parent_directory(self.root, self.mount, self.dentry)
+            if changes.number == before:
+                self.mount, self.dentry = cross_mounts(*place)
+                return
+        with vfs.lock:
+            self.mount, self.dentry = cross_mounts(*_parent_directory(self.root, self.mount, self.dentry))

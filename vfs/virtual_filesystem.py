@@ -8,7 +8,7 @@ import stat
 import threading
 from typing import TYPE_CHECKING
 
-from vfs import atime, mounting, namei, opening
+from vfs import atime, mount_tree, namei, opening
 from vfs.abi import MAY_EXEC, MAY_READ, MAY_WRITE
 from vfs.attribute_calls import AttributeCalls
 from vfs.dentry import DEAD
@@ -16,6 +16,7 @@ from vfs.device import AnonymousDevices, DeviceTable
 from vfs.errors import error
 from vfs.filesystem import FilesystemTypes
 from vfs.mount_calls import MountCalls
+from vfs.mount_tree import MountChanges
 from vfs.options import MkdirOptions, MknodOptions, MountFlags, OpenOptions, RenameOptions, SetStat
 from vfs.pathcache import PathCache
 from vfs.pipe import Pipes
@@ -55,6 +56,8 @@ class VirtualFilesystem(AttributeCalls, MountCalls):
         self.filesystem_types = FilesystemTypes()
         self.pipes = Pipes()
         self.mountpoints: dict[Dentry, list[Mount]] = {}
+        self.mount_changes = MountChanges(self)
+        self.expiring: set[Mount] = set()
         self.group_ids = GroupIds()
         self._mount_ids = itertools.count(1)
 
@@ -134,7 +137,8 @@ class VirtualFilesystem(AttributeCalls, MountCalls):
 
     def path_from(self, root: VirtualDentry, location: VirtualDentry) -> str | None:
         """The path from a root to a place, or None if none leads there (getcwd(2))."""
-        return mounting.path_from(root, location)
+        with self.lock:
+            return mount_tree.path_from(root, location)
 
     # files and names
 

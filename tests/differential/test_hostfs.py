@@ -11,7 +11,7 @@ import pytest
 from tests.differential.vfs import kernel, simulated
 from tests.differential.vfs.explore import Comparison, explore
 from tests.differential.vfs.programs import SEVERAL, Call, is_basic
-from vfs import ROOT, MountFlags, MountOptions, VirtualFilesystem, mounting
+from vfs import ROOT, MountFlags, MountOptions, VirtualFilesystem
 from vfs.fs.hostfs import HostfsOptions, HostfsType
 
 pytestmark = [pytest.mark.root, pytest.mark.property]
@@ -57,7 +57,7 @@ def _run_in(place: str, program: list[Call]) -> list[object]:
     finally:
         for slot in list(world.files):
             world.close(slot)
-        mounting.umount_tree(world.vfs, namespace.root_mount)
+        world.vfs.release_mount_namespace(namespace)
 
 
 def test_any_program_does_the_same() -> None:

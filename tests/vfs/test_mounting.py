@@ -22,7 +22,7 @@ from vfs import (
 )
 from vfs.abi import MNT_DETACH, MNT_FORCE, MOUNT_MAX
 from vfs.fs.tmpfs import TmpfsOptions, TmpfsType
-from vfs.mounting import path_from
+from vfs.mount_tree import path_from
 
 
 def umount(world: World, path: str, flags: int = 0) -> None:

@@ -256,7 +256,7 @@ def test_a_copy_of_a_namespace_hears_of_shared_mounts_alone(world: World) -> Non
     peers(world, "/a")
     world.mount("/b")
     share(world, "/b", Propagation.UNBINDABLE)
-    other = world.vfs.copy_mount_namespace(ROOT, world.ns)
+    other = world.vfs.copy_mount_namespace(ROOT, world.ns).namespace
     for path in ("/a/m", "/c/m"):
         world.mkdir(path)
         world.mount(path)

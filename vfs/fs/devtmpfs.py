@@ -15,7 +15,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from vfs import mounting
+from vfs import cloning, unmounting
 from vfs.device import DeviceKind, DeviceNumber
 from vfs.errors import error
 from vfs.filesystem import FilesystemType
@@ -130,7 +130,7 @@ def _with_default_mode(data: str) -> str:
 
 def _populate(vfs: VirtualFilesystem, creds: Credentials, fs: TmpfsFilesystem) -> None:
     # A mount that nobody sees, to work through: the one that was asked for may be read-only or nodev.
-    mount = mounting.new_mount(vfs, fs, fs.root, NO_MOUNT_FLAGS, "")
+    mount = cloning.new_mount(vfs, fs, fs.root, NO_MOUNT_FLAGS, "")
     accessor = Accessor(vfs, creds, VirtualDentry(mount, fs.root))
     try:
         accessor.user_space_init()
@@ -138,6 +138,6 @@ def _populate(vfs: VirtualFilesystem, creds: Credentials, fs: TmpfsFilesystem) -
             if entry.path is not None:
                 accessor.create_device_file(entry.path, entry.kind, entry.number, entry.mode)
     except OSError:
-        mounting.let_go(mount)
+        unmounting.let_go(mount)
         raise
     fs.mounts -= 1

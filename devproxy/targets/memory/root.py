@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from devproxy.linux.mountinfo import MountLine, parse_line
-from vfs import mounting
 from vfs.credentials import ROOT
 from vfs.errors import error
 from vfs.mountinfo import mountinfo
@@ -81,9 +80,7 @@ class MemoryRoot:
 
     def close(self) -> None:
         """Unmount everything, which closes the descriptors of what is shown of the machine."""
-        with self.vfs.lock:
-            if not self.namespace.root_mount.dead:
-                mounting.umount_tree(self.vfs, self.namespace.root_mount)
+        self.vfs.release_mount_namespace(self.namespace)
 
     def __enter__(self) -> Self:
         return self

@@ -82,7 +82,7 @@ def test_the_roots_mode_and_owner(world: World, data: str, expected: tuple[int, 
 
 
 def test_a_root_belongs_to_who_mounts(world: World) -> None:
-    mount = world.vfs.mount_disconnected(USER, "none", "tmpfs")
+    mount = world.vfs.new_mount_namespace(USER, "none", "tmpfs").root_mount
     assert (mount.root.inode.uid, mount.root.inode.gid) == (1000, 1000)
 
 
