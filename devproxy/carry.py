@@ -32,7 +32,7 @@ from devproxy.plan.steps import (
     Step,
 )
 from devproxy.targets.target import Detached, NumberFound, Source, Target
-from devproxy.without_root import bound, fit, other_owner
+from devproxy.without_root import Fitted, bound, fit, other_owner
 
 _NODE_DIRECTORY = {NodeKind.CHARACTER: "/dev/char", NodeKind.BLOCK: "/dev/block"}
 
@@ -40,8 +40,8 @@ _NODE_DIRECTORY = {NodeKind.CHARACTER: "/dev/char", NodeKind.BLOCK: "/dev/block"
 class Carrier:
     """Carries the steps of one plan out on one target, in order.
 
-    It remembers the opened source of each bind, and which mounts were skipped, so that their `Seal` is skipped with
-    them.
+    It remembers the opened source of each bind, or already the mount that it became, and which mounts were skipped, so
+    that their `Seal` is skipped with them.
     """
 
     def __init__(self, plan: Plan, target: Target, sandbox: str) -> None:
@@ -49,6 +49,8 @@ class Carrier:
         self._target = target
         self._sandbox = sandbox
         self._sources: dict[int, Source] = {}
+        self._fitted: dict[int, Fitted] = {}
+        self._binds: dict[int, Detached] = {}
         self._layers: dict[int, str] = {}
         self._like_host: dict[LikeHost, NumberFound] = {}
         self._skipped: set[str] = set()
@@ -56,7 +58,11 @@ class Carrier:
     def open_sources(self) -> None:
         """Open everything of the host that the plan binds, and look at its nodes, before anything is mounted (S34, S53).
 
-        Raises InputError naming the source and the entry of the spec that asks for it.
+        Binds are copied now, not in their turn: a root that is attached by then would be below the host's `/`, and come
+        along with what is mounted there.
+
+        Raises InputError naming the source and the entry of the spec that asks for it; DevproxyError for one that cannot
+        be bound.
         """
         for index, step in enumerate(self._plan.steps):
             if isinstance(step, MakeNode | RequireNode) and isinstance(step.identity, LikeHost):
@@ -69,6 +75,20 @@ class Carrier:
                 self._layers[id(source)] = layer_name(self._sandbox, index)
                 if step.overlay is not None:
                     check_directory(step.overlay)
+                elif isinstance(step, Bind):
+                    self._copy(step, source)
+
+    def _copy(self, step: Bind, source: Source) -> None:
+        fitted = step
+        if self._target.rootless is not None:
+            # What the host has mounted below is looked for while nothing of ours is mounted.
+            own = self._fitted[id(step)] = fit(step, self._plan, source)
+            assert isinstance(own.step, Bind)
+            fitted = own.step
+        try:
+            self._binds[id(fitted)] = self._target.bind(source, recursive=fitted.options.recursive_bind)
+        except OSError as error:
+            raise failure(step, error) from error
 
     def _look_at_host(self, step: MakeNode | RequireNode, identity: LikeHost) -> None:
         try:
@@ -100,7 +120,7 @@ class Carrier:
     def _carry_fitted(self, step: Step) -> Outcome:
         """Carry out as much of a step as can be had without privileges."""
         source = self._sources.get(id(step))
-        fitted = fit(step, self._plan, source)
+        fitted = self._fitted.get(id(step)) or fit(step, self._plan, source)
         if source is not None:
             self._sources[id(fitted.step)] = source
         own = self._target.look_in(source, "/") if source is not None and isinstance(step, MountRoot) else None
@@ -228,8 +248,7 @@ class Carrier:
     def _bind(self, step: Bind) -> Outcome:
         source = self._sources[id(step)]
         if step.overlay is None:
-            mount = self._target.bind(source, recursive=step.options.recursive_bind)
-            own = Overlaid(mount, "a directory" if source.is_directory else "a file")
+            own = Overlaid(self._binds[id(step)], "a directory" if source.is_directory else "a file")
         else:
             own = make_overlay(self._target, step, source, self._layers[id(source)])
         if step.options.change:

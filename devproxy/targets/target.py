@@ -4,8 +4,8 @@ Verbs take plain values, never steps. Paths are absolute inside the root that is
 neither `..` nor a symbolic link leads out. Errors are plain OSError with the errno of the system call that Linux would
 have made and the path as filename; `build` tells the user what was being done.
 
-A target is used once, by one thread: `open_source` for everything of the host first, then `attach` of the root at `/`,
-then the rest. What was made becomes visible to others only by `finish`; a target that is closed before leaves nothing
+A target is used once, by one thread: `open_source` for everything of the host first, and `bind` of what is bound, then
+`attach` of the root at `/`, then the rest. What was made becomes visible to others only by `finish`; a target that is closed before leaves nothing
 behind.
 """
 
@@ -125,7 +125,11 @@ class Target(Protocol):
         """
 
     def bind(self, source: Source, *, recursive: bool) -> Detached:
-        """A mount of what `source` holds (open_tree with OPEN_TREE_CLONE)."""
+        """A mount of what `source` holds (open_tree with OPEN_TREE_CLONE).
+
+        Precondition: nothing is attached yet, if `source` may be the host's `/`. An attached root lies over that, and would
+        come along with what is mounted below.
+        """
 
     def overlay(self, lower: Source, upper: Upper = IN_MEMORY) -> Detached:
         """An overlay over a directory; its root has the lower's owner and mode, and no `.devproxy.overlay`. Over a

@@ -50,6 +50,37 @@ def image_device(rootfs: str) -> None:
     os.mknod(f"{rootfs}/img/null", 0o20644, os.makedev(1, 3))
 
 
+def host_root(destination: str, *options: str) -> dict[str, Any]:
+    """The machine's own `/` as a source."""
+    return {"destination": destination, "type": "bind", "source": "/", "options": list(options)}
+
+
+# What is listed is text alone: runc's own mounts of the bundle are below the machine's `/` too.
+MACHINES_ROOT = tuple(
+    Case(
+        name,
+        mounts=mounts,
+        prepare=put("aaa/", "hostroot/"),
+        args=(
+            "sh",
+            "-c",
+            "ls -a /hostroot; ls -ln /hostroot/proc/self/exe >/dev/null && echo proc; cat /hostroot/etc/passwd",
+        ),
+    )
+    for name, mounts in (
+        ("the machine's root", [host_root("/hostroot", "rbind", "rprivate")]),
+        ("the machine's root alone, without what is mounted in it", [host_root("/hostroot", "bind")]),
+        (
+            "the machine's root after another bind with a propagation",
+            [bind("/aaa", "dir", "rprivate"), host_root("/hostroot", "rbind", "rprivate")],
+        ),
+        (
+            "the machine's root after a read-only mount that is hidden",
+            [tmpfs("/aaa", "ro"), tmpfs("/aaa", "mode=0711"), host_root("/hostroot", "rbind", "ro")],
+        ),
+    )
+)
+
 ORDERS = (
     Case(
         "children listed before their parents",
@@ -372,4 +403,4 @@ USERS = (
     Case("loopback is up", then="cat /sys/class/net/lo/operstate; ls /sys/class/net"),
 )
 
-MORE = (*ORDERS, *TMPS, *TMPFS, *BINDS, *SEALED, *LINKS, *NODES, *PROGRAMS, *USERS)
+MORE = (*MACHINES_ROOT, *ORDERS, *TMPS, *TMPFS, *BINDS, *SEALED, *LINKS, *NODES, *PROGRAMS, *USERS)

@@ -60,6 +60,7 @@ class KernelTarget:
         self._finished = False
         self._root_propagation = 0
         self._sources: list[KernelSource] = []
+        self._binds: set[int] = set()  # not attached yet
         self._empty = -1
         self._null = open_null(os.O_PATH)
 
@@ -97,6 +98,7 @@ class KernelTarget:
         opened = self._use(source)
         with about(opened.path):
             mount = mounts.clone_tree(opened.descriptor, recursive=recursive)
+        self._binds.add(mount)
         opened.tree.close()
         return KernelMount(mount, is_directory=opened.is_directory)
 
@@ -120,6 +122,7 @@ class KernelTarget:
     def attach(self, mount: Detached, path: str) -> None:
         """See `Target.attach`."""
         own = _own(mount)
+        self._binds.discard(own.descriptor)
         if self._tree is None:
             self._attach_root(own, path)
             return
@@ -345,10 +348,11 @@ class KernelTarget:
         trees = [source.tree for source in self._sources if not source.used]
         for tree in [*trees, self._tree] if self._tree else trees:
             tree.close()
-        for descriptor in (self._empty, self._null):
+        for descriptor in (self._empty, self._null, *self._binds):
             if descriptor >= 0:
                 self._closer.add(descriptor)
         self._tree, self._sources, self._empty, self._null = None, [], -1, -1
+        self._binds.clear()
         self._closer.flush()
 
     def __enter__(self) -> Self:
