@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from vfs.filesystem import Filesystem as Filesystem
     from vfs.filesystem import FilesystemType as FilesystemType
     from vfs.filesystem import StatFilesystem as StatFilesystem
+    from vfs.fs.fuse import FuseType as FuseType
+    from vfs.fs.fuse.options import FuseOptions as FuseOptions
     from vfs.inode import DirectoryEntry as DirectoryEntry
     from vfs.inode import Inode as Inode
     from vfs.mount import Mount as Mount
@@ -70,6 +72,8 @@ _HOME = {
     "File": "file",
     "Filesystem": "filesystem",
     "FilesystemType": "filesystem",
+    "FuseOptions": "fs.fuse.options",
+    "FuseType": "fs.fuse",
     "Inode": "inode",
     "MkdirOptions": "options",
     "MknodOptions": "options",

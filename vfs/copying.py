@@ -43,10 +43,11 @@ def copy_range(source: File, source_offset: int | None, target: File, target_off
     if min(start, to, length) < 0:
         raise error(errno.EINVAL)
     with target.inode.fs.lock:
-        length = max(min(length, source.inode.stat().st_size - start), 0)
+        length = max(min(length, source.stat().st_size - start), 0)
         if source.inode is target.inode and to < start + length and start < to + length:
             raise error(errno.EINVAL)
-        copied = _copy(source, start, target, to, length)
+        own = source.copy_to(start, target, to, length) if length else 0
+        copied = _copy(source, start, target, to, length) if own is None else own
     if source_offset is None:
         source.position += copied
     if target_offset is None:

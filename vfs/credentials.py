@@ -150,6 +150,8 @@ def checked_set_stat(creds: Credentials, inode: Inode, changes: SetStat) -> SetS
     Errors: EPERM; EACCES for a touch without write access.
     """
     chown = changes.chown or changes.uid is not None or changes.gid is not None
+    if inode.fs.server_decides:
+        return _unchecked(creds, inode, changes, chown=chown)
     if chown:
         _check_owner(creds, inode, changes)
     owner = is_owner(creds, inode)
@@ -170,6 +172,14 @@ def checked_set_stat(creds: Credentials, inode: Inode, changes: SetStat) -> SetS
         mode = without_set_id(creds, old, inode.gid)
         mode = None if mode == old else mode
     return changes if mode == changes.mode else replace(changes, mode=mode)
+
+
+def _unchecked(creds: Credentials, inode: Inode, changes: SetStat, *, chown: bool) -> SetStat:
+    """As Linux does for a server that checks by itself: set-id bits are dropped, and that is all (ATTR_FORCE, fuse_setattr)."""
+    drops = (chown and not stat.S_ISDIR(inode.mode)) or (changes.size is not None and not creds.has(Capability.FSETID))
+    old = inode.mode & S_IALLUGO
+    mode = without_set_id(creds, old, inode.gid)
+    return replace(changes, mode=mode) if drops and changes.mode is None and mode != old else changes
 
 
 def _check_owner(creds: Credentials, inode: Inode, changes: SetStat) -> None:

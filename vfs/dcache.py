@@ -87,6 +87,14 @@ def mknod(creds: Credentials, parent: Dentry, name: str, options: MknodOptions) 
     return _instantiate(parent, name, parent.inode.mknod(creds, name, options))
 
 
+def create(creds: Credentials, parent: Dentry, name: str, options: MknodOptions, flags: int) -> Dentry:
+    """Make a regular file that is opened next, with `flags`. Precondition: the name is free.
+
+    Errors: the type's: EPERM, ENOSPC.
+    """
+    return _instantiate(parent, name, parent.inode.create(creds, name, options, flags))
+
+
 def mkdir(creds: Credentials, parent: Dentry, name: str, options: MkdirOptions) -> Dentry:
     """Make a directory. Precondition: the name is free.
 

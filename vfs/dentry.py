@@ -26,6 +26,8 @@ ODD_SEARCH: Final = 8
 """A directory that not everybody may search."""
 DEAD: Final = 16
 """The name is gone: unlinked, or renamed over."""
+ODD_CALLER: Final = 32
+"""A file of a file system that wants to know who asks (`Filesystem.note_caller`)."""
 
 _S_IFMT: Final = 0o170000
 _S_IFDIR: Final = stat.S_IFDIR
@@ -48,14 +50,14 @@ class Dentry:
         self.inode = inode
         mode = inode.mode
         self.children: dict[str, Dentry] = {} if mode & _S_IFMT == _S_IFDIR else _NO_CHILDREN
-        self.odd = 0
+        self.odd = inode.fs.dentry_flags
         if mode & _S_IFMT != _S_IFREG:
             self.update_flags()
 
     def update_flags(self) -> None:
         """Derive from the inode what `odd` says about it; called when the mode has changed."""
         mode = self.inode.mode
-        odd = self.odd & (ODD_MOUNTED | DEAD)
+        odd = self.odd & (ODD_MOUNTED | ODD_CALLER | DEAD)
         if stat.S_ISLNK(mode):
             odd |= ODD_SYMLINK
         elif stat.S_ISDIR(mode):

@@ -35,13 +35,17 @@ class DirectoryFile(File):
         """Errors: EISDIR."""
         raise error(errno.EISDIR)
 
+    def list_entries(self) -> list[DirectoryEntry]:
+        """The whole listing: override where an open directory has one of its own."""
+        return list(self.inode.iterate())
+
     def read_directory(self, count: int | None = None) -> list[DirectoryEntry]:
         """See `File.read_directory`."""
         self.check_open()
         if self.location.dentry.odd & DEAD and not self.inode.nlink:
             raise error(errno.ENOENT)
         if self._listing is None or self.position == 0:
-            self._listing = list(self.inode.iterate())
+            self._listing = self.list_entries()
         end = len(self._listing) if count is None else self.position + count
         entries = self._listing[self.position : end]
         self.position += len(entries)

@@ -45,6 +45,12 @@ class Filesystem:
     revalidates: ClassVar[bool] = False
     """Whether names may change behind the VFS's back, so that every step of a walk asks `Inode.lookup`. See there."""
 
+    dentry_flags: ClassVar[int] = 0
+    """What `Dentry.odd` begins with: `ODD_CALLER` where it matters who asks even for what needs no permission."""
+
+    server_decides: bool = False
+    """Whether somebody else checks who owns what: chmod, chown and utimensat are passed on as they are."""
+
     root: Dentry
 
     def __init__(self, vfs: VirtualFilesystem, type_name: str) -> None:
@@ -58,6 +64,11 @@ class Filesystem:
         self.mounts = 0
         self.flags: tuple[str, ...] = ()
 
+    @property
+    def truncates_on_open(self) -> bool:
+        """Whether `Inode.open` is given O_TRUNC, and sees to it."""
+        return False
+
     def statfs(self) -> StatFilesystem:
         """Size and use of the file system (statfs(2)).
 
@@ -68,6 +79,9 @@ class Filesystem:
     def mount_options(self) -> str:
         """The options of the file system as mountinfo shows them after rw, without a leading comma (proc(5))."""
         return ""
+
+    def note_caller(self, creds: Credentials) -> None:
+        """A walk by `creds` has ended at a file whose dentry has `ODD_CALLER`; what is asked next in this thread, they ask."""
 
     def sync(self) -> None:
         """Write out what is only in memory and has a place to go."""
@@ -80,6 +94,8 @@ class FilesystemType:
     """A kind of file system that can be mounted by name."""
 
     name: ClassVar[str]
+    has_subtype: ClassVar[bool] = False
+    """Whether what follows a "." in the name that is mounted is the option `subtype` (FS_HAS_SUBTYPE)."""
 
     def get_filesystem(
         self, vfs: VirtualFilesystem, creds: Credentials, source: str, options: MountOptions

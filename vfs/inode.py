@@ -130,6 +130,13 @@ class Inode:
         if creds.uid != self.uid or mask & ~(self.mode >> 6):
             credentials.check_permission(creds, self, mask)
 
+    def access(self, creds: Credentials, mask: int) -> None:
+        """As `check_access`, but nothing follows that would be refused by itself (faccessat2(2)).
+
+        Errors: EACCES.
+        """
+        self.check_access(creds, mask)
+
     # a directory's names
 
     def lookup(self, name: str) -> Inode:
@@ -172,6 +179,14 @@ class Inode:
         Errors: EPERM here, for a type whose directories are fixed; ENOSPC.
         """
         raise error(errno.EPERM, name)
+
+    def create(self, creds: Credentials, name: str, options: MknodOptions, flags: int) -> Inode:
+        """Make a regular file for an open(2) with `flags`: `open` of what is returned comes next. A type that does both in one step
+        keeps what it opened until then. Asked of types that set `Filesystem.revalidates`; the others have `mknod`.
+
+        Errors: as `mknod`.
+        """
+        return self.mknod(creds, name, options)
 
     def mkdir(self, creds: Credentials, name: str, options: MkdirOptions) -> Inode:
         """Make a directory that does not exist yet.

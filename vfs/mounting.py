@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import stat
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -45,6 +46,11 @@ def mount_disconnected(
     registered = vfs.filesystem_types.find(fstype)
     if options.user_mount and not registered.allow_user_mount:
         raise error(errno.ENODEV, fstype)
+    _, dot, subtype = fstype.partition(".")
+    if dot and registered.type.has_subtype:
+        if not subtype:
+            raise error(errno.EINVAL, fstype)
+        options = replace(options, data=f"subtype={subtype},{options.data}")
     fs = registered.type.get_filesystem(vfs, creds, source, options)
     if not fs.mounts:
         fs.flags = tuple(flag for flag in _SUPERBLOCK if flag in options.superblock)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from vfs import dcache
 from vfs.abi import MAY_EXEC, MAY_READ, MAY_WRITE, O_ACCMODE, O_TMPFILE_BIT, S_IALLUGO
 from vfs.credentials import checked_set_stat, is_owner
-from vfs.dentry import DEAD, ODD_SYMLINK, Dentry
+from vfs.dentry import DEAD, ODD_REVALIDATE, ODD_SYMLINK, Dentry
 from vfs.errors import error
 from vfs.file import File
 from vfs.mount import VirtualDentry
@@ -132,7 +132,10 @@ def _create(creds: Credentials, parent: Parent, options: OpenOptions) -> File:
     mount.check_writable()
     directory.inode.check_access(creds, MAY_WRITE | MAY_EXEC)
     node = node_options(stat.S_IFREG | options.mode & S_IALLUGO)
-    dentry = dcache.mknod(creds, directory, parent.name, node)
+    if directory.odd & ODD_REVALIDATE:
+        dentry = dcache.create(creds, directory, parent.name, node, options.flags)
+    else:
+        dentry = dcache.mknod(creds, directory, parent.name, node)
     return open_unchecked(creds, VirtualDentry(mount, dentry), options.flags)
 
 
@@ -144,6 +147,9 @@ def _open_existing(creds: Credentials, location: VirtualDentry, flags: int, path
     if truncates:
         mount.check_writable()
     _check_open(creds, location, flags, path)
+    if truncates and dentry.inode.fs.truncates_on_open:
+        mount.check_writable()
+        return _count(dentry.inode.open(location, flags & ~_CREATION_FLAGS | os.O_TRUNC, creds))
     file = open_unchecked(creds, location, flags)
     if truncates:
         _truncate(creds, dentry, file)

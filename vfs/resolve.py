@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vfs import atime, dcache
 from vfs.abi import MAY_EXEC, PATH_MAX, SYMLINKS_MAX
-from vfs.dentry import DEAD, ODD_MOUNTED, ODD_REVALIDATE, ODD_SEARCH, ODD_SYMLINK
+from vfs.dentry import DEAD, ODD_CALLER, ODD_MOUNTED, ODD_REVALIDATE, ODD_SEARCH, ODD_SYMLINK
 from vfs.errors import error
 from vfs.mount import VirtualDentry
 from vfs.options import MountFlags
@@ -37,6 +37,7 @@ _S_IFMT = 0o170000
 _S_IFDIR = stat.S_IFDIR
 _ASK_TO_SEARCH = ODD_SEARCH | ODD_REVALIDATE
 _NOSYMFOLLOW = int(MountFlags.NOSYMFOLLOW)
+_NOT_AT_ONCE = DEAD | ODD_CALLER
 SPECIAL_NAMES = frozenset({"", ".", ".."})
 """Last components that name no entry of a directory: the root, the directory itself, its parent."""
 
@@ -79,20 +80,28 @@ def resolve(cache: PathCache, creds: Credentials, op: PathOperation) -> VirtualD
     entries = cache.entries
     key = (creds, op)
     found = entries.get(key)
-    if found is not None and not found[1].odd & DEAD:
+    if found is not None and not found[1].odd & _NOT_AT_ONCE:
         return found
     found = _fast_walk(op)
     if found is None:
         if not op.path and op.allow_empty:
-            return op.start
+            return _told(creds, op.start)
         walk = Walk.begin(creds, op)
-        found = walk.to_end(follow=op.follow_final_symlink)
+        found = _told(creds, walk.to_end(follow=op.follow_final_symlink))
         if not walk.cacheable:
             return found
     if len(entries) >= LIMIT:
         cache.drop()
     else:
         entries[key] = found
+    return found
+
+
+def _told(creds: Credentials, found: VirtualDentry) -> VirtualDentry:
+    """The end of a walk, after its file system was told who walked, if it wants to know."""
+    dentry = found[1]
+    if dentry.odd & ODD_CALLER:
+        dentry.inode.fs.note_caller(creds)
     return found
 
 
@@ -112,7 +121,7 @@ def resolve_parent(cache: PathCache, creds: Credentials, op: PathOperation) -> P
     else:
         # A plain tuple equals the operation that it stands for, and is made in a fifth of the time.
         found = cache.entries.get((creds, (op[0], op[1], head, True, False)))  # type: ignore[arg-type]
-        if found is None or found[1].odd & DEAD:
+        if found is None or found[1].odd & _NOT_AT_ONCE:
             found = resolve(cache, creds, PathOperation(op.root, op.start, head))
         mount, dentry = found
     if name:

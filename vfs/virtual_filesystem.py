@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from vfs import atime, mount_tree, namei, opening
 from vfs.abi import MAY_EXEC, MAY_READ, MAY_WRITE
 from vfs.attribute_calls import AttributeCalls
-from vfs.dentry import DEAD
+from vfs.dentry import DEAD, ODD_CALLER
 from vfs.device import AnonymousDevices, DeviceTable
 from vfs.errors import error
 from vfs.filesystem import FilesystemTypes
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from vfs.filesystem import FilesystemType, StatFilesystem
     from vfs.mount import Mount, VirtualDentry
 
+_NOT_AT_ONCE = DEAD | ODD_CALLER
 _MKDIR = MkdirOptions()
 _OPEN = OpenOptions()
 _RENAME = RenameOptions()
@@ -85,7 +86,7 @@ class VirtualFilesystem(AttributeCalls, MountCalls):
     def stat_at(self, creds: Credentials, op: PathOperation) -> os.stat_result:
         """stat(2), or lstat(2) if the operation does not follow."""
         found = self.path_cache.entries.get((creds, op))
-        if found is None or found[1].odd & DEAD:
+        if found is None or found[1].odd & _NOT_AT_ONCE:
             found = resolve(self.path_cache, creds, op)
         return found[1].inode.stat()
 
@@ -98,7 +99,7 @@ class VirtualFilesystem(AttributeCalls, MountCalls):
         inode = dentry.inode
         if mask & MAY_EXEC and stat.S_ISREG(inode.mode) and MountFlags.NOEXEC in mount.flags:
             raise error(errno.EACCES, op.path)
-        inode.check_access(creds, mask)
+        inode.access(creds, mask)
         if mask & MAY_WRITE and stat.S_IFMT(inode.mode) in {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK}:
             mount.check_writable()
 
