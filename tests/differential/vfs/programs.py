@@ -226,7 +226,10 @@ def _holds_nothing(call: Call) -> bool:
             # A file without a name holds the directory that it was made in.
             return False
         return not flags & os.O_PATH and bool(flags & os.O_ACCMODE)
-    return call.name != "chdir" and not (call.name == "mknod" and call.arguments[1] == stat.S_IFIFO)
+    if call.name == "rename":
+        return call.arguments[2] in {1, 2, 3, 5}
+    # A removed directory stays while a file is open that was in it.
+    return call.name not in {"chdir", "rmdir"} and not (call.name == "mknod" and call.arguments[1] == stat.S_IFIFO)
 
 
 _FILLING = _call("write", SLOTS, st.sampled_from([b"y" * 4096, b"z" * 9000])) | _call(

@@ -9,7 +9,7 @@ import pytest
 
 from tests.differential.vfs.explore import check
 from tests.differential.vfs.programs import GRANT, Call
-from tests.differential.vfs.test_tmpfs import COMPARISON
+from tests.differential.vfs.test_tmpfs import COMPARISON, FULL_COMPARISON
 
 pytestmark = pytest.mark.root
 
@@ -81,8 +81,24 @@ PROGRAMS = {
         Call("listdir", ("d",)),
     ],
 }
+FULL = {
+    "a write that finds no room counts as one": [
+        Call("open", (0, "c", _NEW, 0o666), "user"),
+        Call("open", (1, "b", _NEW, 0o6777), "user"),
+        Call("setxattr", ("b", "security.capability", GRANT, 0, True)),
+        Call("fallocate", (0, 0, 0, 49152), "user"),
+        Call("futime", (1, "omit", 5), "user"),
+        Call("write", (1, b"y"), "user"),
+        Call("listxattr", ("b", True)),
+    ],
+}
 
 
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
 def test_what_once_differed(program: list[Call]) -> None:
     check(COMPARISON, program)
+
+
+@pytest.mark.parametrize("program", FULL.values(), ids=FULL)
+def test_what_once_differed_without_room(program: list[Call]) -> None:
+    check(FULL_COMPARISON, program)

@@ -22,6 +22,7 @@ OPENED = [
 
 
 COMPARISON = Comparison(SEVERAL, simulated.run, kernel.run_all)
+FULL_COMPARISON = Comparison(LIMITED, partial(simulated.run, data=LIMITS), partial(kernel.run_all, data=LIMITS))
 
 
 def test_any_program_of_calls_does_the_same() -> None:
@@ -33,5 +34,4 @@ def test_any_program_on_open_files_does_the_same() -> None:
 
 
 def test_any_program_that_fills_a_file_system_does_the_same() -> None:
-    ours = partial(simulated.run, data=LIMITS)
-    explore("a full tmpfs", Comparison(LIMITED, ours, partial(kernel.run_all, data=LIMITS)))
+    explore("a full tmpfs", FULL_COMPARISON)

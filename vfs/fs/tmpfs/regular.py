@@ -128,11 +128,12 @@ class RegularFile(TmpfsInode):
             index += 1
             start = 0
         self.fs.charge_pages(added)
-        if done < total and not done:
-            raise error(errno.ENOSPC)
-        if done:
-            self.size = max(self.size, offset + done)
+        if total:
+            # The attempt counts, as on Linux.
             self.mtime_ns = self.ctime_ns = time.time_ns()
+            if not done:
+                raise error(errno.ENOSPC)
+            self.size = max(self.size, offset + done)
         return done
 
     def punch(self, offset: int, end: int) -> None:
@@ -210,10 +211,9 @@ class RegularOpenFile(File):
         """See `File.write_at`. Writing takes set-user-id away, unless the writer may keep it."""
         inode = self.inode
         with inode.fs.lock:
-            written = inode.write(data, offset)
-            if written:
+            if data and offset < MAX_FILE_SIZE:
                 self._drop_privileges()
-        return written
+            return inode.write(data, offset)
 
     def seek_hole_or_data(self, offset: int, whence: int) -> int:
         """See `File.seek_hole_or_data`; holes are pages that nobody wrote."""
