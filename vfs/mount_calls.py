@@ -104,10 +104,11 @@ class MountCalls:
                 unmounting.umount_tree(vfs, mount)
 
     def connect_mount_at(self, creds: Credentials, mount: Mount, op: PathOperation) -> None:
-        """Attach a detached mount, on top of what is mounted at the place already.
+        """Attach a detached mount, on top of what is mounted at the place already (move_mount(2)).
 
-        Errors: ENOTDIR if one of the two is a directory and the other is not; ENOENT for a place that is gone; EINVAL for
-        a mount that is attached; ELOOP for a place inside it; ENOSPC for too many mounts.
+        Errors: EINVAL for a mount that is attached, a place inside it or of another namespace, if one of the two is a directory
+        and the other is not, and for a tree with unbindable mounts that would become shared; ENOENT for a place that is gone;
+        ENOSPC for too many mounts; EPERM without CAP_SYS_ADMIN.
         """
         vfs = self._vfs
         with vfs.lock:
@@ -118,18 +119,14 @@ class MountCalls:
     ) -> Mount:
         """mount(2) of a file system type.
 
-        Errors: as `mount_disconnected` and `connect_mount_at`.
+        Errors: as `mount_disconnected` and `connect_mount_at`, but ENOTDIR if one of the two is a directory and the other is not.
         """
         vfs = self._vfs
         with vfs.lock:
             resolve(vfs.path_cache, creds, op)
             check_may_mount(creds, op.path)
             mount = mounting.mount_disconnected(vfs, creds, source, fstype, options)
-            try:
-                mounting.connect(vfs, creds, mount, op)
-            except OSError:
-                unmounting.umount_tree(vfs, mount)
-                raise
+            mounting.add(vfs, creds, mount, op)
             return mount
 
     def clone_mount(self, creds: Credentials, op: PathOperation, options: BindOptions = _BIND) -> Mount:
@@ -148,7 +145,7 @@ class MountCalls:
     ) -> Mount:
         """mount(2) with MS_BIND, or with MS_BIND | MS_REC. The copy of a shared mount is its peer, that of a slave has its master.
 
-        Errors: as `connect_mount_at`; EINVAL for an unbindable source.
+        Errors: as `mount_at`; EINVAL for an unbindable source, or one of another namespace.
         """
         vfs = self._vfs
         with vfs.lock:

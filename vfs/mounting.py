@@ -58,16 +58,36 @@ def mount_disconnected(
 
 
 def connect(vfs: VirtualFilesystem, creds: Credentials, mount: Mount, op: PathOperation) -> None:
-    """See `VirtualFilesystem.connect_mount_at`."""
+    """See `VirtualFilesystem.connect_mount_at` (do_move_mount)."""
     check_may_mount(creds, op.path)
-    target = _find_target(vfs, creds, op)
-    if mount.parent is not None or mount.namespace is not None or mount.dead:
+    place = resolve(vfs.path_cache, creds, op)
+    if mount.place is not None or mount.namespace is not None or mount.dead or not _same_kind(mount, place):
         raise error(errno.EINVAL, op.path)
-    if stat.S_ISDIR(mount.root.inode.mode) != stat.S_ISDIR(target.dentry.inode.mode):
-        raise error(errno.ENOTDIR, op.path)
+    target = _find_target(vfs, creds, op)
     if target.mount in mount.tree():
-        raise error(errno.ELOOP, op.path)
+        raise error(errno.EINVAL, op.path)
+    if target.mount.peers is not None and any(each.unbindable for each in mount.tree()):
+        raise error(errno.EINVAL, op.path)
     _graft(vfs, mount, target)
+
+
+def add(vfs: VirtualFilesystem, creds: Credentials, mount: Mount, op: PathOperation) -> None:
+    """Attach a mount that was just made; if that fails, it is gone (graft_tree).
+
+    Errors: ENOENT; ENOTDIR; EINVAL; ENOSPC.
+    """
+    try:
+        target = _find_target(vfs, creds, op)
+        if not _same_kind(mount, target):
+            raise error(errno.ENOTDIR, op.path)
+        _graft(vfs, mount, target)
+    except OSError:
+        umount_tree(vfs, mount)
+        raise
+
+
+def _same_kind(mount: Mount, place: VirtualDentry) -> bool:
+    return stat.S_ISDIR(mount.root.inode.mode) == stat.S_ISDIR(place.dentry.inode.mode)
 
 
 def bind(
@@ -79,11 +99,7 @@ def bind(
     place = resolve(vfs.path_cache, creds, source)
     _find_target(vfs, creds, op)
     mount = clone(vfs, place, source.root.mount.namespace, options)
-    try:
-        connect(vfs, creds, mount, op)
-    except OSError:
-        umount_tree(vfs, mount)
-        raise
+    add(vfs, creds, mount, op)
     return mount
 
 
@@ -94,8 +110,11 @@ def move(vfs: VirtualFilesystem, creds: Credentials, source: PathOperation, op: 
     mount, dentry = resolve(vfs.path_cache, creds, source)
     target = _find_target(vfs, creds, op)
     parent = mount.parent
+    is_attached = parent is not None or mount.namespace is not None
     same_kind = stat.S_ISDIR(dentry.inode.mode) == stat.S_ISDIR(target.dentry.inode.mode)
-    if dentry is not mount.root or parent is None or parent.peers is not None or mount.locked or not same_kind:
+    if dentry is not mount.root or not same_kind or not is_attached or mount.locked:
+        raise error(errno.EINVAL, source.path)
+    if parent is not None and parent.peers is not None:
         raise error(errno.EINVAL, source.path)
     if mount.namespace is not source.root.mount.namespace or mount.namespace is not target.mount.namespace:
         raise error(errno.EINVAL, source.path)
@@ -121,8 +140,10 @@ def _graft(vfs: VirtualFilesystem, mount: Mount, target: VirtualDentry) -> None:
 
     A copy goes beneath what is mounted at its place already.
 
-    Errors: ENOSPC.
+    Errors: ENOENT for a tree whose root has no name any more; ENOSPC.
     """
+    if mount.root.dead:
+        raise error(errno.ENOENT)
     tree = mount.tree()
     newly_shared = [each for each in tree if each.peers is None] if target.mount.peers is not None else []
     copies: list[tuple[Mount, Mount]] = []

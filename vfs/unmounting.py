@@ -55,7 +55,8 @@ def umount(vfs: VirtualFilesystem, creds: Credentials, op: PathOperation, option
 def _to_umount(vfs: VirtualFilesystem, creds: Credentials, op: PathOperation) -> Mount:
     # Looking for what is to be unmounted is no use of it.
     expiring = set(vfs.expiring)
-    mount, dentry = resolve(vfs.path_cache, creds, op)
+    # Even a path that ends where it starts means what is on top there (LOOKUP_MOUNTPOINT).
+    mount, dentry = cross_mounts(*resolve(vfs.path_cache, creds, op))
     vfs.expiring |= expiring
     check_may_mount(creds, op.path)
     other_namespace = mount.namespace is not op.root.mount.namespace

@@ -18,8 +18,9 @@ SHARES: Final = {
     "a full tmpfs": 5,
     "overlay": 20,
     "hostfs": 10,
-    "mounts": 10,
-    "propagation": 10,
+    "mounts": 5,
+    "propagation": 5,
+    "namespaces": 10,
     "fuse": 1,
     "fuse, as the kernel": 1,
 }
