@@ -8,7 +8,6 @@ import stat
 from devproxy.check.entry import Entry, differences, entry_at
 from devproxy.check.finding import Finding, unreadable
 from devproxy.check.mount_table import parent
-from devproxy.check.resolve import real_path
 from devproxy.check.side import Side
 from devproxy.plan.plan import Plan
 from devproxy.plan.steps import Cover, Mask, Skip
@@ -18,7 +17,7 @@ def compare_dev(expected: Side, observed: Side, reasons: dict[str, str]) -> tupl
     """Compare everything under /dev, but for what lies in the mounts below it. Returns the findings and the paths that
     were compared.
     """
-    top = real_path(expected.root, "/dev")
+    top = expected.places.real("/dev")
     mounts = (expected.table.points | observed.table.points) - {top}
     findings: list[Finding] = []
     paths = {top}
@@ -36,7 +35,7 @@ def compare_path(path: str, expected: Side, observed: Side, why: str) -> list[Fi
         found = entry_at(observed.root, path)
     except OSError as problem:
         return [unreadable(path, problem, why)]
-    if expected.table.is_pseudo(_place(expected, path)) or observed.table.is_pseudo(_place(observed, path)):
+    if expected.table.is_pseudo(expected.places.of(path)) or observed.table.is_pseudo(observed.places.of(path)):
         want, found = _kind_alone(want), _kind_alone(found)
     return differences(path, want, found, why)
 
@@ -63,13 +62,8 @@ def reasons_of(plan: Plan) -> dict[str, str]:
 
 def _is_kernels(side: Side, path: str) -> bool:
     """Whether a path is among the contents of a pseudo file system."""
-    place = _place(side, path)
+    place = side.places.of(path)
     return side.table.is_inside_pseudo(place) and place not in side.table.points
-
-
-def _place(side: Side, path: str) -> str:
-    """Where a path lies, links on the way followed, a final one not: what mount tables name."""
-    return os.path.join(real_path(side.root, parent(path)), path.rpartition("/")[2])
 
 
 def _kind_alone(entry: Entry | None) -> Entry | None:

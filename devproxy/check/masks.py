@@ -10,7 +10,6 @@ from typing import Final
 
 from devproxy.check.finding import Finding, error, unreadable
 from devproxy.check.mount_table import flags_in_force
-from devproxy.check.resolve import mounted_place
 from devproxy.check.side import Side
 from devproxy.outcome import Outcome, Result
 from devproxy.plan.steps import Cover, Mask, SealPath
@@ -39,7 +38,7 @@ _CODES: Final[dict[type, str]] = {Mask: "path-not-masked", Cover: "path-not-cove
 def _check(side: Side, step: Mask | Cover | SealPath, outcome: Outcome) -> list[Finding]:
     code = _CODES[type(step)]
     skipped = outcome.result is Result.SKIPPED
-    place = step.path if skipped else mounted_place(side.root, side.table, step.path)
+    place = step.path if skipped else side.places.mounted(step.path)
     try:
         found = side.root.stat(place)
     except (FileNotFoundError, NotADirectoryError):

@@ -43,6 +43,7 @@ class MountTable:
             if len(stack) > 1:
                 stack[:] = _bottom_up(stack)
         self.points = frozenset(self._stacks)
+        self._above: dict[str, str] = {}
 
     def stack(self, point: str) -> list[MountLine]:
         """The mounts on a point, the topmost last."""
@@ -50,9 +51,13 @@ class MountTable:
 
     def holding(self, path: str) -> MountLine | None:
         """The mount that a path lies on; for a mount point, the topmost mount there."""
-        while path not in self._stacks and path != "/":
+        passed: list[str] = []
+        while path not in self._stacks and path not in self._above and path != "/":
+            passed.append(path)
             path = parent(path)
-        stack = self.stack(path)
+        point = self._above.get(path, path)
+        self._above.update(dict.fromkeys(passed, point))
+        stack = self.stack(point)
         return stack[-1] if stack else None
 
     def is_pseudo(self, path: str) -> bool:

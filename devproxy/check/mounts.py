@@ -8,12 +8,12 @@ inherits from its source's mount, and what is mounted below a recursive bind.
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
+from itertools import islice, takewhile
 from typing import Final, NamedTuple
 
-from devproxy.build import Root
 from devproxy.check.finding import Finding, error
 from devproxy.check.mount_table import BIND, flags_in_force, type_class
-from devproxy.check.resolve import real_path
 from devproxy.check.side import Side
 from devproxy.linux.mountinfo import MountLine, parse_line
 from devproxy.plan.plan import Plan
@@ -55,7 +55,7 @@ class MountComparison(NamedTuple):
 
 def compare_mounts(plan: Plan, expected: Side, observed: Side) -> MountComparison:
     """Compare the two mount tables."""
-    asked = _asked(plan, observed.root)
+    asked = _asked(plan, observed)
     host_places = frozenset().union(*(entry.below for entry in asked.values()))
     findings: list[Finding] = []
     tolerated = compared = 0
@@ -100,26 +100,25 @@ def _words(flags: frozenset[str]) -> str:
     return ",".join(("ro" if "ro" in flags else "rw", *sorted(flags - {"ro"})))
 
 
-def _asked(plan: Plan, root: Root) -> dict[str, Asked]:
+def _asked(plan: Plan, observed: Side) -> dict[str, Asked]:
     asked: dict[str, Asked] = {}
+    host, real = _HostMounts(), observed.places.real
     for step in plan.steps:
         match step:
             case MountFilesystem():
-                place = real_path(root, step.path)
+                place = real(step.path)
                 asked[place] = Asked(str(step.reason), frozenset(), asked.get(place, _NOBODY).below)
             case Bind():
                 cleared = {"ro" if a.name == "RDONLY" else str(a.name).lower() for a in step.options.change.clear}
                 # Without root what the host has mounted below comes along (devproxy.without_root).
-                recursive = step.options.recursive_bind or root.rootless is not None
-                place = real_path(root, step.path)
+                recursive = step.options.recursive_bind or observed.root.rootless is not None
+                place = real(step.path)
                 inherits = _inherited(step.source) - cleared
-                asked[place] = Asked(
-                    str(step.reason), inherits, _below(step.source, place) if recursive else frozenset()
-                )
+                below = host.below(step.source, place) if recursive else frozenset()
+                asked[place] = Asked(str(step.reason), inherits, below)
             case MountRoot():
-                asked["/"] = Asked(
-                    str(step.reason), _inherited(step.source), frozenset() if step.overlay else _below(step.source, "/")
-                )
+                below = frozenset() if step.overlay else host.below(step.source, "/")
+                asked["/"] = Asked(str(step.reason), _inherited(step.source), below)
             case _:
                 pass
     return asked
@@ -135,9 +134,18 @@ def _inherited(source: str) -> frozenset[str]:
     return flags if flags & _ATIME else flags | {"strictatime"}
 
 
-def _below(source: str, place: str) -> frozenset[str]:
-    """Where the host's mounts below `source` appear in the root when it is bound recursively at `place`."""
-    above = os.path.realpath(source).rstrip("/") + "/"
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        points = [parse_line(line).mount_point for line in file]
-    return frozenset(f"{place.rstrip('/')}/{point[len(above) :]}" for point in points if point.startswith(above))
+class _HostMounts:
+    """The mount points of the host, read once, and only if somebody asks."""
+
+    def __init__(self) -> None:
+        self._points: list[str] | None = None
+
+    def below(self, source: str, place: str) -> frozenset[str]:
+        """Where the host's mounts below `source` appear in the root when it is bound recursively at `place`."""
+        if self._points is None:
+            with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+                self._points = sorted(parse_line(line).mount_point for line in file)
+        above = os.path.realpath(source).rstrip("/") + "/"
+        first = bisect_left(self._points, above)
+        mine = takewhile(lambda point: point.startswith(above), islice(self._points, first, None))
+        return frozenset(f"{place.rstrip('/')}/{point[len(above) :]}" for point in mine)

@@ -13,7 +13,7 @@ from devproxy.build import Root
 from devproxy.check.entry import Entry, differences, entry_at
 from devproxy.check.finding import Finding, Report, error, unreadable
 from devproxy.check.mount_table import MountTable, flags_in_force, parent
-from devproxy.check.resolve import mounted_place, real_path
+from devproxy.check.resolve import MountPlaces
 from devproxy.mount_options import ATIME, Attribute, MountOptions
 from devproxy.node import Fixed, Identity, LikeHost, NodeKind, number_of_rdev
 from devproxy.outcome import Outcome, Result
@@ -43,7 +43,8 @@ def check_outcomes(root: Root) -> Report:
     except OSError as problem:
         return Report((unreadable("/proc/self/mountinfo", problem, "the mount table"),), ())
     findings: list[Finding] = []
-    checked = _Nodes(root)
+    checked, places = _Nodes(root), MountPlaces(root, table)
+    hidden = _Hidden(root.outcomes, places)
     nodes = links = mounts = 0
     for index, outcome in enumerate(root.outcomes):
         step = outcome.step
@@ -51,25 +52,38 @@ def check_outcomes(root: Root) -> Report:
             continue
         if isinstance(step, MakeNode | RequireNode | MakeSymlink):
             found = _check_link(root, step) if isinstance(step, MakeSymlink) else checked.check(step, outcome)
-            if found and _is_hidden(root, table, step.path, root.outcomes[index + 1 :]):
+            if found and hidden.since(index, step.path):
                 continue  # nobody can reach it any more
             findings += found
             nodes, links = nodes + (not isinstance(step, MakeSymlink)), links + isinstance(step, MakeSymlink)
         elif isinstance(step, _MOUNTED):
             mounts += 1
-            findings += _check_mount(root, table, step, keeps_atime=outcome.rootless)
+            findings += _check_mount(table, places, step, keeps_atime=outcome.rootless)
     return Report(tuple(findings), (("nodes", nodes), ("links", links), ("mounts", mounts)))
 
 
-def _is_hidden(root: Root, table: MountTable, path: str, later: Sequence[Outcome]) -> bool:
-    """Whether something was mounted at or above a path after it was made. Asked only when something else is there."""
-    place = os.path.join(real_path(root, parent(path)), path.rpartition("/")[2])
-    for outcome in later:
-        if isinstance(outcome.step, _HIDING) and outcome.result is not Result.SKIPPED:
-            point = mounted_place(root, table, outcome.step.path)
-            if place == point or place.startswith(point.rstrip("/") + "/"):
-                return True
-    return False
+class _Hidden:
+    """What was mounted over what. Looked for only when something else is there than was made."""
+
+    def __init__(self, outcomes: Sequence[Outcome], places: MountPlaces) -> None:
+        self._outcomes = outcomes
+        self._places = places
+        self._last: dict[str, int] | None = None
+
+    def since(self, index: int, path: str) -> bool:
+        """Whether something was mounted at or above a path after the step `index` made it."""
+        if self._last is None:
+            self._last = {
+                self._places.mounted(outcome.step.path): number
+                for number, outcome in enumerate(self._outcomes)
+                if isinstance(outcome.step, _HIDING) and outcome.result is not Result.SKIPPED
+            }
+        place = self._places.of(path)
+        while self._last.get(place, -1) <= index:
+            if place == "/":
+                return False
+            place = parent(place)
+        return True
 
 
 class _Nodes:
@@ -143,14 +157,14 @@ def _check_link(root: Root, step: MakeSymlink) -> list[Finding]:
 
 
 def _check_mount(
-    root: Root,
     table: MountTable,
+    places: MountPlaces,
     step: MountRoot | MountFilesystem | Bind | Mask | Cover | SealPath | Seal,
     *,
     keeps_atime: bool,
 ) -> list[Finding]:
     """`keeps_atime`: the step's own outcome says that it could not decide how access times are kept (without root)."""
-    stack = table.stack(mounted_place(root, table, step.path))
+    stack = table.stack(places.mounted(step.path))
     if not stack:
         return [error("mount-missing", step.path, "a mount", "not mounted", str(step.reason))]
     wanted = _flags_asked(step) - (_ACCESS_TIMES if keeps_atime else frozenset())

@@ -14,7 +14,6 @@ from devproxy.check.finding import Finding, Report, Severity, error, unreadable
 from devproxy.check.masks import check_masks
 from devproxy.check.mount_table import BIND, type_class
 from devproxy.check.mounts import compare_mounts
-from devproxy.check.resolve import real_path
 from devproxy.check.side import Side, side_of
 from devproxy.host.facts import MajorLine
 from devproxy.node import OfDriver
@@ -98,7 +97,7 @@ def _compare_outcomes(plan: Plan, expected: Side, observed: Side) -> tuple[list[
     count = 0
     for want, found in zip(expected.root.outcomes, observed.root.outcomes, strict=True):
         step = found.step
-        kernels = not isinstance(step, Skip) and _is_kernels(observed, real_path(observed.root, step.path))
+        kernels = not isinstance(step, Skip) and _is_kernels(observed, observed.places.real(step.path))
         if kernels and isinstance(step, _COVERING):
             continue
         count += 1

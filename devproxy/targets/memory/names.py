@@ -61,6 +61,16 @@ class Names:
             raise error(errno.ENOTDIR, path)
         return found
 
+    def _find_below(self, parent: VirtualDentry, name: str, path: str) -> VirtualDentry:
+        """`find_directory` for the next name of a path that was followed this far."""
+        try:
+            found = self._vfs.get_dentry_at(ROOT, PathOperation(self._root, parent, name))
+        except OSError as problem:
+            raise OSError(problem.errno, problem.strerror, path) from None
+        if not is_directory(found):
+            raise error(errno.ENOTDIR, path)
+        return found
+
     def parent(self, path: str, *, make: bool = False) -> tuple[VirtualDentry, str]:
         """The directory that a path's last name is in, and that name; `make` makes missing ones (0755).
 
@@ -85,7 +95,7 @@ class Names:
         for index, name in enumerate(names, 1):
             prefix += "/" + name
             try:
-                current = self.find_directory(prefix)
+                current = self._find_below(current, name, prefix)
             except FileNotFoundError:
                 what = Synthetic(stat.S_IFDIR | (mode if index == len(names) else 0o755))
                 current = self._make_directory(current, name, what, prefix, for_mount=for_mount)
@@ -99,7 +109,7 @@ class Names:
         with suppress(FileExistsError):
             self.make(parent, name, what, path, for_mount=for_mount)
         try:
-            return self.find_directory(path)
+            return self._find_below(parent, name, path)
         except FileNotFoundError:
             raise OSError(errno.ELOOP, "a symbolic link that leads nowhere inside the root", path) from None
 
