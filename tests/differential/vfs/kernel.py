@@ -81,11 +81,12 @@ def in_children(
             prepare()
             with os.fdopen(writing, "wb") as pipe:
                 start = Start()
-                for job in jobs:
+                for number, job in enumerate(jobs):
+                    if number:
+                        start.return_to()
                     # A call that blocks must not block the test.
                     signal.alarm(30)
                     pickle.dump(job(), pipe)
-                    start.return_to()
         except BaseException:  # noqa: BLE001 (the parent only sees that the child died)
             traceback.print_exc()
         finally:

@@ -20,7 +20,8 @@ SHARES: Final = {
     "hostfs": 10,
     "mounts": 5,
     "propagation": 5,
-    "namespaces": 10,
+    "namespaces": 8,
+    "less privileges": 2,
     "fuse": 1,
     "fuse, as the kernel": 1,
 }

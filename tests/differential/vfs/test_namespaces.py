@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.differential.vfs.explore import check, explore
+from tests.differential.vfs.locked import COMPARISON as LESS_PRIVILEGES
 from tests.differential.vfs.namespaces import COMPARISON
 from tests.differential.vfs.programs import Call
 from tests.differential.vfs.propagation import START
@@ -18,3 +19,7 @@ def test_any_program_in_several_namespaces_does_the_same() -> None:
 
 def test_dot_is_what_was_mounted_on_it() -> None:
     check(COMPARISON, [*START, Call("chdir", ("a",)), Call("mount", ("/b", 0)), Call("umount", (".", 2))])
+
+
+def test_any_program_of_less_privileges_does_the_same() -> None:
+    explore("less privileges", LESS_PRIVILEGES)
