@@ -39,7 +39,8 @@ class Filesystem:
 
     `dev` is an anonymous block device number 0:N, unique in the VFS (S80). `lock` is the lock of the VFS; operations that
     change the tree run under it. `mounts` counts the mounts; when the last goes, `release` is called. `flags` are those of the
-    first mount's options.superblock, in the order of show_sb_opts().
+    first mount's options.superblock, in the order of show_sb_opts(). A file system that is `read_only` makes all its mounts so,
+    whatever their flags are.
     """
 
     revalidates: ClassVar[bool] = False
@@ -52,6 +53,7 @@ class Filesystem:
     """Whether somebody else checks who owns what: chmod, chown and utimensat are passed on as they are."""
 
     root: Dentry
+    read_only: bool = False
 
     def __init__(self, vfs: VirtualFilesystem, type_name: str) -> None:
         """Errors: EMFILE when no anonymous device number is left."""

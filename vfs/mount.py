@@ -1,7 +1,6 @@
 """A file system attached, or ready to be attached, to a tree of mounts.
 
-Analogous to Linux's struct mount. Differences: no reference counts; a mount that is read-only is so by itself, whatever other
-mounts of the same file system are.
+Analogous to Linux's struct mount. Difference: no reference counts.
 """
 
 from __future__ import annotations
@@ -90,13 +89,15 @@ class Mount:
 
     @property
     def flags(self) -> MountFlags:
-        """The flags in force. `bits` holds them as a plain integer: testing that costs a tenth."""
+        """The flags of this mount. `bits` are those in force, with what the file system adds, as a plain integer: testing that
+        costs a tenth.
+        """
         return self._flags
 
     @flags.setter
     def flags(self, flags: MountFlags) -> None:
         self._flags = flags
-        self.bits = int(flags)
+        self.bits = int(flags) | _RDONLY if self.fs.read_only else int(flags)
 
     @property
     def read_only(self) -> bool:

@@ -36,7 +36,7 @@ def escape(text: str) -> str:
 
 def mount_flags(mount: Mount) -> str:
     """The options of one mount: `rw,nosuid,nodev`."""
-    shown = ["ro" if mount.read_only else "rw"]
+    shown = ["ro" if MountFlags.RDONLY in mount.flags else "rw"]
     shown += [text for flag, text in _SHOWN if flag in mount.flags]
     return ",".join(shown)
 
@@ -70,7 +70,7 @@ def mountinfo(namespace: MountNamespace, root: VirtualDentry | None = None) -> l
         options = _options(fs)
         lines.append(
             f"{mount.id} {parent_id} 0:{fs.minor} {_root(mount)} {escape(point)} {mount_flags(mount)}"
-            f"{_tags(mount)} - {fs.type_name} {escape(mount.source or 'none')} rw{options}"
+            f"{_tags(mount)} - {fs.type_name} {escape(mount.source or 'none')} {'ro' if fs.read_only else 'rw'}{options}"
         )
     return lines
 

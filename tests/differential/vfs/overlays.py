@@ -1,4 +1,6 @@
-"""The two worlds under an overlay: two lower layers and an upper one, filled by programs before the overlay is mounted."""
+"""The two worlds under an overlay: one to four lower layers and an upper one or none, filled by programs before the overlay is
+mounted.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +14,41 @@ from tests.differential.vfs import kernel, simulated
 from tests.differential.vfs import recipes as st
 from tests.differential.vfs.explore import Comparison
 from tests.differential.vfs.kernel import CLONE_NEWNS, MS_PRIVATE, MS_REC, check, libc
-from tests.differential.vfs.programs import CHANGING, LOOKING, MAKING, MOVING, NAMES, ON_OPEN_FILES, Call, is_basic
-from vfs import ROOT, MountFlags, MountOptions, VirtualDentry, VirtualFilesystem
-from vfs.fs.overlay import OverlayOptions, OverlayType
+from tests.differential.vfs.programs import CHANGING, LOOKING, MAKING, MOVING, NAMES, ON_OPEN_FILES, Call
+from vfs import ROOT, MountFlags, MountOptions, OpenOptions, VirtualDentry, VirtualFilesystem, dcache
+from vfs.fs.overlay import OverlayOptions, OverlayType, RedirectDir
 from vfs.fs.tmpfs import TmpfsType
 
-LAYERS = ("lower", "lowest", "upper")
-OPTIONS = b"lowerdir=lower:lowest,upperdir=upper,workdir=work,index=off,metacopy=off,redirect_dir=nofollow,xino=off"
-OPAQUE = "trusted.overlay.opaque"
+
+class Options(NamedTuple):
+    """How the overlay is mounted. Without an upper layer there are at least two lower ones."""
+
+    lowers: int = 2
+    upper: bool = True
+    redirect_dir: str = "nofollow"
+    user_xattr: bool = False
+
+    @property
+    def prefix(self) -> str:
+        return "user.overlay." if self.user_xattr else "trusted.overlay."
+
+    @property
+    def names(self) -> list[str]:
+        """The directories of the lower layers."""
+        return [f"lower{number}" for number in range(self.lowers)]
+
+    def text(self) -> str:
+        upper = ",upperdir=upper,workdir=work" if self.upper else ""
+        own = "userxattr" if self.user_xattr else f"redirect_dir={self.redirect_dir}"
+        return f"lowerdir={':'.join(self.names)}{upper},index=off,metacopy=off,xino=off,{own}"
 
 
 class Programs(NamedTuple):
-    """What fills the layers, in the order of `LAYERS`, and what is then done through the overlay."""
+    """What fills the layers, the upper one last, and what is then done through the overlay."""
 
-    layers: tuple[list[Call], list[Call], list[Call]]
+    layers: tuple[list[Call], ...]
     main: list[Call]
+    options: Options = Options()
 
 
 def _plain(call: Call) -> bool:
@@ -44,14 +66,20 @@ def _as_root(call: Call) -> Call:
 
 
 _PLACES = st.sampled_from([*NAMES, "a/b", "a/c", "b/a", "a/b/c"])
+_OWN = st.sampled_from(["opaque", "overlay.opaque", "overlay.x"])
+_MARKS = st.sampled_from([b"y", b"x", b""])
+_REDIRECTS = st.sampled_from(
+    [b"a", b"b", b"c", b"/a", b"/b", b"/a/b", b"/b/a", b"/a/b/c", b"a/b", b"", b"/", b"..", b"/a/../b"]
+)
 _FILLING = st.one_of(
     st.builds(Call, st.just("mkdir"), st.tuples(_PLACES, st.sampled_from([0o777, 0o755, 0o2775]))),
     st.builds(Call, st.just("mkdir"), st.tuples(_PLACES, st.just(0o777))),
     st.builds(Call, st.just("open"), st.tuples(st.just(0), _PLACES, st.just(os.O_RDWR | os.O_CREAT), st.just(0o666))),
     st.builds(Call, st.just("mknod"), st.tuples(_PLACES, st.just(stat.S_IFCHR), st.just(0), st.just(0))),
-    st.builds(
-        Call, st.just("setxattr"), st.tuples(_PLACES, st.just(OPAQUE), st.just(b"y"), st.just(0), st.just(False))
-    ),
+    st.builds(Call, st.just("setxattr"), st.tuples(_PLACES, _OWN, _MARKS, st.just(0), st.just(False))),
+    st.builds(Call, st.just("opaque"), st.tuples(_PLACES)),
+    st.builds(Call, st.just("whiteout"), st.tuples(_PLACES)),
+    st.builds(Call, st.just("redirect"), st.tuples(_PLACES, _REDIRECTS)),
     st.builds(Call, st.just("utime"), st.tuples(_PLACES, st.just(5), st.just(5), st.just(False))),
     st.builds(Call, st.just("write"), st.tuples(st.just(0), st.sampled_from([b"hello", b"z" * 9000]))),
     MAKING.map(_as_root),
@@ -61,20 +89,90 @@ LAYER = st.lists(_FILLING, max_size=12)
 _OWN_XATTRS = st.builds(
     Call,
     st.sampled_from(["getxattr", "removexattr"]),
-    st.tuples(_PLACES, st.sampled_from([OPAQUE, "trusted.overlay.x"]), st.just(False)),
+    st.tuples(_PLACES, _OWN, st.just(False)),
 ) | st.builds(
     Call,
     st.just("setxattr"),
-    st.tuples(_PLACES, st.sampled_from([OPAQUE, "trusted.overlay.x"]), st.just(b"y"), st.just(0), st.just(False)),
+    st.tuples(_PLACES, _OWN, _MARKS, st.just(0), st.just(False)),
 )
 MAIN = st.lists(
     st.one_of(
         MAKING, MOVING, MOVING, LOOKING, LOOKING, CHANGING.filter(_plain), ON_OPEN_FILES.filter(_plain), _OWN_XATTRS
-    ).filter(is_basic),
+    ),
     min_size=5,
     max_size=30,
 )
-PROGRAMS = st.builds(Programs, st.tuples(LAYER, LAYER, st.just([])), MAIN)
+
+
+def _programs(layers: list[list[Call]], upper: list[Call], main: list[Call], options: Options) -> Programs:
+    lowers = [[_spelled(call, options) for call in layer] for layer in layers[: options.lowers]]
+    top = [_spelled(call, options) for call in upper] if options.upper else []
+    return Programs((*lowers, top), [_spelled(call, options) for call in main], options)
+
+
+def _spelled(call: Call, options: Options) -> Call:
+    """With the overlay's own attributes under their names."""
+    if call.name in {"opaque", "redirect"}:
+        value = b"y" if call.name == "opaque" else call.arguments[1]
+        return Call("setxattr", (call.arguments[0], options.prefix + call.name, value, 0, False))
+    if _OWN_NAMES & set(call.arguments[1:2]):
+        path, name, *rest = call.arguments
+        return call._replace(arguments=(path, f"{options.prefix}{name}", *rest))
+    return call
+
+
+_OWN_NAMES = {"opaque", "overlay.opaque", "overlay.x"}
+_OPTIONS = st.one_of(
+    st.builds(Options, st.integers(1, 4), st.just(True), st.sampled_from(["on", "on", "follow", "nofollow"])),
+    st.builds(Options, st.integers(1, 4), st.just(True), st.sampled_from(["on", "on", "follow", "nofollow"])),
+    st.builds(Options, st.integers(2, 4), st.just(False), st.sampled_from(["on", "follow", "nofollow"])),
+    st.builds(Options, st.integers(1, 3), st.just(True), st.just("nofollow"), st.just(True)),
+)
+PROGRAMS = st.builds(
+    _programs,
+    st.lists(LAYER, min_size=4, max_size=4),
+    # A whiteout that is a regular file is for lower layers; Linux would move it about in the upper one.
+    st.one_of(st.just([]), LAYER.map(lambda layer: [call for call in layer if call.name != "whiteout"])),
+    MAIN,
+    _OPTIONS,
+)
+
+
+MARKS = ("opaque", "redirect")
+
+
+_EMPTIED = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK
+
+
+class FillingKernelWorld(kernel.World):
+    """What fills a layer can also leave an empty file that stands for a whiteout, in a directory marked for it."""
+
+    def whiteout(self, path: str) -> None:
+        os.close(os.open(path, _EMPTIED, 0o666))
+        for prefix in ("trusted.overlay.", "user.overlay."):
+            os.setxattr(path, f"{prefix}whiteout", b"")
+            os.setxattr(os.path.dirname(path) or ".", f"{prefix}opaque", b"x")
+
+
+class FillingSimulatedWorld(simulated.World):
+    """The same on ours."""
+
+    def whiteout(self, path: str) -> None:
+        self.vfs.open_at(ROOT, self.at(path), OpenOptions(_EMPTIED, 0o666)).close()
+        for prefix in ("trusted.overlay.", "user.overlay."):
+            self.vfs.setxattr_at(ROOT, self.at(path), f"{prefix}whiteout", b"")
+            self.vfs.setxattr_at(ROOT, self.at(os.path.dirname(path) or "."), f"{prefix}opaque", b"x")
+
+
+def without_blocks(result: object) -> object:
+    """Copying up leaves holes where they are; Linux fills those that are near to data."""
+    if isinstance(result, list):
+        return [without_blocks(each) for each in result]
+    if isinstance(result, tuple):
+        if len(result) == 8:
+            return result[:5] + result[6:]
+        return tuple(without_blocks(each) for each in result)
+    return result
 
 
 class KernelWorld(kernel.World):
@@ -89,11 +187,13 @@ class KernelWorld(kernel.World):
         self.place = os.open(place, os.O_RDONLY)
         os.umask(0)
         os.chdir(place)
-        for name in (*LAYERS, "work", "merged"):
+        names = [*programs.options.names, "upper"]
+        for name in (*names, "work", "merged"):
             os.mkdir(name, 0o777)
-        for name, program in zip(LAYERS, programs.layers, strict=True):
+        for name, program in zip(names, programs.layers, strict=True):
             self.fill(name, program)
-        check(libc.mount(b"overlay", b"merged", b"overlay", 0, OPTIONS))
+        check(libc.mount(b"overlay", b"merged", b"overlay", 0, programs.options.text().encode()))
+        self.prefix = programs.options.prefix
         self.enter("merged")
 
     def enter(self, name: str) -> None:
@@ -108,7 +208,7 @@ class KernelWorld(kernel.World):
 
     def fill(self, name: str, program: list[Call]) -> None:
         self.enter(name)
-        world = kernel.World()
+        world = FillingKernelWorld()
         for call in program:
             world.attempt(call)
         for slot in list(world.files):
@@ -116,42 +216,52 @@ class KernelWorld(kernel.World):
         self.leave()
 
     def listdir(self, path: str) -> list[str]:
-        # A directory that one layer alone has is listed as it is, whiteouts too, though they cannot be looked up.
-        return [name for name in super().listdir(path) if not _is_gone(f"{path}/{name}")]
+        # A directory that one layer alone has is listed as it is, whiteouts too, though they cannot be looked up. Names whose
+        # lookup is refused are left out once the directory has something that was copied up.
+        names = super().listdir(path)
+        self.credentials.become("root")
+        return [name for name in names if not _is_gone(f"{path}/{name}")]
+
+    def _collect(self, path: str, rows: list[object], first_names: dict[tuple[int, int], str]) -> None:
+        try:
+            super()._collect(path, rows, first_names)
+        except OSError as refused:
+            # A redirect that is not followed is told by every look at the name.
+            rows.append((path, refused.errno))
 
     def run(self, program: list[Call]) -> list[object]:
         results = super().run(program)
         self.leave()
-        return [*results, upper_rows(self.place)]
+        return [*map(without_blocks, results), upper_rows(self.place, self.prefix)]
 
 
 def _is_gone(path: str) -> bool:
     try:
         os.lstat(path)
-    except FileNotFoundError:
-        return True
     except OSError:
-        return False
+        return True
     return False
 
 
-def upper_rows(place: int) -> list[object]:
+def upper_rows(place: int, prefix: str) -> list[object]:
     """What the upper layer holds: kinds, whiteouts, opaque directories, contents."""
     rows: list[object] = []
     pending = ["upper"]
     while pending:
         path = pending.pop()
         info = os.stat(path, dir_fd=place, follow_symlinks=False)
-        opaque = _xattr(f"/proc/self/fd/{place}/{path}")
-        rows.append((path.removeprefix("upper") or "/", oct(info.st_mode), info.st_rdev, opaque))
+        # A whiteout is a whiteout, whatever it had been marked with.
+        names = [] if stat.S_ISCHR(info.st_mode) else [prefix + mark for mark in MARKS]
+        marks = [_xattr(f"/proc/self/fd/{place}/{path}", name) for name in names]
+        rows.append((path.removeprefix("upper") or "/", oct(info.st_mode), info.st_rdev, marks))
         if stat.S_ISDIR(info.st_mode):
             pending += [f"{path}/{name}" for name in os.listdir(f"/proc/self/fd/{place}/{path}")]
     return sorted(rows, key=repr)
 
 
-def _xattr(path: str) -> bytes | None:
+def _xattr(path: str, name: str) -> bytes | None:
     try:
-        return os.getxattr(path, OPAQUE, follow_symlinks=False)
+        return os.getxattr(path, name, follow_symlinks=False)
     except OSError:
         return None
 
@@ -163,9 +273,15 @@ class SimulatedWorld(simulated.World):
         self.vfs = VirtualFilesystem()
         self.vfs.register_filesystem_type(TmpfsType())
         self.vfs.register_filesystem_type(OverlayType())
-        places = [self.layer(program) for program in programs.layers]
-        self.upper = places[2]
-        options = MountOptions(internal=OverlayOptions(self.upper, (places[0], places[1])))
+        *lowers, self.upper = [self.layer(program) for program in programs.layers]
+        self.options = programs.options
+        internal = OverlayOptions(
+            self.upper if self.options.upper else None,
+            tuple(lowers),
+            redirect_dir=RedirectDir(self.options.redirect_dir),
+            user_xattr=self.options.user_xattr,
+        )
+        options = MountOptions(internal=internal)
         self.root = self.vfs.new_mount_namespace(ROOT, "overlay", "overlay", options).root
         self.cwd = self.root
         self.files = {}
@@ -173,7 +289,7 @@ class SimulatedWorld(simulated.World):
         self.creds = ROOT
 
     def layer(self, program: list[Call]) -> VirtualDentry:
-        world = simulated.World(MountFlags(0))
+        world = FillingSimulatedWorld(MountFlags(0))
         mount = self.vfs.mount_disconnected(ROOT, "none", "tmpfs", MountOptions(data="mode=0777"))
         world.vfs = self.vfs
         world.root = world.cwd = VirtualDentry(mount, mount.root)
@@ -183,8 +299,25 @@ class SimulatedWorld(simulated.World):
             world.close(slot)
         return VirtualDentry(mount, mount.root)
 
+    def listdir(self, path: str) -> list[str]:
+        # A regular file that is a whiteout is listed by both in a directory that is not marked for having any.
+        return [name for name in super().listdir(path) if not self.is_gone(f"{path}/{name}")]
+
+    def is_gone(self, path: str) -> bool:
+        try:
+            self.vfs.stat_at(ROOT, self.at(path, follow=False))
+        except OSError:
+            return True
+        return False
+
+    def _collect(self, path: str, rows: list[object], first_names: dict[tuple[int, int], str]) -> None:
+        try:
+            super()._collect(path, rows, first_names)
+        except OSError as refused:
+            rows.append((path, refused.errno))
+
     def run(self, program: list[Call]) -> list[object]:
-        return [*super().run(program), self.upper_rows()]
+        return [*map(without_blocks, super().run(program)), self.upper_rows()]
 
     def upper_rows(self) -> list[object]:
         rows: list[object] = []
@@ -192,12 +325,12 @@ class SimulatedWorld(simulated.World):
         while pending:
             path, dentry = pending.pop()
             inode = dentry.inode
-            opaque = inode.get_xattr(OPAQUE) if OPAQUE in inode.list_xattr() else None
-            rows.append((path, oct(inode.mode), inode.rdev, opaque))
+            names = [] if stat.S_ISCHR(inode.mode) else [self.options.prefix + mark for mark in MARKS]
+            marks = [inode.get_xattr(name) if name in inode.list_xattr() else None for name in names]
+            rows.append((path, oct(inode.mode), inode.rdev, marks))
             if stat.S_ISDIR(inode.mode):
                 for entry in inode.iterate():
-                    child = dentry.children.get(entry.name)
-                    assert child is not None, "what is in the upper layer went through the overlay"
+                    child = dcache.lookup(dentry, entry.name)
                     pending.append((f"{path.rstrip('/')}/{entry.name}", child))
         return sorted(rows, key=repr)
 
@@ -221,12 +354,14 @@ def run_simulated(programs: Programs) -> list[object]:
 
 
 def _split(programs: Programs) -> list[object]:
-    return [(index, call) for index, calls in enumerate((*programs.layers, programs.main)) for call in calls]
+    calls = enumerate((*programs.layers, programs.main))
+    return [(programs.options, index, call) for index, part in calls for call in part]
 
 
 def _join(parts: list[Any]) -> Programs:
-    lower, lowest, upper, main = ([call for where, call in parts if where == index] for index in range(4))
-    return Programs((lower, lowest, upper), main)
+    options: Options = parts[0][0] if parts else Options()
+    *layers, main = ([call for _, where, call in parts if where == index] for index in range(options.lowers + 2))
+    return Programs(tuple(layers), main, options)
 
 
 COMPARISON = Comparison(PROGRAMS, run_simulated, run_kernel, _split, _join, lambda programs: programs.main)

@@ -11,20 +11,19 @@ from typing import TYPE_CHECKING, Final
 from vfs import dcache
 from vfs.credentials import ROOT
 from vfs.errors import error
-from vfs.fs.overlay.layers import PREFIX
 from vfs.options import MkdirOptions, MknodOptions, SetStat
 
 if TYPE_CHECKING:
     from vfs.dentry import Dentry
     from vfs.file import File
     from vfs.fs.overlay.inode import OverlayInode
+    from vfs.fs.overlay.layers import Marks, Part
     from vfs.inode import Inode
-    from vfs.mount import VirtualDentry
 
 _CHUNK: Final = 1 << 20
 
 
-def copy_up(inode: OverlayInode, *, size: int | None = None) -> VirtualDentry:
+def copy_up(inode: OverlayInode, *, size: int | None = None) -> Part:
     """The upper part of a file; made, with those of its parents, if there is none.
 
     With `size`, contents behind that many bytes are about to be cut off and need not be copied. Mode, owner, times and
@@ -46,16 +45,16 @@ def copy_up(inode: OverlayInode, *, size: int | None = None) -> VirtualDentry:
     return upper
 
 
-def _copy_one(inode: OverlayInode, parent: VirtualDentry, size: int | None) -> VirtualDentry:
+def _copy_one(inode: OverlayInode, parent: Part, size: int | None) -> Part:
     lower = inode.lowers[0]
     directory = parent.dentry.inode
     times = SetStat(atime_ns=directory.atime_ns, mtime_ns=directory.mtime_ns)
     made = _make(lower.dentry, parent.dentry, inode.name)
-    upper = parent._replace(dentry=made)
+    upper = parent.child(made)
     try:
         if stat.S_ISREG(inode.mode):
             _copy_contents(lower, upper, size)
-        _copy_attributes(lower.dentry, made)
+        _copy_attributes(inode.fs.marks, lower.dentry, made)
     except OSError:
         (dcache.rmdir if stat.S_ISDIR(inode.mode) else dcache.unlink)(made)
         raise
@@ -73,13 +72,13 @@ def _make(lower: Dentry, parent: Dentry, name: str) -> Dentry:
     return dcache.mknod(ROOT, parent, name, MknodOptions(stat.S_IFMT(mode) | 0o600, lower.inode.rdev))
 
 
-def _copy_contents(lower: VirtualDentry, upper: VirtualDentry, size: int | None) -> None:
+def _copy_contents(lower: Part, upper: Part, size: int | None) -> None:
     """Copy data and leave holes, which cost neither time nor room."""
     whole = lower.dentry.inode.stat().st_size
     end = whole if size is None else min(whole, size)
-    source = lower.dentry.inode.open(lower, os.O_RDONLY, ROOT)
+    source = lower.dentry.inode.open(lower.place, os.O_RDONLY, ROOT)
     try:
-        target = upper.dentry.inode.open(upper, os.O_WRONLY, ROOT)
+        target = upper.dentry.inode.open(upper.place, os.O_WRONLY, ROOT)
         try:
             for start, stop in _data(source, end):
                 _copy_range(source, target, start, stop)
@@ -117,10 +116,10 @@ def _copy_range(source: File, target: File, start: int, stop: int) -> None:
             data = data[written:]
 
 
-def _copy_attributes(lower: Dentry, upper: Dentry) -> None:
+def _copy_attributes(marks: Marks, lower: Dentry, upper: Dentry) -> None:
     source = lower.inode
     for name in source.list_xattr():
-        if not name.startswith(PREFIX):
+        if not marks.is_own(name):
             _copy_xattr(source, upper.inode, name)
     found = source.stat()
     changes = SetStat(
@@ -142,7 +141,7 @@ def _copy_xattr(source: Inode, target: Inode, name: str) -> None:
             raise
 
 
-def _place(inode: OverlayInode, upper: VirtualDentry) -> None:
+def _place(inode: OverlayInode, upper: Part) -> None:
     """The file has an upper part from now on."""
     real = upper.dentry.inode
     inode.upper = upper

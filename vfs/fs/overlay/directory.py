@@ -8,37 +8,42 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from vfs import dcache
-from vfs.abi import RENAME_NOREPLACE
+from vfs.abi import RENAME_EXCHANGE, RENAME_NOREPLACE
+from vfs.dentry import DEAD, Dentry
 from vfs.errors import error
 from vfs.fs.overlay import layers
+from vfs.fs.overlay import rename as renaming
 from vfs.fs.overlay.copy_up import copy_up
 from vfs.fs.overlay.inode import OverlayInode
+from vfs.fs.overlay.lookup import Found, look
 from vfs.inode import DirectoryEntry, Inode
 
 if TYPE_CHECKING:
     import os
 
     from vfs.credentials import Credentials
-    from vfs.dentry import Dentry
     from vfs.fs.overlay.filesystem import OverlayFilesystem
-    from vfs.mount import VirtualDentry
+    from vfs.fs.overlay.layers import Part
     from vfs.options import MkdirOptions, MknodOptions, RenameOptions
 
 
 class OverlayDirectory(OverlayInode):
-    """A directory. `known` are the inodes handed out, so that a name means one of them as long as it is there."""
+    """A directory. `known` are the inodes handed out, so that a name means one of them as long as it is there. `redirect` is
+    what the upper part says about where the lower ones are, if it does.
+    """
 
-    __slots__ = ("known",)
+    __slots__ = ("known", "redirect")
 
     def __init__(
         self,
         fs: OverlayFilesystem,
-        upper: VirtualDentry | None,
-        lowers: tuple[VirtualDentry, ...],
+        upper: Part | None,
+        lowers: tuple[Part, ...],
         parent: OverlayDirectory | None,
         name: str,
     ) -> None:
         self.known: dict[str, OverlayInode] = {}
+        self.redirect: str | None = None
         super().__init__(fs, upper, lowers, parent, name)
 
     def refresh(self) -> os.stat_result:
@@ -63,31 +68,45 @@ class OverlayDirectory(OverlayInode):
             known = self.known.get(name)
             if known is not None:
                 return known
-            upper, lowers = layers.stack(self.upper, self.lowers, name)
-            if upper is None and not lowers:
+            found = look(self.fs, self.upper, self.lowers, name)
+            if found is None:
                 return None
-            inode = self.known[name] = self.fs.inode_of(upper, lowers, self, name)
+            inode = self.known[name] = self.fs.inode_of(found, self, name)
             return inode
 
     def iterate(self) -> Iterator[DirectoryEntry]:
         """The names of all layers, each once, the upper one's first; whiteouts hide and are hidden."""
+        return self._entries(regular_whiteouts=True)
+
+    def is_empty(self) -> bool:
+        """Whether nothing is left but whiteouts. Linux does not look whether regular files are any (ovl_check_empty_dir)."""
+        return next(self._entries(regular_whiteouts=False), None) is None
+
+    @property
+    def is_pure(self) -> bool:
+        """Whether it is in the upper layer alone, where it then has no whiteouts and is removed as it is."""
+        return self.upper is not None and not self.lowers
+
+    def _entries(self, *, regular_whiteouts: bool) -> Iterator[DirectoryEntry]:
         seen: set[str] = set()
         for layer in (self.upper, *self.lowers):
             if layer is None:
                 continue
-            minor = layer.dentry.inode.fs.minor
-            for name, ino, kind in layer.dentry.inode.iterate():
+            directory = layer.dentry.inode
+            minor = directory.fs.minor
+            marked = regular_whiteouts and self.fs.marks.opaque(directory) == b"x"
+            for name, ino, kind in directory.iterate():
                 if name in seen:
                     continue
                 seen.add(name)
-                if kind == stat.S_IFCHR and self._is_whiteout(layer, name):
+                if (kind == stat.S_IFCHR or (marked and kind == stat.S_IFREG)) and self._is_whiteout(layer, name):
                     continue
                 known = self.known.get(name)
                 yield DirectoryEntry(name, self.fs.ino_of(minor, ino) if known is None else known.ino, kind)
 
-    def _is_whiteout(self, layer: VirtualDentry, name: str) -> bool:
+    def _is_whiteout(self, layer: Part, name: str) -> bool:
         found = layers.find(layer, name)
-        return found is not None and layers.is_whiteout(found.dentry.inode)
+        return found is not None and self.fs.marks.is_whiteout(found.dentry.inode)
 
     # making
 
@@ -115,10 +134,10 @@ class OverlayDirectory(OverlayInode):
 
     def _make(self, name: str, make: Callable[[Dentry], Dentry]) -> OverlayInode:
         made = self._make_in_upper(name, make)
-        inode = self.known[name] = self.fs.inode_of(made, (), self, name)
+        inode = self.known[name] = self.fs.inode_of(Found(made, (), None), self, name)
         return inode
 
-    def _make_in_upper(self, name: str, make: Callable[[Dentry], Dentry]) -> VirtualDentry:
+    def _make_in_upper(self, name: str, make: Callable[[Dentry], Dentry]) -> Part:
         """Make a name in the upper layer, in place of its whiteout if there is one."""
         upper = copy_up(self)
         whiteout = layers.find(upper, name)
@@ -128,11 +147,13 @@ class OverlayDirectory(OverlayInode):
             made = make(upper.dentry)
         except OSError:
             if whiteout is not None:
-                layers.put_whiteout(upper, name)
+                self.fs.marks.put_whiteout(upper, name)
             raise
-        if whiteout is not None and stat.S_ISDIR(made.inode.mode):
-            layers.set_opaque(made)
-        return upper._replace(dentry=made)
+        # With redirects, what a lower layer gets by this name later is not meant (ovl_allow_offline_changes of Linux).
+        hides = whiteout is not None or (self.fs.renames_directories and self.lowers)
+        if hides and stat.S_ISDIR(made.inode.mode):
+            self.fs.marks.set_opaque(made.inode)
+        return upper.child(made)
 
     # removing
 
@@ -144,17 +165,21 @@ class OverlayDirectory(OverlayInode):
     def rmdir(self, name: str, inode: Inode) -> None:
         """Errors: ENOTEMPTY; EROFS, ENOSPC for the whiteout."""
         assert isinstance(inode, OverlayDirectory)
-        inode.check_empty(name)
         self._remove(name, inode)
 
     def _remove(self, name: str, inode: OverlayInode) -> None:
-        shows = inode.upper is None or layers.lower_shows(self.lowers, name)
+        shows = inode.upper is None or self.fs.marks.lower_shows(self.lowers, name)
+        has_whiteouts = isinstance(inode, OverlayDirectory) and (shows or not inode.is_pure)
+        if has_whiteouts and isinstance(inode, OverlayDirectory) and not inode.is_empty():
+            raise error(errno.ENOTEMPTY, name)
         upper = copy_up(self)
         part = layers.find(upper, name)
         if part is not None:
-            _remove_from_upper(part)
+            if has_whiteouts:
+                renaming.clear(part)
+            (dcache.rmdir if stat.S_ISDIR(inode.mode) else dcache.unlink)(part.dentry)
         if shows:
-            layers.put_whiteout(upper, name)
+            self.fs.marks.put_whiteout(upper, name)
         self.forget(name, inode)
 
     def forget(self, name: str, inode: OverlayInode) -> None:
@@ -165,61 +190,24 @@ class OverlayDirectory(OverlayInode):
         else:
             inode.refresh()
 
-    def check_empty(self, name: str) -> None:
-        """Errors: ENOTEMPTY."""
-        if next(self.iterate(), None) is not None:
-            raise error(errno.ENOTEMPTY, name)
-
     # moving
 
     def rename(self, name: str, new_directory: Inode, new_name: str, options: RenameOptions) -> None:
-        """Errors: EXDEV for a directory that has a part in a lower layer; ENOTEMPTY; EINVAL for flags; EROFS, ENOSPC."""
+        """Errors: EXDEV for a directory that has a part in a lower layer, unless redirects are on, or one too long for that;
+        ENOTEMPTY; EINVAL for RENAME_WHITEOUT; EROFS, ENOSPC.
+        """
         assert isinstance(new_directory, OverlayDirectory)
-        if options.flags & ~RENAME_NOREPLACE:
+        if options.flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE):
             raise error(errno.EINVAL, name)
-        moved, replaced = self.known[name], new_directory.find(new_name)
-        is_directory = isinstance(moved, OverlayDirectory)
-        if is_directory and (moved.upper is None or moved.lowers):
-            raise error(errno.EXDEV, name)
-        if isinstance(replaced, OverlayDirectory):
-            replaced.check_empty(new_name)
-        shows = moved.upper is None or layers.lower_shows(self.lowers, name)
-        copy_up(moved)
-        self._move_upper(name, copy_up(new_directory), new_name, opaque=is_directory and bool(new_directory.lowers))
-        if shows:
-            assert self.upper is not None
-            layers.put_whiteout(self.upper, name)
-        if replaced is not None:
-            new_directory.forget(new_name, replaced)
-        del self.known[name]
-        new_directory.known[new_name] = moved
-        moved.parent, moved.name = new_directory, new_name
+        if options.flags & RENAME_EXCHANGE:
+            renaming.exchange(self, name, new_directory, new_name)
+        else:
+            renaming.rename(self, name, new_directory, new_name)
 
-    def _move_upper(self, name: str, target: VirtualDentry, new_name: str, *, opaque: bool) -> None:
-        assert self.upper is not None
-        source = dcache.lookup(self.upper.dentry, name)
-        over = layers.find(target, new_name)
-        if over is not None and stat.S_ISDIR(source.inode.mode):
-            # A directory moves over an empty one, not over a whiteout nor over one that whiteouts fill.
-            if layers.is_whiteout(over.dentry.inode):
-                dcache.unlink(over.dentry)
-                over = None
-            else:
-                _clear(over)
-        if opaque and not layers.is_opaque(source):
-            layers.set_opaque(source)
-        dcache.rename(source, target.dentry, new_name, None if over is None else over.dentry)
-
-
-def _clear(directory: VirtualDentry) -> None:
-    """Take the whiteouts out of a directory of the upper layer that shows nothing else."""
-    for entry in list(directory.dentry.inode.iterate()):
-        dcache.unlink(dcache.lookup(directory.dentry, entry.name))
-
-
-def _remove_from_upper(part: VirtualDentry) -> None:
-    if stat.S_ISDIR(part.dentry.inode.mode):
-        _clear(part)
-        dcache.rmdir(part.dentry)
-    else:
-        dcache.unlink(part.dentry)
+    def tmpfile(self, creds: Credentials, mode: int, *, linkable: bool) -> Inode:
+        """Errors: EROFS, ENOSPC; EOPNOTSUPP from an upper layer that has none."""
+        upper = copy_up(self)
+        made = upper.dentry.inode.tmpfile(creds, mode, linkable=linkable)
+        dentry = Dentry(f"#{made.ino}", upper.dentry, made)
+        dentry.odd |= DEAD
+        return OverlayInode(self.fs, upper.child(dentry), (), None, "")

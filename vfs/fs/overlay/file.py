@@ -40,6 +40,17 @@ class OverlayFile(File):
         overlaid.size, overlaid.mode = real.size, real.mode
         overlaid.mtime_ns, overlaid.ctime_ns = real.mtime_ns, real.ctime_ns
 
+    def read(self, size: int = -1) -> bytes:
+        """See `File.read`. Reading nothing is no look at the file (ovl_read_iter of Linux)."""
+        return b"" if size == 0 and self.readable else super().read(size)
+
+    def pread(self, size: int, offset: int) -> bytes:
+        """See `File.pread`."""
+        if size == 0:
+            self._check_offset(offset, allowed=self.readable)
+            return b""
+        return super().pread(size, offset)
+
     def read_at(self, size: int, offset: int) -> bytes:
         """Read from the topmost part."""
         return self._current().read_at(size, offset)
@@ -65,7 +76,8 @@ class OverlayFile(File):
     def sync(self) -> None:
         """Write out the layer's file."""
         super().sync()
-        self._real.sync()
+        if not self._overlaid.fs.layers.volatile:
+            self._real.sync()
 
     def release(self) -> None:
         """Let go of the layer's file."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from vfs import dcache
+from vfs.abi import MAY_WRITE
 from vfs.credentials import ROOT
-from vfs.fs.overlay import layers
+from vfs.errors import error
 from vfs.fs.overlay.copy_up import copy_up
 from vfs.inode import Inode
 
@@ -17,8 +19,13 @@ if TYPE_CHECKING:
     from vfs.file import File
     from vfs.fs.overlay.directory import OverlayDirectory
     from vfs.fs.overlay.filesystem import OverlayFilesystem
+    from vfs.fs.overlay.layers import Part
     from vfs.mount import VirtualDentry
     from vfs.options import SetStat
+
+
+_WRITTEN_TO: Final = frozenset({stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK})
+"""What is written to where it lies; nodes, fifos and sockets are not."""
 
 
 class OverlayInode(Inode):
@@ -35,8 +42,8 @@ class OverlayInode(Inode):
     def __init__(
         self,
         fs: OverlayFilesystem,
-        upper: VirtualDentry | None,
-        lowers: tuple[VirtualDentry, ...],
+        upper: Part | None,
+        lowers: tuple[Part, ...],
         parent: OverlayDirectory | None,
         name: str,
     ) -> None:
@@ -49,9 +56,14 @@ class OverlayInode(Inode):
         self.refresh()
 
     @property
-    def real(self) -> VirtualDentry:
+    def real(self) -> Part:
         """The topmost part: whose attributes, contents and extended attributes are seen."""
         return self.upper or self.lowers[0]
+
+    @property
+    def linkable(self) -> bool:  # type: ignore[override]  # the upper layer's business
+        """See `Inode.linkable`."""
+        return self.real.dentry.inode.linkable
 
     def refresh(self) -> os.stat_result:
         """Take over the attributes of the topmost part."""
@@ -74,6 +86,12 @@ class OverlayInode(Inode):
     def birth_ns(self) -> int | None:
         """When the topmost part was made."""
         return self.real.dentry.inode.birth_ns()
+
+    def check_access(self, creds: Credentials, mask: int) -> None:
+        """Errors: also EROFS without an upper layer, before all else (sb_permission of Linux)."""
+        if mask & MAY_WRITE and self.fs.read_only and stat.S_IFMT(self.mode) in _WRITTEN_TO:
+            raise error(errno.EROFS)
+        super().check_access(creds, mask)
 
     def set_atime(self, now: int) -> None:
         """Access times are kept in the upper layer only (ovl_update_time of Linux)."""
@@ -111,23 +129,23 @@ class OverlayInode(Inode):
 
     def get_xattr(self, name: str) -> bytes:
         """Errors: ENODATA; the layer's own."""
-        return self.real.dentry.inode.get_xattr(layers.escape(name))
+        return self.real.dentry.inode.get_xattr(self.fs.marks.escape(name))
 
     def set_xattr(self, name: str, value: bytes, flags: int) -> None:
         """Errors: EROFS; EEXIST, ENODATA by flags; ENOSPC."""
-        copy_up(self).dentry.inode.set_xattr(layers.escape(name), value, flags)
+        copy_up(self).dentry.inode.set_xattr(self.fs.marks.escape(name), value, flags)
 
     def list_xattr(self) -> list[str]:
         """The names, without the overlay's own."""
-        return layers.shown(self.real.dentry.inode.list_xattr())
+        return self.fs.marks.shown(self.real.dentry.inode.list_xattr())
 
     def remove_xattr(self, name: str) -> None:
         """Errors: EROFS; ENODATA, for which nothing is copied up."""
-        stored = layers.escape(name)
+        stored = self.fs.marks.escape(name)
         self.real.dentry.inode.get_xattr(stored)
         copy_up(self).dentry.inode.remove_xattr(stored)
 
 
-def open_layer(place: VirtualDentry, flags: int) -> File:
+def open_layer(part: Part, flags: int) -> File:
     """Open a file of a layer. It counts at no mount: it is let go by `File.release`, not by `close`."""
-    return place.dentry.inode.open(place, flags, ROOT)
+    return part.dentry.inode.open(part.place, flags, ROOT)
