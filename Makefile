@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 OPERATIONS ?= 1000000
 
-.PHONY: run test lint unit bench soak clean help
+.PHONY: run test lint unit oldest bench soak clean help
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -24,6 +24,11 @@ lint: $(VENV)/.dev
 
 unit: $(VENV)/.dev
 	@scripts/gate tests
+
+# What builds on the kernel, in the ways of the oldest kernels that will do.
+oldest: $(VENV)/.dev
+	@scripts/system-packages
+	@scripts/gate oldest
 
 bench: $(VENV)/.devproxy
 	@$(VENV)/bin/devproxy bench

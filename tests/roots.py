@@ -5,9 +5,7 @@ from __future__ import annotations
 import devproxy
 from devproxy.build import Root
 from devproxy.plan.plan import Plan
-from devproxy.targets.kernel.paths import KernelPaths
-
-OLDEST = KernelPaths(detached=False, openat2=False, layers_by_fd=False)
+from devproxy.targets.kernel.paths import OLDEST
 
 
 def build_on(plan: Plan, target: str) -> Root:

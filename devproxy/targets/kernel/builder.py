@@ -36,7 +36,7 @@ from devproxy.oci.spec import Namespace
 from devproxy.targets.kernel.become import Builder, become
 from devproxy.targets.kernel.channel import Channel
 from devproxy.targets.kernel.failure import to_json
-from devproxy.targets.kernel.paths import KernelPaths, kernel_paths
+from devproxy.targets.kernel.paths import KernelPaths, forced_paths, kernel_paths
 from devproxy.targets.kernel.root import KernelRoot, exit_code
 from devproxy.targets.kernel.target import KernelTarget
 from devproxy.targets.rootless import Rootless
@@ -86,7 +86,7 @@ def start_builder(
             "SIGCHLD is ignored, so that no exit code can be waited for",
             hint="whoever started this process ignores it (trap '' CHLD): give it its default action",
         )
-    rootless = _rootless(namespaces)
+    rootless, paths = _rootless(namespaces), paths or forced_paths()
     if rootless is None:
         paths = paths or kernel_paths()
     live = _live_majors(host) if live is None else live

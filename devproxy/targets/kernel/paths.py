@@ -6,6 +6,7 @@ import errno
 import os
 from typing import Final, NamedTuple
 
+from devproxy.errors import InputError
 from devproxy.linux import mounts, paths, walk
 from devproxy.linux.paths import Opener
 
@@ -27,6 +28,22 @@ class KernelPaths(NamedTuple):
     def opener(self) -> Opener:
         """How paths are opened inside a root."""
         return paths.open_in_root if self.openat2 else walk.open_in_root
+
+
+OLDEST: Final = KernelPaths(detached=False, openat2=False, layers_by_fd=False)
+_VARIABLE: Final = "DEVPROXY_KERNEL"
+
+
+def forced_paths() -> KernelPaths | None:
+    """The older ways where the environment asks for them, by DEVPROXY_KERNEL=oldest: to test them, or to get around a newer
+    one that fails. Errors: InputError for another value.
+    """
+    asked = os.environ.get(_VARIABLE, "")
+    if asked not in ("", "oldest"):
+        raise InputError(
+            f"{_VARIABLE} is {asked!r}, expected oldest", hint="without it the kernel is asked what it can"
+        )
+    return OLDEST if asked else None
 
 
 _DETACHED_SINCE: Final = (6, 15)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from devproxy.mount_options import Change
 from devproxy.oci.spec import Namespace
 from devproxy.targets.kernel.builder import start_builder
 from devproxy.targets.kernel.handles import KernelMount
-from devproxy.targets.kernel.paths import KernelPaths, kernel_paths
+from devproxy.targets.kernel.paths import KernelPaths, forced_paths, kernel_paths
 from devproxy.targets.kernel.root import KernelRoot
 from devproxy.targets.kernel.target import KernelTarget
 
@@ -24,7 +25,8 @@ EVERY_WAY = [
         KernelPaths(*choice),
         id="-".join(name for name, on in zip(KernelPaths._fields, choice, strict=True) if on) or "oldest",
     )
-    for choice in [(a, b, c) for a in (True, False) for b in (True, False) for c in (True, False)]
+    for choice in itertools.product((True, False), repeat=3)
+    if forced_paths() in (None, KernelPaths(*choice))
 ]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from devproxy.process import find_program, run
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.newest]
 
 FEW, MANY = 10, 210
 
