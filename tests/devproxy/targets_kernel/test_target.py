@@ -294,9 +294,9 @@ def test_a_bind_is_a_slave_where_the_host_shares(rootfs: Path) -> None:
     """What is mounted inside never shows outside, whatever the host shares."""
 
     def work(target: KernelTarget) -> None:
-        source = target.open_source("/")
+        host = target.bind(target.open_source("/"), recursive=True)
         bind_root(target, rootfs)
-        target.attach(target.bind(source, recursive=True), "/mnt")
+        target.attach(host, "/mnt")
         target.attach(tmpfs(target), "/mnt/tmp")
 
     with build(work) as root:
