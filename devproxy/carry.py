@@ -31,7 +31,7 @@ from devproxy.plan.steps import (
     Skip,
     Step,
 )
-from devproxy.targets.target import Detached, NumberFound, Source, Target
+from devproxy.targets.target import Detached, FileKind, NumberFound, Source, Target
 from devproxy.without_root import Fitted, bound, fit, other_owner
 
 _NODE_DIRECTORY = {NodeKind.CHARACTER: "/dev/char", NodeKind.BLOCK: "/dev/block"}
@@ -193,12 +193,22 @@ class Carrier:
         if path.split("/")[1] == LAYERS:
             return True  # whatever is there now: an overlay's layer, which no root shows
         try:
-            return self._target.look_in(source, path) is None
+            there = self._target.look_in(source, path)
         except OSError as error:
             if error.errno not in (errno.ENOTDIR, errno.ELOOP):
                 raise
             # It cannot be there; the step that needs it says so in its own words.
             return True
+        return there is None or (there.kind is FileKind.SYMLINK and self._leads_nowhere(source, path))
+
+    def _leads_nowhere(self, source: Source, link: str) -> bool:
+        """Whether what a link leads to has to be made."""
+        try:
+            return self._target.look_in(source, f"{link}/.") is None
+        except OSError as error:
+            if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+                raise
+            return False  # a file, or a circle, in which nothing can be made
 
     def _mount_filesystem(self, step: MountFilesystem) -> Outcome:
         if step.when is not None:
@@ -279,6 +289,10 @@ class Carrier:
             return ""
         except NotADirectoryError:
             return f"{path} is not a directory"
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            return f"{path} is a symbolic link that cannot be followed"
         return f"{path} has {len(entries)} entries" if len(entries) > 1 else f"{path} has an entry" if entries else ""
 
     def _seal(self, step: Seal) -> Outcome:

@@ -89,7 +89,7 @@ _HINTS = {
     errno.ENODEV: "run it as root, then a node with the right number is made",
     errno.EROFS: "the place is read-only: let the root have its overlay (overlay2=root:memory), or make it in the image",
     errno.ENOTDIR: "the image has a file where a directory is needed on the way there",
-    errno.ELOOP: "a symbolic link here leads nowhere inside the root",
+    errno.ELOOP: "symbolic links here lead in a circle, or out of the root through /proc",
     errno.EADDRINUSE: "the recorded host cannot be shown on this machine; 'devproxy inspect' can show it in memory",
 }
 _WRONG_KIND = "a directory can be mounted only over a directory, a file only over a file"

@@ -85,7 +85,18 @@ class Upper(NamedTuple):
 
 
 IN_MEMORY = Upper()
+MAXIMUM_LINKS = 40
+"""Symbolic links that lead nowhere, one through the other, while a path is made (path_resolution(7))."""
 NOT_OVERLAID = "neither a directory nor a regular file, which is what an overlay goes over"
+
+
+def behind_link(directory: str, target: str, rest: Sequence[str] = ()) -> str:
+    """The path that a link in a directory leads to, and from there on. Links in it and `..` are left to whoever opens it
+    inside the root; only those at its beginning, which stay at the root, are left out.
+    """
+    names = [*("" if target.startswith("/") else directory).split("/"), *target.split("/"), *rest]
+    first = next((index for index, name in enumerate(names) if name not in ("", ".", "..")), len(names))
+    return "/" + "/".join(names[first:])
 
 
 class NumberFound(NamedTuple):
@@ -154,16 +165,18 @@ class Target(Protocol):
         """Set the propagation type of the mount at `path`."""
 
     def make_mount_point(self, path: str, *, directory: bool) -> str:
-        """Make the missing mount point and its missing parents (0755; a file 0644), following links inside the root.
+        """Make the missing mount point and its missing parents (0755; a file 0644), following links inside the root. What
+        a link leads to is made where it leads.
 
         Returns the first path that had to be made. Errors: EROFS when it lies in a read-only place, ENOTDIR when a
-        parent is no directory, ELOOP for a dangling link.
+        parent is no directory, ELOOP for links in a circle.
         """
 
     def make_directory(self, path: str, mode: int) -> bool:
-        """Make a directory and its missing parents (0755). Returns false when a directory is there already.
+        """Make a directory and its missing parents (0755), through links as for a mount point. Returns false when a
+        directory is there already.
 
-        Errors: ENOTDIR or EEXIST when something else is there.
+        Errors: ENOTDIR when something else is there, ELOOP for links in a circle.
         """
 
     def make_node(

@@ -135,6 +135,8 @@ TMPS = (
         paths=("/tmp", "/scratch", "/tmp/kept"),
     ),
     Case("a /tmp that is a file", prepare=both(no_tmp, put("tmp")), paths=("/tmp",)),
+    Case("a /tmp that is a link to nowhere", prepare=both(no_tmp, links(tmp="scratch")), paths=("/tmp",)),
+    Case("a /tmp that is a link to itself", prepare=both(no_tmp, links(tmp="tmp")), paths=("/tmp",)),
     Case("a mount below /tmp", mounts=[tmpfs("/tmp/in", "mode=0711")], changes=writable(), paths=("/tmp/in",)),
     Case("a /tmp of the spec with a slash", mounts=[tmpfs("/tmp/", "mode=0701")], paths=("/tmp",)),
     Case("a bind at /tmp", mounts=[bind("/tmp", "dir")], paths=("/tmp", "/tmp/sub")),
@@ -276,6 +278,37 @@ LINKS = (
     ),
 )
 
+NOWHERE = (
+    Case(
+        "a tmpfs at a link to nowhere",
+        changes=writable(),
+        prepare=links(gone="/made/here"),
+        mounts=[tmpfs("/gone", "mode=0711")],
+        paths=("/gone", "/made", "/made/here"),
+    ),
+    Case(
+        "a tmpfs below a link to nowhere, through another",
+        changes=writable(),
+        prepare=links(gone="../../other/x", other="made"),
+        mounts=[tmpfs("/gone/below", "mode=0711")],
+        paths=("/gone", "/other", "/made", "/made/x", "/made/x/below"),
+    ),
+    Case(
+        "binds at links to nowhere",
+        changes=writable(),
+        prepare=links(file="made/file", directory="/made/directory"),
+        mounts=[bind("/file", "file"), bind("/directory", "dir")],
+        paths=("/file", "/directory", "/made", "/made/file", "/made/directory/sub"),
+        then="cat /file",
+    ),
+    Case(
+        "a device below a link to nowhere",
+        {**writable(), **devices(device("/gone/null", "c", 1, 3, fileMode=0o644))},
+        prepare=links(gone="/made/here"),
+        paths=("/gone", "/made", "/made/here", "/made/here/null"),
+    ),
+)
+
 NODES = (
     Case(
         "a device given twice",
@@ -403,4 +436,4 @@ USERS = (
     Case("loopback is up", then="cat /sys/class/net/lo/operstate; ls /sys/class/net"),
 )
 
-MORE = (*MACHINES_ROOT, *ORDERS, *TMPS, *TMPFS, *BINDS, *SEALED, *LINKS, *NODES, *PROGRAMS, *USERS)
+MORE = (*MACHINES_ROOT, *ORDERS, *TMPS, *TMPFS, *BINDS, *SEALED, *LINKS, *NOWHERE, *NODES, *PROGRAMS, *USERS)

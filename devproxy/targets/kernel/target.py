@@ -240,16 +240,7 @@ class KernelTarget:
             made, first = tree.make_directories(path)
             tree.done(made)
             return first
-        folder, _, name = path.rstrip("/").rpartition("/")
-        parent, first = tree.make_directories(folder)
-        tree.done(parent)
-        try:
-            with about(path):
-                # Not open(2): a descriptor that can write would keep the mount from being sealed.
-                os.mknod(name, stat.S_IFREG | 0o644, dir_fd=parent)
-        except FileExistsError:
-            raise OSError(errno.ELOOP, "a symbolic link that leads nowhere inside the root", path) from None
-        return first or path
+        return tree.make_file(path)
 
     def make_directory(self, path: str, mode: int) -> bool:
         """See `Target.make_directory`."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from typing import Final
 
 from devproxy.linux.paths import Opener, close_range
 from devproxy.linux.syscalls import about
+from devproxy.targets.target import MAXIMUM_LINKS, behind_link
 
 _BATCH: Final = 64
 _PARENTS: Final = 16
@@ -83,43 +85,87 @@ class Tree:
         self.forget()
         self._closer.add(self.root)
 
-    def make_directories(self, path: str, mode: int = 0o755) -> tuple[int, str]:
-        """Open a directory, making what is missing: parents 0755, itself `mode`. Returns also the first path made.
+    def make_directories(self, path: str, mode: int = 0o755, links: int = 0) -> tuple[int, str]:
+        """Open a directory, making what is missing: parents 0755, itself `mode`. A link that leads nowhere is followed
+        inside the root, and made is what it leads to. Returns also the first path made.
 
-        Errors: ELOOP for a link that leads nowhere; ENOTDIR, EROFS.
+        Errors: ELOOP for links in a circle; ENOTDIR, EROFS.
         """
         try:
             return self._open_directory(path), ""
         except FileNotFoundError:
             pass
-        names = [name for name in path.split("/") if name]
+        names = [name for name in path.split("/") if name not in ("", ".")]
         current, prefix, first = self._open_directory("/"), "", ""
         for index, name in enumerate(names, 1):
-            prefix += "/" + name
-            try:
-                found = self._open_directory(prefix)
-            except FileNotFoundError:
-                _make_directory(current, name, mode if index == len(names) else 0o755, prefix)
+            above, prefix = prefix, f"{prefix}/{name}"
+            found = self._open_if_there(prefix)
+            if found is None:
+                own = mode if index == len(names) else 0o755
+                target = _make_directory(current, name, own, prefix)
+                if target is not None:
+                    self._closer.add(current)
+                    further = behind_link(above, target, names[index:])
+                    made = self.make_directories(further, mode, _one_more(links, path))
+                    return made[0], first or made[1]
                 first = first or prefix
-                found = self._open_made(prefix)
+                found = self._open_directory(prefix)
             self._closer.add(current)
             current = found
         return current, first
 
+    def make_file(self, path: str, links: int = 0) -> str:
+        """Make an empty file (0644) and its missing parents, links followed as for a directory. Returns the first path
+        made, "" if it is there by now.
+
+        Errors: ELOOP for links in a circle; ENOTDIR, EROFS.
+        """
+        folder, _, name = path.rstrip("/").rpartition("/")
+        parent, first = self.make_directories(folder)
+        self._closer.add(parent)
+        try:
+            with about(path):
+                # Not open(2): a descriptor that can write would keep the mount from being sealed.
+                os.mknod(name, stat.S_IFREG | 0o644, dir_fd=parent)
+        except FileExistsError:
+            target = _target_of(parent, name)
+            if target is None:
+                return first
+            made = self.make_file(behind_link(folder, target), _one_more(links, path))
+            return first or made
+        return first or path
+
     def _open_directory(self, path: str) -> int:
         return self._opener(self.root, path or "/", os.O_PATH | os.O_DIRECTORY)
 
-    def _open_made(self, path: str) -> int:
+    def _open_if_there(self, path: str) -> int | None:
         try:
             return self._open_directory(path)
         except FileNotFoundError:
-            raise OSError(errno.ELOOP, "a symbolic link that leads nowhere inside the root", path) from None
+            return None
 
 
-def _make_directory(parent: int, name: str, mode: int, path: str) -> None:
-    """mkdirat(2) for a name that was not found. If it exists now, whoever opens it next sees what it is."""
+def _make_directory(parent: int, name: str, mode: int, path: str) -> str | None:
+    """mkdirat(2) for a name that was not found. Returns the target of a link that is there and leads nowhere."""
     try:
         with about(path):
             os.mkdir(name, mode, dir_fd=parent)
     except FileExistsError:
-        return
+        return _target_of(parent, name)
+    return None
+
+
+def _target_of(parent: int, name: str) -> str | None:
+    """Where a link leads. None for anything else that somebody has made by now: whoever opens it sees what it is."""
+    try:
+        return os.readlink(name, dir_fd=parent)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOENT):
+            raise
+        return None
+
+
+def _one_more(links: int, path: str) -> int:
+    if links >= MAXIMUM_LINKS:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+    return links + 1

@@ -5,12 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from devproxy.node import number_of_rdev
 from devproxy.targets.rootless import Rootless
-from devproxy.targets.target import FileKind, Look
+from devproxy.targets.target import MAXIMUM_LINKS, FileKind, Look, behind_link
 from vfs import dcache
 from vfs.credentials import ROOT
 from vfs.errors import error
@@ -81,37 +80,66 @@ class Names:
             directory, name = path, "."
         return (self.make_directories(directory)[0] if make else self.find_directory(directory)), name
 
-    def make_directories(self, path: str, mode: int = 0o755, *, for_mount: bool = False) -> tuple[VirtualDentry, str]:
-        """Find a directory, making what is missing: parents 0755, itself `mode`. Returns also the first path made.
+    def make_directories(
+        self, path: str, mode: int = 0o755, *, for_mount: bool = False, links: int = 0
+    ) -> tuple[VirtualDentry, str]:
+        """Find a directory, making what is missing: parents 0755, itself `mode`. A link that leads nowhere is followed
+        inside the root, and made is what it leads to. Returns also the first path made.
 
-        Errors: ELOOP for a link that leads nowhere; ENOTDIR, EROFS.
+        Errors: ELOOP for links in a circle; ENOTDIR, EROFS.
         """
         try:
             return self.find_directory(path), ""
         except FileNotFoundError:
             pass
-        names = [name for name in path.split("/") if name]
+        names = [name for name in path.split("/") if name not in {"", "."}]
         current, prefix, first = self._root, "", ""
         for index, name in enumerate(names, 1):
-            prefix += "/" + name
+            above, prefix = prefix, f"{prefix}/{name}"
             try:
                 current = self._find_below(current, name, prefix)
             except FileNotFoundError:
                 what = Synthetic(stat.S_IFDIR | (mode if index == len(names) else 0o755))
-                current = self._make_directory(current, name, what, prefix, for_mount=for_mount)
+                target = self._make_or_read(current, name, what, prefix, for_mount=for_mount)
+                if target:
+                    further = behind_link(above, target, names[index:])
+                    found, made = self.make_directories(
+                        further, mode, for_mount=for_mount, links=_one_more(links, path)
+                    )
+                    return found, first or made
                 first = first or prefix
+                current = self._find_below(current, name, prefix)
         return current, first
 
-    def _make_directory(
+    def make_file(self, path: str, links: int = 0) -> str:
+        """Make an empty file (0644) to mount on, and its missing parents, links followed as for a directory. Returns the
+        first path made, "" if it is there by now.
+
+        Errors: ELOOP for links in a circle; ENOTDIR, EROFS.
+        """
+        folder, _, name = path.rstrip("/").rpartition("/")
+        parent, first = self.make_directories(folder, for_mount=True)
+        target = self._make_or_read(parent, name, Synthetic(stat.S_IFREG | 0o644), path, for_mount=True)
+        if target is None:
+            return first or path
+        if not target:
+            return first
+        made = self.make_file(behind_link(folder, target), _one_more(links, path))
+        return first or made
+
+    def _make_or_read(
         self, parent: VirtualDentry, name: str, what: Synthetic, path: str, *, for_mount: bool
-    ) -> VirtualDentry:
-        # If the name is there already, it leads nowhere, or to something else: looking again says which.
-        with suppress(FileExistsError):
-            self.make(parent, name, what, path, for_mount=for_mount)
+    ) -> str | None:
+        """Make a name that was not found: None. If something is there, the target of a link that leads nowhere, or "" for
+        anything else.
+        """
         try:
-            return self._find_below(parent, name, path)
-        except FileNotFoundError:
-            raise OSError(errno.ELOOP, "a symbolic link that leads nowhere inside the root", path) from None
+            self.make(parent, name, what, path, for_mount=for_mount)
+        except FileExistsError:
+            place = self._vfs.get_dentry_at(ROOT, PathOperation(self._root, parent, name, follow_final_symlink=False))
+            inode = place.dentry.inode
+            return inode.readlink() if stat.S_ISLNK(inode.mode) else ""
+        return None
 
     def make(self, parent: VirtualDentry, name: str, what: Synthetic, path: str, *, for_mount: bool = False) -> None:
         """Make a name with exactly this mode and owner. Errors name `path`: EEXIST, EROFS, EPERM, ENAMETOOLONG.
@@ -189,3 +217,9 @@ def is_directory(place: VirtualDentry) -> bool:
 def path_error(number: int, path: str, text: str = "") -> OSError:
     """An error that names the path a verb was given."""
     return OSError(number, text or os.strerror(number), path)
+
+
+def _one_more(links: int, path: str) -> int:
+    if links >= MAXIMUM_LINKS:
+        raise path_error(errno.ELOOP, path)
+    return links + 1

@@ -264,13 +264,7 @@ class MemoryTarget:
         names = self._there
         if directory:
             return names.make_directories(path, for_mount=True)[1]
-        folder, _, name = path.rstrip("/").rpartition("/")
-        parent, first = names.make_directories(folder, for_mount=True)
-        try:
-            names.make(parent, name, Synthetic(stat.S_IFREG | 0o644), path, for_mount=True)
-        except FileExistsError:
-            raise path_error(errno.ELOOP, path, "a symbolic link that leads nowhere inside the root") from None
-        return first or path
+        return names.make_file(path)
 
     def make_directory(self, path: str, mode: int) -> bool:
         """See `Target.make_directory`. What is asked for in proc or sysfs is taken to be there: only a kernel knows."""

@@ -41,9 +41,6 @@ def test_a_mount_point_that_cannot_be_made(build: Build, image: str) -> None:
     def work(target: Target) -> list[str]:
         overlay_root(target, image)
         answers = [
-            told(target.make_mount_point, "/nowhere", directory=True),
-            told(target.make_mount_point, "/nowhere", directory=False),
-            told(target.make_mount_point, "/nowhere/x", directory=True),
             told(target.make_mount_point, "/file/x", directory=True),
             told(target.make_mount_point, "/file/x", directory=False),
             told(target.make_mount_point, "/loop", directory=True),
@@ -56,9 +53,6 @@ def test_a_mount_point_that_cannot_be_made(build: Build, image: str) -> None:
 
     with build(work) as (_, result):
         assert result == [
-            "ELOOP /nowhere",
-            "ELOOP /nowhere",
-            "ELOOP /nowhere",
             "ENOTDIR /file/x",
             "ENOTDIR /file",
             "ELOOP /loop",
@@ -77,8 +71,14 @@ def test_make_directory_gives_the_mode_to_the_last_alone(build: Build, image: st
         return [told(target.make_directory, path, 0o1777) for path in paths]
 
     with build(work) as (root, result):
-        assert result == ["True", "False", "False", "ENOTDIR /file", "ELOOP /nowhere", "False", "ENOTDIR /file/x"]
-        assert modes(root, "/a", "/a/b", "/etc") == ["0o755", "0o1777", "0o755"]
+        assert result == ["True", "False", "False", "ENOTDIR /file", "True", "False", "ENOTDIR /file/x"]
+        assert modes(root, "/a", "/a/b", "/etc", "/not", "/not/there") == [
+            "0o755",
+            "0o1777",
+            "0o755",
+            "0o755",
+            "0o1777",
+        ]
 
 
 def test_a_node_has_exactly_this_kind_number_mode_and_owner(build: Build, image: str) -> None:
