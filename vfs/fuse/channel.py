@@ -20,6 +20,7 @@ from vfs.errors import error
 
 _DONT_WAIT: Final = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
 _LENGTH: Final = 4
+_LONGEST_WAIT: Final = 1e6
 _SHORTEST: Final = 16
 _SEND_BUFFER_FORCE: Final = 32
 _RECEIVE_BUFFER_FORCE: Final = 33
@@ -131,8 +132,8 @@ class SocketChannel:
         if event != select.POLLIN:
             poll = select.poll()
             poll.register(self._socket, event)
-        left = deadline - time.monotonic()
-        if not poll.poll(max(left, 0) * 1000):
+        left = min(max(deadline - time.monotonic(), 0), _LONGEST_WAIT)
+        if not poll.poll(left * 1000):
             raise error(errno.ETIMEDOUT)
 
     def waiting(self) -> bool:

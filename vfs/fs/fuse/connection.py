@@ -234,27 +234,29 @@ class Connection:
                 if number:
                     raise error(-number)
                 return payload
+            if time.monotonic() > deadline:
+                # A server that never stops talking does not answer either.
+                raise _Late
 
     def _receive(self, deadline: float) -> tuple[int, int, bytes]:
-        """The next message that is no notification: to which request, the error, and the rest."""
-        while True:
-            try:
-                message = self._channel.receive(deadline)
-            except TimeoutError:
-                raise _Late from None
-            except OSError as problem:
-                self._end(errno.ENOTCONN)
-                raise _Broken(problem.errno or errno.EIO) from None
-            _, number, unique = OUT_HEADER.unpack(message)
-            payload = message[OUT_HEADER.size :]
-            if not unique:
-                self._told(number, payload)
-                continue
-            if not -MAX_ERROR < number <= 0 or (number and payload):
-                self._end(errno.ENOTCONN)
-                raise _Broken(errno.EIO)
+        """The next message: to which request, the error, and the rest. A notification is acted on, and has the number 0."""
+        try:
+            message = self._channel.receive(deadline)
+        except TimeoutError:
+            raise _Late from None
+        except OSError as problem:
+            self._end(errno.ENOTCONN)
+            raise _Broken(problem.errno or errno.EIO) from None
+        _, number, unique = OUT_HEADER.unpack(message)
+        payload = message[OUT_HEADER.size :]
+        if not unique:
+            self._told(number, payload)
+        elif not -MAX_ERROR < number <= 0 or (number and payload):
+            self._end(errno.ENOTCONN)
+            raise _Broken(errno.EIO)
+        else:
             self._take_back(unique, number, payload)
-            return unique, number, payload
+        return unique, number, payload
 
     def _take_back(self, unique: int, number: int, payload: bytes) -> None:
         """A late answer that counts a look-up counts for nobody."""
@@ -277,9 +279,10 @@ class Connection:
                 self.lock.release()
 
     def _listen(self) -> None:
-        while self._failure is None and self._channel.waiting():
+        deadline = time.monotonic() + min(_GRACE, self._timeout)
+        while self._failure is None and self._channel.waiting() and time.monotonic() < deadline:
             try:
-                self._receive(time.monotonic() + min(_GRACE, self._timeout))
+                self._receive(deadline)
             except _Late:
                 self._end(errno.ENOTCONN)
                 raise _Broken(errno.EIO) from None
