@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from vfs.fs.fuse.options import FuseOptions as FuseOptions
     from vfs.inode import DirectoryEntry as DirectoryEntry
     from vfs.inode import Inode as Inode
+    from vfs.locks import FileLock as FileLock
+    from vfs.locks import LockOwner as LockOwner
     from vfs.mount import Mount as Mount
     from vfs.mount import VirtualDentry as VirtualDentry
     from vfs.namespace import MountNamespace as MountNamespace
@@ -70,11 +72,13 @@ _HOME = {
     "DirectoryEntry": "inode",
     "Driver": "device",
     "File": "file",
+    "FileLock": "locks",
     "Filesystem": "filesystem",
     "FilesystemType": "filesystem",
     "FuseOptions": "fs.fuse.options",
     "FuseType": "fs.fuse",
     "Inode": "inode",
+    "LockOwner": "locks",
     "MkdirOptions": "options",
     "MknodOptions": "options",
     "Mount": "mount",

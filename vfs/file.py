@@ -329,6 +329,9 @@ class File:
             try:
                 self.release()
             finally:
+                locks = self.inode.fs.vfs.locks
+                if locks.held:
+                    locks.release(self)
                 self.readable = self.writable = False
                 mount.open_files -= 1
                 if self.counts_as_writer:

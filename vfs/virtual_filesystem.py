@@ -15,6 +15,7 @@ from vfs.dentry import DEAD, ODD_CALLER
 from vfs.device import AnonymousDevices, DeviceTable
 from vfs.errors import error
 from vfs.filesystem import FilesystemTypes
+from vfs.locks import Locks
 from vfs.mount_calls import MountCalls
 from vfs.mount_tree import MountChanges
 from vfs.options import MkdirOptions, MknodOptions, MountFlags, OpenOptions, RenameOptions, SetStat
@@ -56,6 +57,7 @@ class VirtualFilesystem(AttributeCalls, MountCalls):
         self.anonymous_devices = AnonymousDevices()
         self.filesystem_types = FilesystemTypes()
         self.pipes = Pipes()
+        self.locks = Locks(threading.Condition(self.lock))
         self.mountpoints: dict[Dentry, list[Mount]] = {}
         self.mount_changes = MountChanges(self)
         self.expiring: set[Mount] = set()

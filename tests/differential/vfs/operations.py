@@ -13,7 +13,7 @@ from typing import Final
 WANTED: Final = int(os.environ.get("DEVPROXY_OPERATIONS", "100000"))
 
 SHARES: Final = {
-    "tmpfs": 33,
+    "tmpfs": 30,
     "open files": 10,
     "a full tmpfs": 5,
     "overlay": 20,
@@ -22,6 +22,7 @@ SHARES: Final = {
     "propagation": 5,
     "namespaces": 8,
     "less privileges": 2,
+    "locks": 3,
     "fuse": 1,
     "fuse, as the kernel": 1,
 }
