@@ -348,7 +348,8 @@ class Carrier:
         if there is None:
             raise DevproxyError(
                 f"{step.path} is missing, expected {expected(step.kind, number)} ({step.reason})",
-                hint="/dev is a bind of the host, in which devproxy makes nothing",
+                hint="the bind is the user's own, in which devproxy makes nothing: make it there, or give the bind an overlay "
+                "(overlay2=all:memory)",
             )
         require_same(step, there, number)
         return Outcome(step, Result.CHOSEN if found else Result.DONE, found)

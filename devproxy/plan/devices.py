@@ -6,8 +6,8 @@ from devproxy.node import Fixed, Identity
 from devproxy.oci.spec import Device
 from devproxy.plan.host_nodes import identity_of
 from devproxy.plan.nvidia import NvidiaDrivers
-from devproxy.plan.steps import MakeNode, Reason, RequireNode
-from devproxy.plan.visible_mounts import VisibleMounts
+from devproxy.plan.steps import MakeDirectory, MakeNode, Reason, RequireNode, Step
+from devproxy.plan.visible_mounts import Mounted, VisibleMounts
 
 # What a device without fileMode gets (S67).
 _DEFAULT_MODE = 0o666
@@ -16,18 +16,38 @@ _DEFAULT_MODE = 0o666
 def device_step(
     device: Device, nvidia: NvidiaDrivers | None, mounted: VisibleMounts, *, tpus: bool
 ) -> MakeNode | RequireNode:
-    """Make the device; in a bind, which is the user's own, only check that it is there (S17, S69).
+    """Make the device; in a bind without an overlay, which is the user's own, only check that it is there (S17, S69).
 
     `nvidia` is None, `tpus` false, when the configuration leaves the numbers of these devices to the spec.
     """
     identity = _identity(device, nvidia, tpus=tpus)
     asked = "" if device.number is None or identity == Fixed(device.number) else str(device.number)
-    holder = mounted.holding(device.path)
-    if holder is not None and holder.is_bind:
-        reason = Reason(device.where, f"{holder.path} is a bind, nothing is made in it")
-        return RequireNode(device.path, device.kind, identity, asked, reason)
     mode = _DEFAULT_MODE if device.mode is None else device.mode
-    return MakeNode(device.path, device.kind, identity, mode, device.uid, device.gid, asked, Reason(device.where))
+    step = MakeNode(device.path, device.kind, identity, mode, device.uid, device.gid, asked, Reason(device.where))
+    return _in_bind(step, mounted)
+
+
+def in_binds(steps: list[Step], mounted: VisibleMounts) -> list[Step]:
+    """What docker mode makes with /dev, where that is a bind: checked as a device of the spec is. The directories are the
+    user's own too.
+    """
+    fitted = [_in_bind(step, mounted) if isinstance(step, MakeNode) else step for step in steps]
+    return [step for step in fitted if not (isinstance(step, MakeDirectory) and _holder(step.path, mounted))]
+
+
+def _in_bind(step: MakeNode, mounted: VisibleMounts) -> MakeNode | RequireNode:
+    holder = _holder(step.path, mounted)
+    if holder is None:
+        return step
+    note = f"{step.reason.note}; " if step.reason.note else ""
+    reason = Reason(step.reason.source, f"{note}{holder.path} is a bind, nothing is made in it")
+    return RequireNode(step.path, step.kind, step.identity, step.asked, reason)
+
+
+def _holder(path: str, mounted: VisibleMounts) -> Mounted | None:
+    """The bind that a path lies in, if nothing may be made there."""
+    holder = mounted.holding(path)
+    return holder if holder is not None and holder.is_users else None
 
 
 def _identity(device: Device, nvidia: NvidiaDrivers | None, *, tpus: bool) -> Identity | None:

@@ -10,6 +10,7 @@ from devproxy.mount_options import Attribute, MountOptions
 from devproxy.oci.configuration import Cgroupfs
 from devproxy.oci.spec import Mount
 from devproxy.plan.cgroups import CgroupMounts
+from devproxy.plan.devices import in_binds
 from devproxy.plan.order import DEVPTS_DATA, MANDATORY, is_cgroup, ordered_mounts
 from devproxy.plan.overlays import Overlays
 from devproxy.plan.steps import Bind, Level, MountFilesystem, Reason, Seal, Skip, Step, WhenEmpty
@@ -37,9 +38,9 @@ class MountPlanner:
         self.needed: dict[str, None] = {}
         self._mounts = ordered_mounts(listed, mount_order)
 
-    def plan(self, dev_contents: list[Step]) -> None:
-        """Plan every mount, with `dev_contents` right behind the /dev that is seen in the end, and the internal
-        /tmp.
+    def plan(self, dev_contents: list[Step], asked: list[Step]) -> None:
+        """Plan every mount, with `dev_contents` and what is `asked` for right behind the /dev that is seen in the end, and
+        the internal /tmp. In a /dev that is a bind, what is asked for comes behind every mount: it may be one of them.
         """
         last_dev = self._last_dev()
         is_bound = self._mounts[last_dev].type == "bind"
@@ -51,7 +52,9 @@ class MountPlanner:
             if number == last_dev and is_bound:
                 self._skip(mount, "the contents of /dev", _BOUND_DEV, Level.NOTE)
             elif number == last_dev:
-                self.steps += dev_contents
+                self.steps += [*dev_contents, *asked]
+        if is_bound:
+            self.steps += in_binds(asked, self.mounted)
         if all(mount.destination != _TMP for mount in self._mounts):
             self._plan_tmp()
 
@@ -69,8 +72,8 @@ class MountPlanner:
         elif is_cgroup(mount):
             self._plan_cgroup(mount)
         elif mount.type == "bind":
-            self._attach(mount, None)
             overlay, note = self._overlays.of_bind(mount)
+            self._attach(mount, None, is_users=overlay is None)
             self.steps.append(Bind(mount.destination, mount.source, mount.options, overlay, Reason(mount.where, note)))
         else:
             self._plan_filesystem(mount)
@@ -123,11 +126,11 @@ class MountPlanner:
             self._skip(mount, f"the device nodes of the devtmpfs at {mount.destination}", why, Level.WARNING)
         return fstype, ""
 
-    def _attach(self, mount: Mount, seal: Reason | None) -> None:
+    def _attach(self, mount: Mount, seal: Reason | None, *, is_users: bool = False) -> None:
         """Note the mount in the tree. What it hides is sealed now: later it could not be reached."""
         if self.mounted.above(mount.destination) is None:
             self.needed[mount.destination] = None
-        hidden = self.mounted.add(Mounted(mount.destination, mount.type == "bind", seal))
+        hidden = self.mounted.add(Mounted(mount.destination, is_users, seal))
         self.steps += [Seal(old.path, old.seal) for old in hidden if old.seal is not None]
 
     def _plan_tmp(self) -> None:

@@ -49,15 +49,15 @@ def plan(spec: Spec, host: Host, *, mode: str = "auto", config: Configuration = 
     """
     nvidia = None if config.nvproxy is False else NvidiaDrivers(host)
     choice = choose_mode(spec, host, mode, config, nvidia)
-    contents = dev_contents(host, tun=config.tun)
+    asked: list[Step] = []
     if choice.visible is not None:
-        contents += docker_nodes(choice.visible, spec.process, host, config)
+        asked += docker_nodes(choice.visible, spec.process, host, config)
     if choice.tpus is not None:
-        contents += tpu.selected_nodes(choice.tpus, host)
+        asked += tpu.selected_nodes(choice.tpus, host)
     overlays = Overlays(config.overlay2, parse_hints(spec.annotations))
     cgroups = cgroup_mounts(config.cgroupfs, spec.namespaces)
     mounts = MountPlanner(spec.mounts, config.mount_order, overlays, cgroups)
-    mounts.plan(contents)
+    mounts.plan(dev_contents(host, tun=config.tun), asked)
     devices = _devices(spec, nvidia, mounts, tpus=config.tpuproxy is not False)
     cwd = _working_directory(spec.process, mounts)
     with_gpus = choice.visible is not None or (nvidia is not None and nvidia.are_in(spec))

@@ -142,7 +142,7 @@ class MakeNode(NamedTuple):
 
 
 class RequireNode(NamedTuple):
-    """Check a device of the spec in a /dev that is the user's own bind: nothing is made there (S17, S69)."""
+    """Check a device in a bind without an overlay, which is the user's own: nothing is made there (S17, S69)."""
 
     path: str
     kind: NodeKind

@@ -12,10 +12,12 @@ from devproxy.plan.steps import Reason
 
 
 class Mounted(NamedTuple):
-    """A mount that is visible. `seal` is why it becomes read-only at the end, or None."""
+    """A mount that is visible. `is_users`: a bind without an overlay, in which nothing is made. `seal` is why it becomes
+    read-only at the end, or None.
+    """
 
     path: str
-    is_bind: bool
+    is_users: bool
     seal: Reason | None
 
 

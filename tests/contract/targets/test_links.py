@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from devproxy.node import DeviceNumber, NodeKind
 from devproxy.targets.kernel.builder import start_builder
+from devproxy.targets.kernel.paths import OLDEST
 from devproxy.targets.root import Root
 from devproxy.targets.target import Target
 from tests.contract.targets.rig import HOST, Build, Work, in_memory, on_the_kernel, overlay_root, told
-from tests.roots import OLDEST
 
 CHAIN = {"a": "b/../c", "c": "/d/e", "f": "a/g", "v": "../../../../h", "l": "l", "m": "n", "n": "x/../m"}
 
