@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from example.mappingfs import MappingType
 from vfs import ROOT, FilesystemType, Mount, MountOptions, PathOperation, VirtualDentry, VirtualFilesystem
 from vfs.fs.cgroupfs import Cgroup2Type, CgroupType
 from vfs.fs.devpts import DevptsType
@@ -25,6 +26,7 @@ TYPES: tuple[FilesystemType, ...] = (
     DevptsType(),
     DevtmpfsType(),
     HostfsType(),
+    MappingType(),
     MqueueType(),
     OverlayType(),
     ProcType(),
@@ -47,11 +49,12 @@ def root_of(mount: Mount) -> VirtualDentry:
 
 
 class Subject(NamedTuple):
-    """How to mount one type; `writable` says that files can be made in it."""
+    """How to mount one type; `writable` says that anything can be made in it, `flat` that regular files can, and nothing else."""
 
     name: str
     mount: Callable[[VirtualFilesystem, Path], Mount]
     writable: bool
+    flat: bool = False
 
 
 def _by_name(name: str) -> Callable[[VirtualFilesystem, Path], Mount]:
@@ -74,6 +77,11 @@ def _hostfs(*, writable: bool) -> Callable[[VirtualFilesystem, Path], Mount]:
     return mount
 
 
+def _mapping(vfs: VirtualFilesystem, place: Path) -> Mount:
+    options = MountOptions(internal={"one": b"first", "two": b""})
+    return vfs.mount_disconnected(ROOT, "none", "mapping", options)
+
+
 def _overlay(vfs: VirtualFilesystem, place: Path) -> Mount:
     upper, lower = (vfs.mount_disconnected(ROOT, "none", "tmpfs") for _ in range(2))
     root = root_of(lower)
@@ -90,6 +98,7 @@ SUBJECTS = (
     Subject("devtmpfs", _by_name("devtmpfs"), writable=True),
     Subject("hostfs", _hostfs(writable=False), writable=False),
     Subject("hostfs, writable", _hostfs(writable=True), writable=True),
+    Subject("mapping, of the page on writing a type", _mapping, writable=False, flat=True),
     Subject("mqueue", _by_name("mqueue"), writable=False),
     Subject("overlay", _overlay, writable=True),
     Subject("proc", _by_name("proc"), writable=False),
