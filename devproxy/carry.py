@@ -31,9 +31,11 @@ from devproxy.plan.steps import (
     Skip,
     Step,
 )
-from devproxy.targets.target import Detached, FileKind, NumberFound, Source, Target
+from devproxy.targets.target import Detached, FileKind, Look, NumberFound, Source, Target
 from devproxy.without_root import Fitted, bound, fit, other_owner
 
+PTMX = "/dev/ptmx"
+OWN_PTMX = "it is the link to pts/ptmx, that device of the container's own terminals"
 _NODE_DIRECTORY = {NodeKind.CHARACTER: "/dev/char", NodeKind.BLOCK: "/dev/block"}
 
 
@@ -314,6 +316,8 @@ class Carrier:
             hosts = target.make_node(step.path, step.kind, number, step.mode, step.uid or 0, step.gid or 0)
         except FileExistsError:
             existing = target.look(step.path)
+            if self._is_own_ptmx(step, existing, number):
+                return Outcome(step, Result.SKIPPED, OWN_PTMX)
             require_same(step, existing, number)
         except OSError as error:
             # Whose number no driver decides is no accelerator: what /dev usually holds, and what a spec adds to it.
@@ -330,6 +334,15 @@ class Carrier:
             found = f"{found}; {bound(hosts)}" if found else bound(hosts)
         result = Result.CHOSEN if found else Result.DONE
         return Outcome(step, result, found, warning=reserved, kept=kept is not None, rootless=hosts is not None)
+
+    def _is_own_ptmx(self, step: MakeNode | RequireNode, there: Look | None, number: DeviceNumber | None) -> bool:
+        """Whether /dev/ptmx is asked for, and is what a container has there: the link to the device of its own devpts
+        (config-linux.md, "Default Devices"). A node would open terminals of the host (devpts.rst).
+        """
+        if step.path != PTMX or there is None or there.link not in ("pts/ptmx", "/dev/pts/ptmx"):
+            return False
+        own = self._target.look("/dev/pts/ptmx")
+        return own is not None and own.kind.value == step.kind.value and own.number == number
 
     def _link_number(self, step: MakeNode, number: DeviceNumber) -> None:
         """/dev/char/MAJ:MIN, which udev makes on a host and systemd's device policies look up (H1)."""
@@ -351,6 +364,8 @@ class Carrier:
                 hint="the bind is the user's own, in which devproxy makes nothing: make it there, or give the bind an overlay "
                 "(overlay2=all:memory)",
             )
+        if self._is_own_ptmx(step, there, number):
+            return Outcome(step, Result.SKIPPED, OWN_PTMX)
         require_same(step, there, number)
         return Outcome(step, Result.CHOSEN if found else Result.DONE, found)
 

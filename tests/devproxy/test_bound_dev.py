@@ -129,6 +129,35 @@ def test_a_device_of_the_spec_in_a_bind_elsewhere(target: str, tmp_path: Path) -
     assert os.listdir(dev) == []
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_ptmx_is_the_containers_own(target: str, tmp_path: Path) -> None:
+    """`docker run --privileged` lists it; a node there would be the host's terminals."""
+    devices = [{"path": "/dev/ptmx", "type": "c", "major": 5, "minor": minor} for minor in (2, 3)]
+    bundle = write_bundle(tmp_path / "one", runc_spec_like(linux={"devices": devices[:1]}))
+    with checked(devproxy.plan(devproxy.load(bundle), host_with_gpus()), target) as root:
+        assert root.readlink("/dev/ptmx") == "pts/ptmx"
+        (told,) = [o for o in root.outcomes if isinstance(o.step, MakeNode) and o.step.path == "/dev/ptmx"]
+        assert told.found == "it is the link to pts/ptmx, that device of the container's own terminals"
+        assert not told.warning
+    bundle = write_bundle(tmp_path / "other", runc_spec_like(linux={"devices": devices}))
+    with pytest.raises(DevproxyError, match="/dev/ptmx is a symbolic link to pts/ptmx, expected character device 5:3"):
+        build_on(devproxy.plan(devproxy.load(bundle), host_with_gpus()), target)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_ptmx_in_a_bound_dev(target: str, tmp_path: Path) -> None:
+    dev = dev_with(tmp_path, {})
+    (dev / "pts").mkdir()
+    (dev / "ptmx").symlink_to("pts/ptmx")
+    linux: Any = {"devices": [{"path": "/dev/ptmx", "type": "c", "major": 5, "minor": 2}]}
+    plan = planned(tmp_path, dev, linux=linux)
+    with pytest.raises(DevproxyError, match="/dev/ptmx is a symbolic link to pts/ptmx"):
+        build_on(plan, target)
+    os.mknod(dev / "pts/ptmx", 0o20666, os.makedev(5, 2))
+    with checked(plan, target) as root:
+        assert root.readlink("/dev/ptmx") == "pts/ptmx"
+
+
 def test_deeper_mounts_count(tmp_path: Path) -> None:
     """A GPU bound at its own place in a bound /dev is looked at there, after it is mounted."""
     dev = dev_with(tmp_path, NODES)

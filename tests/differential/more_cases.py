@@ -342,6 +342,11 @@ NODES = (
         devices(*(device(f"/dev/many{n}", "c", 1, 3 + n % 3, fileMode=0o600 + n) for n in range(40))),
         paths=tuple(f"/dev/many{n}" for n in range(40)),
     ),
+    Case(
+        "a privileged container's /dev/ptmx",
+        devices(device("/dev/ptmx", "c", 5, 2, fileMode=0o666), device("/dev/null", "c", 1, 3, fileMode=0o666)),
+        paths=("/dev/ptmx", "/dev/pts/ptmx"),
+    ),
     Case("a device of no type", devices(device("/dev/bad", "x", 1, 3)), refused=True),
     Case(
         "a device below a file",
