@@ -189,7 +189,8 @@ class Carrier:
         else:
             mount = self._target.bind(source, recursive=True)
         self._target.attach(mount, "/")
-        return Outcome(step, Result.CHOSEN if found else Result.DONE, found, aside=aside)
+        result = Result.CHOSEN if found else Result.DONE
+        return Outcome(step, result, found, kept=not overlaid, aside=aside)
 
     def _is_missing(self, source: Source, path: str) -> bool:
         if path.split("/")[1] == LAYERS:
@@ -292,9 +293,11 @@ class Carrier:
         except NotADirectoryError:
             return f"{path} is not a directory"
         except OSError as error:
-            if error.errno != errno.ELOOP:
+            if error.errno == errno.ELOOP:
+                return f"{path} is a symbolic link that cannot be followed"
+            if error.errno != errno.ENOTEMPTY:
                 raise
-            return f"{path} is a symbolic link that cannot be followed"
+            return f"{path} is a directory that a kernel fills"
         return f"{path} has {len(entries)} entries" if len(entries) > 1 else f"{path} has an entry" if entries else ""
 
     def _seal(self, step: Seal) -> Outcome:

@@ -23,7 +23,7 @@ class Outcome(NamedTuple):
     510`).
 
     `warning` marks what the user has to know; under strict it is an error. `kept` says that the node, link or directory was
-    there already and stays as it was, or is the host's. `rootless` says that want of privileges made it less than was
+    there already and stays as it was, or is the host's, and of the root that it is the directory itself. `rootless` says that want of privileges made it less than was
     asked for. `aside` is true of this target alone, where others come to the same root: what was cleaned up, where a layer
     is.
     """

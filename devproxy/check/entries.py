@@ -7,25 +7,30 @@ import stat
 
 from devproxy.check.entry import Entry, differences, entry_at
 from devproxy.check.finding import Finding, unreadable
+from devproxy.check.host_mounts import HostMounts
 from devproxy.check.mount_table import parent
 from devproxy.check.side import Side
 from devproxy.plan.plan import Plan
 from devproxy.plan.steps import Cover, Mask, Skip
 
 
-def compare_dev(expected: Side, observed: Side, reasons: dict[str, str]) -> tuple[list[Finding], set[str]]:
-    """Compare everything under /dev, but for what lies in the mounts below it. Returns the findings and the paths that
-    were compared.
+def compare_dev(
+    expected: Side, observed: Side, hosts: HostMounts, reasons: dict[str, str]
+) -> tuple[list[Finding], set[str], set[str]]:
+    """Compare everything under /dev, but for what lies in the mounts below it. Returns the findings, the paths that were
+    compared, and those that could not be, as mounts of the host hide them.
     """
     top = expected.places.real("/dev")
     mounts = (expected.table.points | observed.table.points) - {top}
     findings: list[Finding] = []
     paths = {top}
     for side in (expected, observed):
-        _walk(side, top, mounts, paths, findings)
+        _walk(side, top, mounts | hosts.hidden.keys(), paths, findings)
+    hidden = {path for path in paths if hosts.hide(path, observed.table)}
+    paths -= hidden
     for path in sorted(paths):
         findings += compare_path(path, expected, observed, reasons.get(path, ""))
-    return findings, paths
+    return findings, paths, hidden
 
 
 def compare_path(path: str, expected: Side, observed: Side, why: str) -> list[Finding]:
@@ -40,9 +45,9 @@ def compare_path(path: str, expected: Side, observed: Side, why: str) -> list[Fi
     return differences(path, want, found, why)
 
 
-def named_paths(plan: Plan, expected: Side, observed: Side) -> set[str]:
+def named_paths(plan: Plan, expected: Side, observed: Side, hosts: HostMounts) -> tuple[set[str], set[str]]:
     """Every path that a step names, and the directories above it, but for masks and covers (`masks` looks at them) and what lies
-    inside proc, sysfs and their like.
+    inside proc, sysfs and their like. Those that mounts of the host hide come second.
     """
     paths: set[str] = set()
     for step in plan.steps:
@@ -52,7 +57,9 @@ def named_paths(plan: Plan, expected: Side, observed: Side) -> set[str]:
         while path not in paths:
             paths.add(path)
             path = parent(path)
-    return {path for path in paths if not (_is_kernels(expected, path) or _is_kernels(observed, path))}
+    paths = {path for path in paths if not (_is_kernels(expected, path) or _is_kernels(observed, path))}
+    hidden = {path for path in paths if hosts.hide(observed.places.of(path), observed.table)}
+    return paths - hidden, hidden
 
 
 def reasons_of(plan: Plan) -> dict[str, str]:

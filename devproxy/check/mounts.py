@@ -8,16 +8,16 @@ inherits from its source's mount, and what is mounted below a recursive bind.
 from __future__ import annotations
 
 import os
-from bisect import bisect_left
-from itertools import islice, takewhile
 from typing import Final, NamedTuple
 
 from devproxy.check.finding import Finding, error
-from devproxy.check.mount_table import BIND, flags_in_force, type_class
+from devproxy.check.host_mounts import HostMounts
+from devproxy.check.mount_table import BIND, flags_in_force, parent, type_class
 from devproxy.check.side import Side
-from devproxy.linux.mountinfo import MountLine, parse_line
+from devproxy.linux.mountinfo import MountLine
+from devproxy.outcome import Result
 from devproxy.plan.plan import Plan
-from devproxy.plan.steps import Bind, MountFilesystem, MountRoot
+from devproxy.plan.steps import Bind, Cover, Mask, MountFilesystem, MountRoot, SealPath
 
 _ATIME: Final = frozenset({"noatime", "relatime", "strictatime"})
 # statvfs(3); the last three are Linux's own (include/linux/statfs.h).
@@ -34,13 +34,10 @@ _INHERITED: Final = {
 
 
 class Asked(NamedTuple):
-    """What the plan says about a mount point: who asks for the mount, the flags that a bind may bring along, and the
-    places below it where the host has mounts of its own.
-    """
+    """What the plan says about a mount point: who asks for the mount, and the flags that a bind may bring along."""
 
     why: str
     inherits: frozenset[str]
-    below: frozenset[str]
 
 
 class MountComparison(NamedTuple):
@@ -53,10 +50,11 @@ class MountComparison(NamedTuple):
     below_binds: int
 
 
-def compare_mounts(plan: Plan, expected: Side, observed: Side) -> MountComparison:
+def compare_mounts(plan: Plan, expected: Side, observed: Side, hosts: HostMounts) -> MountComparison:
     """Compare the two mount tables."""
     asked = _asked(plan, observed)
-    host_places = frozenset().union(*(entry.below for entry in asked.values()))
+    host_places = frozenset().union(*hosts.shown.values())
+    copied = _copied(observed)
     findings: list[Finding] = []
     tolerated = compared = 0
     for point in sorted(expected.table.points | observed.table.points):
@@ -74,12 +72,12 @@ def compare_mounts(plan: Plan, expected: Side, observed: Side) -> MountCompariso
             findings.append(
                 error("mount-missing", point, f"{type_class(want.fstype)} mounted", "not mounted", entry.why)
             )
-        surplus = found[len(wanted) :]
+        surplus = [] if point in copied else found[len(wanted) :]
         findings += [error("mount-unexpected", point, "nothing", f"{line.fstype} mounted") for line in surplus]
     return MountComparison(findings, compared, tolerated)
 
 
-_NOBODY: Final = Asked("", frozenset(), frozenset())
+_NOBODY: Final = Asked("", frozenset())
 
 
 def _compare(want: MountLine, line: MountLine, asked: Asked) -> list[Finding]:
@@ -102,26 +100,38 @@ def _words(flags: frozenset[str]) -> str:
 
 def _asked(plan: Plan, observed: Side) -> dict[str, Asked]:
     asked: dict[str, Asked] = {}
-    host, real = _HostMounts(), observed.places.real
+    real = observed.places.real
     for step in plan.steps:
         match step:
             case MountFilesystem():
-                place = real(step.path)
-                asked[place] = Asked(str(step.reason), frozenset(), asked.get(place, _NOBODY).below)
+                asked[real(step.path)] = Asked(str(step.reason), frozenset())
             case Bind():
                 cleared = {"ro" if a.name == "RDONLY" else str(a.name).lower() for a in step.options.change.clear}
-                # Without root what the host has mounted below comes along (devproxy.without_root).
-                recursive = step.options.recursive_bind or observed.root.rootless is not None
-                place = real(step.path)
-                inherits = _inherited(step.source) - cleared
-                below = host.below(step.source, place) if recursive else frozenset()
-                asked[place] = Asked(str(step.reason), inherits, below)
+                asked[real(step.path)] = Asked(str(step.reason), _inherited(step.source) - cleared)
             case MountRoot():
-                below = frozenset() if step.overlay else host.below(step.source, "/")
-                asked["/"] = Asked(str(step.reason), _inherited(step.source), below)
+                asked["/"] = Asked(str(step.reason), _inherited(step.source))
             case _:
                 pass
     return asked
+
+
+def _copied(observed: Side) -> frozenset[str]:
+    """The places of masks, covers and read-only binds that a read-only bind of a directory further up has copied since:
+    how many of them there are is the kernel's to say, and so is how many there are then.
+    """
+    copied: set[str] = set()
+    sealed: set[str] = set()
+    for outcome in reversed(observed.root.outcomes):
+        step = outcome.step
+        if isinstance(step, Mask | Cover | SealPath) and outcome.result is not Result.SKIPPED:
+            place = above = observed.places.mounted(step.path)
+            while sealed and above != "/":
+                above = parent(above)
+                if above in sealed:
+                    copied.add(place)
+            if isinstance(step, SealPath):
+                sealed.add(place)
+    return frozenset(copied)
 
 
 def _inherited(source: str) -> frozenset[str]:
@@ -132,20 +142,3 @@ def _inherited(source: str) -> frozenset[str]:
         return frozenset()
     flags = frozenset(name for bit, name in _INHERITED.items() if bits & bit)
     return flags if flags & _ATIME else flags | {"strictatime"}
-
-
-class _HostMounts:
-    """The mount points of the host, read once, and only if somebody asks."""
-
-    def __init__(self) -> None:
-        self._points: list[str] | None = None
-
-    def below(self, source: str, place: str) -> frozenset[str]:
-        """Where the host's mounts below `source` appear in the root when it is bound recursively at `place`."""
-        if self._points is None:
-            with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-                self._points = sorted(parse_line(line).mount_point for line in file)
-        above = os.path.realpath(source).rstrip("/") + "/"
-        first = bisect_left(self._points, above)
-        mine = takewhile(lambda point: point.startswith(above), islice(self._points, first, None))
-        return frozenset(f"{place.rstrip('/')}/{point[len(above) :]}" for point in mine)

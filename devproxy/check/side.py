@@ -6,7 +6,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from devproxy.build import Root
-from devproxy.check.mount_table import MountTable
+from devproxy.check.mount_table import PSEUDO, MountTable, parent
 from devproxy.check.resolve import MountPlaces
 from devproxy.linux.mountinfo import MountLine
 from devproxy.outcome import Result
@@ -28,6 +28,20 @@ class Side(NamedTuple):
         """The mounts on a point, the topmost last, without masks, covers and read-only binds."""
         stack = self.table.stack(point)
         return stack[: max(0, len(stack) - self.covers[point])]
+
+    def is_kernels(self, place: str) -> bool:
+        """Whether what is at a place is the kernel's to decide, whatever was mounted there, or masked further up: the root
+        of a pseudo file system, or what lies in one.
+        """
+        if any(line.fstype in PSEUDO for line in self.own_mounts(place)):
+            return True
+        while place != "/":
+            held = self.table.holding(parent(place))
+            place = held.mount_point if held is not None else "/"
+            own = self.own_mounts(place)
+            if own:
+                return own[-1].fstype in PSEUDO
+        return False
 
 
 def side_of(root: Root) -> Side:

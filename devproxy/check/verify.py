@@ -11,15 +11,26 @@ from devproxy.build import Root, build
 from devproxy.check.entries import compare_dev, compare_path, named_paths, reasons_of
 from devproxy.check.entry import entry_at
 from devproxy.check.finding import Finding, Report, Severity, error, unreadable
+from devproxy.check.host_mounts import HostMounts, host_mounts
 from devproxy.check.masks import check_masks
-from devproxy.check.mount_table import BIND, type_class
 from devproxy.check.mounts import compare_mounts
 from devproxy.check.side import Side, side_of
 from devproxy.host.facts import MajorLine
 from devproxy.node import OfDriver
 from devproxy.outcome import Outcome, Result
 from devproxy.plan.plan import Plan
-from devproxy.plan.steps import Cover, MakeNode, Mask, RequireNode, SealPath, Skip, Step
+from devproxy.plan.steps import (
+    Cover,
+    Level,
+    MakeNode,
+    Mask,
+    MountFilesystem,
+    MountRoot,
+    RequireNode,
+    SealPath,
+    Skip,
+    Step,
+)
 
 _COVERING = (Mask, Cover, SealPath)
 
@@ -33,8 +44,27 @@ def verify(plan: Plan, root: Root) -> Report:
         observed = side_of(root)
     except OSError as problem:
         return Report((unreadable("/proc/self/mountinfo", problem, "the mount table"),), ())
-    with build(_with_reserved(plan, root), "memory", rootless=root.rootless) as memory:
-        return _compare(plan, side_of(memory), observed)
+    hosts = host_mounts(root, observed.places)
+    settled = _with_reserved(plan, root)._replace(
+        steps=tuple(_settled(outcome, observed, hosts) for outcome in root.outcomes)
+    )
+    with build(settled, "memory", rootless=root.rootless) as memory:
+        return _compare(plan, side_of(memory), observed, hosts)
+
+
+def _settled(outcome: Outcome, observed: Side, hosts: HostMounts) -> Step:
+    """A step for memory to carry out. Whether a directory is empty that the kernel fills, or a mount of the host hides, the
+    observed root knows alone.
+    """
+    step = outcome.step
+    if not isinstance(step, MountFilesystem) or step.when is None:
+        return step
+    place = observed.places.real(step.when.path)
+    if not observed.is_kernels(place) and place not in hosts.hidden:
+        return step
+    if outcome.result is Result.SKIPPED:
+        return Skip(step.path, step.describe(), Level.NOTE, step.reason._replace(note=outcome.found))
+    return step._replace(when=None)
 
 
 def _with_reserved(plan: Plan, root: Root) -> Plan:
@@ -62,15 +92,16 @@ def _is_reserved(plan: Plan, step: Step) -> bool:
     )
 
 
-def _compare(plan: Plan, expected: Side, observed: Side) -> Report:
+def _compare(plan: Plan, expected: Side, observed: Side, hosts: HostMounts) -> Report:
     reasons = reasons_of(plan)
-    mounts = compare_mounts(plan, expected, observed)
-    findings, in_dev = compare_dev(expected, observed, reasons)
-    named = named_paths(plan, expected, observed) - in_dev
+    mounts = compare_mounts(plan, expected, observed, hosts)
+    findings, in_dev, hidden = compare_dev(expected, observed, hosts, reasons)
+    named, also_hidden = named_paths(plan, expected, observed, hosts)
+    named -= in_dev
     for path in sorted(named):
         findings += compare_path(path, expected, observed, reasons.get(path, ""))
     findings += check_masks(observed)
-    told, outcomes = _compare_outcomes(plan, expected, observed)
+    told, outcomes = _compare_outcomes(plan, expected, observed, hosts)
     compared = (
         ("mounts", mounts.compared),
         ("entries of /dev", len(in_dev)),
@@ -80,25 +111,29 @@ def _compare(plan: Plan, expected: Side, observed: Side) -> Report:
         ("read-only paths", sum(isinstance(step, SealPath) for step in plan.steps)),
         ("outcomes", outcomes),
     )
-    return Report((*mounts.findings, *findings, *told), compared, _notes(mounts.below_binds))
+    return Report((*mounts.findings, *findings, *told), compared, _notes(mounts.below_binds, hidden | also_hidden))
 
 
-def _notes(below_binds: int) -> tuple[str, ...]:
-    if not below_binds:
-        return ()
-    return (f"{below_binds} mounts of the host lie below recursive binds; they show on the kernel alone",)
+def _notes(below_binds: int, hidden: set[str]) -> tuple[str, ...]:
+    notes = []
+    if below_binds:
+        notes.append(f"{below_binds} mounts of the host lie below recursive binds; they show on the kernel alone")
+    if hidden:
+        notes.append(f"not compared, as mounts of the host hide what is there: {' '.join(sorted(hidden))}")
+    return tuple(notes)
 
 
-def _compare_outcomes(plan: Plan, expected: Side, observed: Side) -> tuple[list[Finding], int]:
+def _compare_outcomes(plan: Plan, expected: Side, observed: Side, hosts: HostMounts) -> tuple[list[Finding], int]:
     """What both builds decided, step by step, where the state of proc and sysfs has no say in it."""
     # A root that is no overlay was written by the first of the two builds, and the second found what that one had made.
-    in_place = any(type_class(line.fstype) == BIND for line in observed.table.stack("/"))
+    in_place = any(outcome.kept for outcome in observed.root.outcomes if isinstance(outcome.step, MountRoot))
     findings: list[Finding] = []
     count = 0
     for want, found in zip(expected.root.outcomes, observed.root.outcomes, strict=True):
         step = found.step
-        kernels = not isinstance(step, Skip) and _is_kernels(observed, observed.places.real(step.path))
-        if kernels and isinstance(step, _COVERING):
+        place = "" if isinstance(step, Skip) else observed.places.real(step.path)
+        kernels = bool(place) and (observed.is_kernels(place) or place in hosts.hidden)
+        if kernels and (isinstance(step, _COVERING) or want.step != step):
             continue
         count += 1
         same_words = in_place or kernels or want.found == found.found or _is_reserved(plan, step)
@@ -106,11 +141,6 @@ def _compare_outcomes(plan: Plan, expected: Side, observed: Side) -> tuple[list[
         if not same_result or not same_words:
             findings.append(_outcome_differs(want, found))
     return findings, count
-
-
-def _is_kernels(side: Side, place: str) -> bool:
-    """Whether what is at a place, before anything is mounted there, is for the kernel to say."""
-    return side.table.is_inside_pseudo(place) or side.table.is_pseudo(place)
 
 
 def _outcome_differs(want: Outcome, found: Outcome) -> Finding:

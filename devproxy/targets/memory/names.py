@@ -192,8 +192,14 @@ class Names:
         return found._replace(uid=uid, gid=gid)
 
     def list_directory(self, path: str) -> list[str]:
-        """The names in a directory. Errors: ENOENT, ENOTDIR, ELOOP."""
-        return [entry.name for entry in self.find_directory(path).dentry.inode.iterate()]
+        """The names in a directory. Errors: ENOENT, ENOTDIR, ELOOP; ENOTEMPTY for one of proc or sysfs that is empty here: what
+        a kernel has in it is not known.
+        """
+        inode = self.find_directory(path).dentry.inode
+        names = [entry.name for entry in inode.iterate()]
+        if not names and inode.fs.type_name in {"proc", "sysfs"}:
+            raise path_error(errno.ENOTEMPTY, path)
+        return names
 
 
 def _look(inode: Inode) -> Look:
