@@ -25,7 +25,7 @@ def copy_range(source: File, source_offset: int | None, target: File, target_off
     An offset of None means the position of the file, which then moves.
 
     Errors: EBADF for files not open for reading and for writing, or for a target with O_APPEND; EISDIR; EINVAL for what is no
-    regular file, for negative offsets and for ranges of one file that overlap; EOVERFLOW; ENOSPC, EFBIG.
+    regular file, for negative offsets and for ranges of one file that overlap; EFBIG; ENOSPC.
     """
     source.check_open()
     target.check_open()
@@ -38,12 +38,12 @@ def copy_range(source: File, source_offset: int | None, target: File, target_off
         raise error(errno.EINVAL)
     if not source.readable or not target.writable or target.flags & os.O_APPEND:
         raise error(errno.EBADF)
-    if max(start, to) + length > MAX_FILE_SIZE:
-        raise error(errno.EOVERFLOW)
     if min(start, to, length) < 0:
         raise error(errno.EINVAL)
+    if to >= MAX_FILE_SIZE:
+        raise error(errno.EFBIG)
     with target.inode.fs.lock:
-        length = max(min(length, source.stat().st_size - start), 0)
+        length = max(min(length, source.stat().st_size - start, MAX_FILE_SIZE - to), 0)
         if source.inode is target.inode and to < start + length and start < to + length:
             raise error(errno.EINVAL)
         own = source.copy_to(start, target, to, length) if length else 0

@@ -121,11 +121,15 @@ class File:
     def read(self, size: int = -1) -> bytes:
         """Read from the position on; all that is left when `size` is negative.
 
-        Errors: EBADF if not open for reading; EISDIR; EINVAL; EAGAIN for an empty pipe; a driver's own.
+        Errors: EBADF if not open for reading; EINVAL past the largest offset; EISDIR; EAGAIN for an empty pipe; a driver's own.
         """
         if not self.readable:
             raise error(errno.EBADF)
-        data = self.read_at(self._left() if size < 0 else size, self.position)
+        if size < 0:
+            size = self._left()
+        elif self.position + size > MAX_FILE_SIZE:
+            raise error(errno.EINVAL)
+        data = self.read_at(size, self.position)
         self.position += len(data)
         self._touch_atime()
         return data
@@ -135,7 +139,7 @@ class File:
 
         Errors: as `read`; ESPIPE for a file without positions; EINVAL for a negative offset.
         """
-        self._check_offset(offset, allowed=self.readable)
+        self._check_offset(offset, size, allowed=self.readable)
         data = self.read_at(size, offset)
         self._touch_atime()
         return data
@@ -147,14 +151,17 @@ class File:
         """
         if not self.writable:
             raise error(errno.EBADF)
+        if self.position + len(data) > MAX_FILE_SIZE:
+            raise error(errno.EINVAL)
         if self.flags & _O_APPEND and data:
             # The end must not move between looking and writing; writing nothing moves nothing.
             with self.inode.fs.lock:
-                self.position = self.inode.size
-                written = self.write_at(data, self.position)
+                end = self.inode.size
+                written = self.write_at(data, end)
+                self.position = end + written
         else:
             written = self.write_at(data, self.position)
-        self.position += written
+            self.position += written
         return written
 
     def pwrite(self, data: bytes | bytearray | memoryview, offset: int) -> int:
@@ -162,7 +169,7 @@ class File:
 
         Errors: as `write`; ESPIPE for a file without positions; EINVAL for a negative offset.
         """
-        self._check_offset(offset, allowed=self.writable)
+        self._check_offset(offset, len(data), allowed=self.writable)
         with self.inode.fs.lock:
             return self.write_at(data, self.inode.size if self.flags & _O_APPEND else offset)
 
@@ -358,13 +365,15 @@ class File:
     ) -> None:
         self.close()
 
-    def _check_offset(self, offset: int, *, allowed: bool) -> None:
+    def _check_offset(self, offset: int, size: int, *, allowed: bool) -> None:
         if offset < 0:
             raise error(errno.EINVAL)
+        if not self.seekable and not self.flags & os.O_PATH:
+            raise error(errno.ESPIPE)
         if not allowed:
             raise error(errno.EBADF)
-        if not self.seekable:
-            raise error(errno.ESPIPE)
+        if offset + size > MAX_FILE_SIZE:
+            raise error(errno.EINVAL)
 
     def _left(self) -> int:
         return max(self.inode.size - self.position, 0) if stat.S_ISREG(self.inode.mode) else 1 << 16

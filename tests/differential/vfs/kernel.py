@@ -289,7 +289,9 @@ class World:
         return os.pread(self.descriptor(slot), size, offset)
 
     def seek(self, slot: int, offset: int, whence: int) -> int:
-        return os.lseek(self.descriptor(slot), offset, whence)
+        position = os.lseek(self.descriptor(slot), offset, whence)
+        # Where a listing goes on is not told in the same numbers.
+        return position if not stat.S_ISDIR(os.fstat(self.descriptor(slot)).st_mode) else -1
 
     def ftruncate(self, slot: int, size: int) -> None:
         os.ftruncate(self.descriptor(slot), size)

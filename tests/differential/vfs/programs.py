@@ -98,11 +98,17 @@ NODE_TYPES = st.sampled_from(
 )
 RDEVS = st.sampled_from([0, os.makedev(240, 7)])
 IDS = st.sampled_from([-1, 0, USER, MEMBER, GROUP])
-OFFSETS = st.sampled_from([0, 1, 100, 4095, 4096, 4097, 8191, 12288, 20000, -1])
+LARGEST = (1 << 63) - 1
+OFFSETS = st.sampled_from([0, 1, 100, 4095, 4096, 4097, 8191, 12288, 20000, -1]) | st.sampled_from(
+    [0, 1, 4096, 1 << 40, LARGEST]
+)
+"""Nothing is put into the last page of the largest file: Linux tells a negative end of it (SEEK_HOLE)."""
 STATX_MASKS = st.sampled_from([0x7FF, 0xFFF, 0x4FFF, 0, 0x8000_0000])
 _COPY_OFFSETS = st.sampled_from([None, None, 0, 1, 4096, 5000])
 DATA = st.sampled_from([b"", b"x", b"hello world", b"y" * 4096, b"z" * 9000])
-SIZES = st.sampled_from([0, 1, 4095, 4096, 5000, 20000, 1 << 40, -1])
+SIZES = st.sampled_from([0, 1, 4095, 4096, 5000, 20000, 1 << 40, -1]) | st.sampled_from(
+    [0, 1, 5000, LARGEST - (1 << 20)]
+)
 _PLAIN_XATTRS = st.one_of(
     st.just("user.a"), st.sampled_from(["user.a", "user.b", "trusted.a", "security.a", "security.capability"])
 )

@@ -186,7 +186,8 @@ class World:
         return self.file(slot).pread(size, offset)
 
     def seek(self, slot: int, offset: int, whence: int) -> int:
-        return self.file(slot).seek(offset, whence)
+        position = self.file(slot).seek(offset, whence)
+        return position if not stat.S_ISDIR(self.file(slot).inode.mode) else -1
 
     def ftruncate(self, slot: int, size: int) -> None:
         self.file(slot).truncate(size)

@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from tests.differential.vfs.explore import check
-from tests.differential.vfs.programs import GRANT, Call
+from tests.differential.vfs.programs import GRANT, LARGEST, Call
 from tests.differential.vfs.test_tmpfs import COMPARISON, FULL_COMPARISON
 
 pytestmark = pytest.mark.root
@@ -79,6 +79,72 @@ PROGRAMS = {
         Call("truncate", ("d", 1)),
         Call("utime", ("d", -1, "now", False)),
         Call("listdir", ("d",)),
+    ],
+    "a position and a length must not wrap": [
+        Call("open", (1, "c", _NEW, 0o666)),
+        Call("pread", (1, 5, LARGEST)),
+        Call("pwrite", (1, b"x", LARGEST)),
+        Call("seek", (1, LARGEST, os.SEEK_SET)),
+        Call("read", (1, 1)),
+        Call("write", (1, b"x")),
+    ],
+    "an append without room for it leaves the position": [
+        Call("open", (0, "a", _NEW, 0o666)),
+        Call("open", (2, "a", os.O_RDWR | os.O_APPEND, 0)),
+        Call("ftruncate", (0, LARGEST)),
+        Call("write", (2, b"zzz")),
+        Call("read", (2, 5)),
+        Call("ftruncate", (0, 0)),
+    ],
+    "the last page of all goes with a truncation": [
+        Call("open", (0, "a", _NEW, 0o666)),
+        Call("fallocate", (0, 0, LARGEST - 4096, 4096)),
+        Call("truncate", ("a", 4095)),
+    ],
+    "a copy past the largest offset is too big": [
+        Call("open", (0, "a", _NEW, 0o666)),
+        Call("seek", (0, LARGEST, os.SEEK_SET)),
+        Call("copy", (0, None, 0, None, 4096)),
+        Call("copy", (0, None, 0, 0, 4096)),
+        Call("copy", (0, 0, 0, 0, 4096)),
+    ],
+    "a directory that was removed tells nothing": [
+        Call("mkdir", ("d", 0o777)),
+        Call("open", (0, "d", os.O_RDONLY, 0)),
+        Call("rmdir", ("d",)),
+        Call("fdlist", (0,)),
+    ],
+    "a file without a name is given one once": [
+        Call("open", (0, ".", os.O_TMPFILE | os.O_RDWR, 0o666)),
+        Call("link_file", (0, "a")),
+        Call("unlink", ("a",)),
+        Call("link_file", (0, "a")),
+        Call("fstat", (0,)),
+    ],
+    "with O_EXCL a file stays without a name": [
+        Call("open", (0, ".", os.O_TMPFILE | os.O_RDWR | os.O_EXCL, 0o666)),
+        Call("link_file", (0, "a")),
+    ],
+    "other credentials than the opener's give no name": [
+        Call("mkdir", ("d", 0o777)),
+        Call("open", (0, "d", os.O_TMPFILE | os.O_RDWR, 0o666), "user"),
+        Call("link_file", (0, "d/a"), "bare root"),
+        Call("link_file", (0, "d/a"), "user, searching"),
+    ],
+    "exchanged directories change their parents": [
+        *(Call("mkdir", (path, 0o777)) for path in ("a", "b", "a/d", "b/e")),
+        Call("open", (0, "b/f", _NEW, 0o666)),
+        Call("rename", ("a/d", "b/e", 2)),
+        Call("rename", ("a/e", "b/f", 2)),
+        Call("rename", ("a/d", "b/f", 2)),
+        Call("rename", ("a", "b", 2), "user"),
+    ],
+    "a whiteout belongs to who moved": [
+        Call("mkdir", ("a", 0o2777), "member"),
+        Call("open", (0, "a/f", _NEW, 0o666), "user"),
+        Call("rename", ("a/f", "a/g", 4), "user"),
+        Call("rename", ("a/g", "a/h", 5), "member"),
+        Call("rename", ("a/g", "a/f", 5), "member"),
     ],
 }
 FULL = {

@@ -204,12 +204,19 @@ def test_pages_of_a_nameless_file_live_until_it_is_closed(world: World) -> None:
 def test_files_have_a_largest_size(world: World) -> None:
     with world.open("/f", os.O_RDWR | os.O_CREAT) as file:
         file.truncate(MAX_FILE_SIZE)
-        assert file.pread(3, MAX_FILE_SIZE - 2) == b"\0\0"
-        with raises(errno.EFBIG):
-            file.pwrite(b"x", MAX_FILE_SIZE)
+        assert file.pread(2, MAX_FILE_SIZE - 2) == b"\0\0"
+        assert file.pwrite(b"", MAX_FILE_SIZE) == 0
+        for position in (MAX_FILE_SIZE, MAX_FILE_SIZE - 2):
+            with raises(errno.EINVAL):
+                file.pwrite(b"xyz", position)
+            with raises(errno.EINVAL):
+                file.pread(3, position)
         with raises(errno.EFBIG):
             file.allocate(0, MAX_FILE_SIZE, 1)
-        assert file.pwrite(b"xyz", MAX_FILE_SIZE - 2) == 2
+        assert file.pwrite(b"yz", MAX_FILE_SIZE - 2) == 2
+        assert file.pread(2, MAX_FILE_SIZE - 2) == b"yz"
+        with world.open("/f", os.O_WRONLY | os.O_APPEND) as end, raises(errno.EFBIG):
+            end.write(b"x")
 
 
 def test_what_was_written_never_changes_with_the_callers_buffer(world: World) -> None:

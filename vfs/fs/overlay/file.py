@@ -47,7 +47,7 @@ class OverlayFile(File):
     def pread(self, size: int, offset: int) -> bytes:
         """See `File.pread`."""
         if size == 0:
-            self._check_offset(offset, allowed=self.readable)
+            self._check_offset(offset, size, allowed=self.readable)
             return b""
         return super().pread(size, offset)
 

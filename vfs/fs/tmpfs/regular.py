@@ -28,6 +28,7 @@ Page = bytes | bytearray | memoryview
 
 _SHIFT: Final = PAGE_SIZE.bit_length() - 1
 _MASK: Final = PAGE_SIZE - 1
+_BEHIND_ALL: Final = MAX_FILE_SIZE + 1
 _ZEROS: Final = bytes(PAGE_SIZE)
 _SHARED: Final = 16 * PAGE_SIZE
 
@@ -76,7 +77,7 @@ class RegularFile(TmpfsInode):
     def resize(self, size: int) -> None:
         """Cut off or extend by a hole. Cutting off takes what fallocate(2) put behind the end, too."""
         if size <= self.size:
-            self.punch(size, MAX_FILE_SIZE)
+            self.punch(size, _BEHIND_ALL)
         self.size = size
 
     def read(self, size: int, offset: int) -> bytes:
@@ -139,7 +140,7 @@ class RegularFile(TmpfsInode):
     def punch(self, offset: int, end: int) -> None:
         """Make a hole: whole pages go, the rest becomes zeros."""
         pages = self.pages
-        if offset == 0 and end == MAX_FILE_SIZE:
+        if offset == 0 and end == _BEHIND_ALL:
             self.fs.uncharge_pages(len(pages))
             pages.clear()
             return
