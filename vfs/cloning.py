@@ -15,6 +15,7 @@ from vfs.mount import Mount, VirtualDentry
 from vfs.mount_tree import attach
 from vfs.namespace import MountNamespace
 from vfs.options import ATIME_FLAGS, LOCKABLE_FLAGS, BindOptions, MountFlags
+from vfs.unmounting import umount_tree
 
 if TYPE_CHECKING:
     from vfs.credentials import Credentials
@@ -112,30 +113,28 @@ def copy_tree(
 
     Errors: EPERM for one that is left out and locked.
     """
-    copy = _copy(vfs, mount, relate, root or mount.root)
-    pending = [(mount, copy)]
-    try:
-        for original, clone_of in pending:
-            for point, child in original.children.items():
-                if _shows(clone_of.root, point) and _is_copied(child, unbindable=unbindable):
-                    below = _copy(vfs, child, relate, child.root)
-                    below.locked = child.locked
-                    attach(vfs, below, VirtualDentry(clone_of, point))
-                    pending.append((child, below))
-    except OSError:
-        from vfs.unmounting import umount_tree
-
-        umount_tree(vfs, copy)
-        raise
-    if copies is not None:
-        copies.update(pending)
+    copies = {} if copies is None else copies
+    copies[mount] = copy = _copy(vfs, mount, relate, root or mount.root)
+    pending = _children(mount, copy.root)
+    while pending:
+        # Ids increase as the tree is walked: depth first, what was mounted first before what came later.
+        child = pending.pop()
+        if child.unbindable and not unbindable:
+            if child.locked:
+                umount_tree(vfs, copy)
+                raise error(errno.EPERM)
+            continue
+        assert child.place is not None
+        parent, point = child.place
+        copies[child] = below = _copy(vfs, child, relate, child.root)
+        below.locked = child.locked
+        attach(vfs, below, VirtualDentry(copies[parent], point))
+        pending += _children(child, child.root)
     return copy
 
 
-def _is_copied(mount: Mount, *, unbindable: bool) -> bool:
-    if mount.unbindable and not unbindable and mount.locked:
-        raise error(errno.EPERM)
-    return unbindable or not mount.unbindable
+def _children(mount: Mount, root: Dentry) -> list[Mount]:
+    return [child for point, child in reversed(mount.children.items()) if _shows(root, point)]
 
 
 def _shows(root: Dentry, dentry: Dentry) -> bool:

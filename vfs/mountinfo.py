@@ -87,8 +87,10 @@ def mounts(namespace: MountNamespace, root: VirtualDentry | None = None) -> list
 def _reachable(namespace: MountNamespace, root: VirtualDentry | None) -> list[tuple[Mount, str]]:
     start = namespace.root if root is None else root
     found = []
-    for mount in namespace:
-        point = path_from(start, VirtualDentry(mount, mount.root))
-        if point is not None:
-            found.append((mount, point))
+    # Mounts that come, go and move meanwhile shall be seen once, or not at all.
+    with namespace.root_mount.fs.lock:
+        for mount in namespace:
+            point = path_from(start, VirtualDentry(mount, mount.root))
+            if point is not None:
+                found.append((mount, point))
     return found

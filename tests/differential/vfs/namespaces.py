@@ -23,10 +23,6 @@ SYS_OPEN_TREE, SYS_MOVE_MOUNT = 428, 429
 OPEN_TREE_CLONE, AT_RECURSIVE, MOVE_MOUNT_F_EMPTY_PATH = 1, 0x8000, 4
 REMOUNT_FLAGS = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8, "noatime": 1 << 10, "strictatime": 1 << 24}
 
-GROWING = frozenset({"mount", "bind", "clone", "attach"})
-CROWDED = 60
-"""Mounts at which nothing is added: a few recursive binds on each other make a hundred thousand."""
-
 PLACES = st.sampled_from(
     [
         "a",
@@ -101,26 +97,16 @@ TOLD = propagation.TOLD | {"remount", "unshare", "visit", "pivot_root", "chroot"
 class KernelWorld(propagation.KernelWorld):
     """setns(2) takes the root and working directory along to the root of the namespace."""
 
+    told = TOLD
+
     def __init__(self, place: str) -> None:
         super().__init__(place)
         self.namespaces = {0: self.descriptor_of_namespace()}
         self.current = 0
         self.clones: dict[int, int] = {}
-        self.rows = 0
 
     def descriptor_of_namespace(self) -> int:
         return os.open("ns/mnt", os.O_RDONLY, dir_fd=self.process)
-
-    def attempt(self, call: Call) -> object:
-        if self.rows > CROWDED and call.name in GROWING:
-            return "crowded"
-        result = kernel.World.attempt(self, call)
-        return self.table() if result is None and call.name in TOLD else result
-
-    def table(self) -> list[object]:
-        rows = super().table()
-        self.rows = len(rows)
-        return rows
 
     def mount(self, path: str, flags: int) -> None:
         mounts.KernelWorld.mount(self, path, flags)
@@ -188,6 +174,8 @@ class KernelWorld(propagation.KernelWorld):
 class SimulatedWorld(propagation.SimulatedWorld):
     """The same calls on ours: roots and working directories are held by files."""
 
+    told = TOLD
+
     def __init__(self, flags: MountFlags) -> None:
         super().__init__(flags)
         namespace = self.root.mount.namespace
@@ -195,7 +183,6 @@ class SimulatedWorld(propagation.SimulatedWorld):
         self.namespaces: dict[int, MountNamespace] = {0: namespace}
         self.current = 0
         self.clones: dict[int, Mount] = {}
-        self.rows = 0
         self.held: list[File] = []
         self.stand(self.root, self.cwd)
 
@@ -205,12 +192,6 @@ class SimulatedWorld(propagation.SimulatedWorld):
         for file in self.held:
             file.close()
         self.held = held
-
-    def attempt(self, call: Call) -> object:
-        if self.rows > CROWDED and call.name in GROWING:
-            return "crowded"
-        result = super(propagation.SimulatedWorld, self).attempt(call)
-        return self.table() if result is None and call.name in TOLD else result
 
     def chdir(self, path: str) -> None:
         super().chdir(path)
@@ -278,9 +259,7 @@ class SimulatedWorld(propagation.SimulatedWorld):
     def table(self) -> list[object]:
         for namespace in self.namespaces.values():
             assert namespace.mount_count == len(list(namespace))
-        rows = told(mountinfo(self.namespaces[self.current], self.root))
-        self.rows = len(rows)
-        return rows
+        return told(mountinfo(self.namespaces[self.current], self.root))
 
     def tree(self, path: str) -> list[object]:
         rows: list[object] = []

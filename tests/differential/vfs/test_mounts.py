@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.differential.vfs.explore import Comparison, explore
+from tests.differential.vfs.explore import Comparison, check, explore
 from tests.differential.vfs.mounts import run_kernel, run_simulated
 from tests.differential.vfs.programs import MOUNTING, Call
 
@@ -19,3 +19,13 @@ def _as_root(program: list[Call]) -> list[Call]:
 
 def test_any_program_with_mounts_does_the_same() -> None:
     explore("mounts", Comparison(MOUNTING.map(_as_root), run_simulated, run_kernel))
+
+
+def test_what_is_copied_is_numbered_depth_first() -> None:
+    program = [
+        *(Call("mount", (path, flags)) for path, flags in (("a/..", 0), ("b", 0), (".", 256))),
+        Call("bind", ("/", "a", True)),
+        Call("umount", ("b", 8)),
+        Call("umount", ("b/..", 0)),
+    ]
+    check(Comparison(MOUNTING, run_simulated, run_kernel), [*START, *program])
