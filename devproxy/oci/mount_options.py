@@ -46,7 +46,9 @@ _SUPERBLOCK = {*_OPPOSITES.values(), "dirsync"}
 _WITHOUT_EFFECT = {"defaults", "silent", "loud"}
 _PROPAGATIONS = {kind.value: kind for kind in Propagation}
 
-_TMPFS = frozenset(("size", "mode", "uid", "gid", "nr_blocks", "nr_inodes", "noswap", "huge", "mpol"))
+_TMPFS = frozenset(
+    ("gid", "huge", "inode32", "inode64", "mode", "mpol", "noswap", "nr_blocks", "nr_inodes", "size", "uid")
+)
 _CGROUP1 = (
     "all none name xattr noprefix clone_children release_agent blkio cpu cpuacct cpuset devices freezer hugetlb job "
     "memory misc net_cls net_prio perf_event pids rdma"

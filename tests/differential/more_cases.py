@@ -159,6 +159,15 @@ TMPFS = (
         changes=writable(),
         mounts=[tmpfs("/x", "ro", "nosuid", "noexec", "rw", "suid", "exec")],
     ),
+    *(
+        Case(
+            f"a tmpfs with {option}",
+            changes=writable(),
+            mounts=[tmpfs("/x", option)],
+            then="df /x | tail -1 | tr -s ' '",
+        )
+        for option in ("huge=always", "mpol=default", "size=0x100000", "size=010000", "inode64", "uid=010", "size=0")
+    ),
     Case("a tmpfs of no size", mounts=[tmpfs("/x", "size=1x")], changes=writable(), refused=True),
     Case("a tmpfs of no mode", mounts=[tmpfs("/x", "mode=9")], changes=writable(), refused=True),
     Case("a tmpfs of no user", mounts=[tmpfs("/x", "uid=-1")], changes=writable(), refused=True),

@@ -152,6 +152,7 @@ def test_s18_type_bind_needs_no_option() -> None:
         ("tmpfs", "nr_inodes=3"),
         ("tmpfs", "noswap"),
         ("tmpfs", "huge=always"),
+        ("tmpfs", "inode64"),
         ("tmpfs", "mpol=bind=static:0,2"),
         ("devtmpfs", "mode=755"),
         ("devpts", "newinstance"),
@@ -179,7 +180,7 @@ def test_s54_repeated_data_keeps_its_order() -> None:
     [
         ("bind", "foo", 'mounts[0].options[1] is "foo", which is no mount option of bind'),
         ("bind", "size=5", "no mount option of bind"),
-        ("tmpfs", "foo", "no mount option of tmpfs; tmpfs takes gid, huge, mode, mpol"),
+        ("tmpfs", "foo", "no mount option of tmpfs; tmpfs takes gid, huge, inode32, inode64, mode, mpol"),
         ("tmpfs", "a=b=c", "no mount option of tmpfs"),
         ("tmpfs", "size=1=2", "expected size=VALUE with one ="),
         ("tmpfs", "size=1m,mode=700", "options are separate strings"),

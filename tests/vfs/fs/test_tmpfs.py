@@ -32,7 +32,10 @@ K = 1024
         ("size=5t", 5 * K**4 // PAGE_SIZE),
         ("size=5P", 5 * K**5 // PAGE_SIZE),
         ("size=5e", 5 * K**6 // PAGE_SIZE),
-        ("size=0", 0),
+        ("size=0", None),
+        ("size=010000", 1),
+        ("size=0x10k", 4),
+        ("mpol=bind=static:0,2,size=8k", 2),
         ("nr_blocks=10", 10),
         ("nr_blocks=10,size=4k", 1),
         ("size=4k,nr_blocks=10", 10),
@@ -51,7 +54,7 @@ def test_a_size_may_be_a_share_of_memory() -> None:
 
 
 NO_OPTIONS = """
-    size= size=5e3 size=1x size=% size=-1 size=+1 size=1_0 size=16e size=9999999999999999P size
+    size= size=5e3 size=1x size=1%% size=-1 size=+1 size=1_0 size=08 size=0x size
     nr_blocks=10% nr_blocks=x nr_inodes= mode mode=9 mode= mode=-1 mode=0o7 mode=40000000000
     uid=-1 uid=x uid=4294967296 uid=4294967295 gid= gid=\u0661 unknown=1 unknown =1 noswap=1
 """

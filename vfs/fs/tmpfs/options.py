@@ -10,11 +10,16 @@ from typing import Final
 
 from vfs.abi import PAGE_SIZE, S_IALLUGO
 from vfs.errors import error
+from vfs.fs.tmpfs import policy
+from vfs.fs.tmpfs.numbers import memparse, unsigned
 from vfs.options import mount_data
 
-_UNITS: Final = {unit: 1024**power for power, unit in enumerate("kmgtpe", start=1)}
 _INVALID_ID: Final = (1 << 32) - 1
-_MAX_BYTES: Final = (1 << 63) - 1
+_MASK: Final = (1 << 64) - 1
+_MAX_BLOCKS: Final = (1 << 63) - 1
+_MAX_INODES: Final = _MASK >> 10
+_FLAGS: Final = frozenset(("noswap", "inode32", "inode64"))
+_HUGE: Final = frozenset(("never", "always", "within_size", "advise"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +44,13 @@ class ParsedOptions:
 
 
 def parse(data: str) -> ParsedOptions:
-    """Read a data string; of repeated options, and of `size` and `nr_blocks`, the last wins.
+    """Read a data string; of repeated options, and of `size` and `nr_blocks`, the last wins. Numbers may be octal and
+    hexadecimal. What says how pages are kept, `huge`, `mpol`, `noswap`, and how wide inode numbers are has no effect.
 
     Errors: EINVAL for an unknown option or a value that is none.
     """
     options = ParsedOptions()
-    for key, value in mount_data(data):
+    for key, value in _pairs(data):
         try:
             _apply(options, key, value)
         except ValueError:
@@ -52,55 +58,67 @@ def parse(data: str) -> ParsedOptions:
     return options
 
 
+def _pairs(data: str) -> list[tuple[str, str | None]]:
+    """The options of a data string. Nodes of a policy have commas between them: no option begins with a digit (mm/shmem.c,
+    shmem_next_opt).
+    """
+    pairs: list[tuple[str, str | None]] = []
+    for key, value in mount_data(data):
+        if pairs and "0" <= key[0] <= "9":
+            last, before = pairs.pop()
+            item = key if value is None else f"{key}={value}"
+            pairs.append((f"{last},{item}", None) if before is None else (last, f"{before},{item}"))
+        else:
+            pairs.append((key, value))
+    return pairs
+
+
 def _apply(options: ParsedOptions, key: str, value: str | None) -> None:
-    if value is None:
-        # Nothing here is ever swapped: the one option without a value asks for what is so.
-        if key != "noswap":
-            raise ValueError(key)
+    if value is None or key in ("huge", "mpol"):
+        _check(key, value)
     elif key == "mode":
-        options.mode = _number(value, "01234567", 8) & S_IALLUGO
+        options.mode = unsigned(value, 8) & S_IALLUGO
     elif key == "uid":
         options.uid = _identity(value)
     elif key == "gid":
         options.gid = _identity(value)
     elif key == "size":
-        options.max_pages = -(-_size(value) // PAGE_SIZE)
+        options.max_pages = _size(value) or None
     elif key == "nr_blocks":
-        options.max_pages = _count(value)
+        options.max_pages = _count(value, _MAX_BLOCKS) or None
     elif key == "nr_inodes":
-        options.max_inodes = _count(value) or None
+        options.max_inodes = _count(value, _MAX_INODES) or None
     else:
         raise ValueError(key)
 
 
-def _number(text: str, digits: str, base: int) -> int:
-    # int() alone would take signs, blanks, underscores and the digits of every script.
-    if not text or text.strip(digits):
-        raise ValueError(text)
-    number = int(text, base)
-    if number >= 1 << 32 and base == 8:
-        raise ValueError(text)
-    return number
+def _check(key: str, value: str | None) -> None:
+    """An option without effect."""
+    if key == "mpol" and value is not None:
+        policy.check(value)
+    elif value not in _HUGE if key == "huge" else key not in _FLAGS:
+        raise ValueError(key)
 
 
 def _identity(text: str) -> int:
-    number = _number(text, "0123456789", 10)
-    if number >= _INVALID_ID:
+    number = unsigned(text)
+    if number == _INVALID_ID:
         raise ValueError(text)
     return number
 
 
-def _count(text: str) -> int:
-    """A number with an optional unit (memparse() of Linux, without its octal and hexadecimal)."""
-    unit = _UNITS.get(text[-1:].lower())
-    number = _number(text if unit is None else text[:-1], "0123456789", 10) * (unit or 1)
-    if number > _MAX_BYTES:
+def _count(text: str, most: int) -> int:
+    number, rest = memparse(text)
+    if not text or rest or number > most:
         raise ValueError(text)
     return number
 
 
 def _size(text: str) -> int:
-    if not text.endswith("%"):
-        return _count(text)
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return _number(text[:-1], "0123456789", 10) * memory // 100
+    """A size in bytes, or in percent of the machine's memory, as pages. It is rounded up, and wraps as Linux's does."""
+    number, rest = memparse(text)
+    if rest.startswith("%"):
+        number, rest = (number * PAGE_SIZE * os.sysconf("SC_PHYS_PAGES") & _MASK) // 100, rest[1:]
+    if not text or rest:
+        raise ValueError(text)
+    return (number + PAGE_SIZE - 1 & _MASK) // PAGE_SIZE
