@@ -303,7 +303,11 @@ def _build(order: _Order, channel: Channel, proc: int) -> Builder:
         target.finish()
     root = os.open("/", os.O_PATH | os.O_DIRECTORY)
     refused = rootless.refused if rootless is not None else {}
-    channel.send({"outcomes": outcomes, "refused": refused, "mountinfo": _read_mountinfo(proc)}, (root,))
+    # The mount table as this process sees it, which starts at its root since the pivot: read anew from its beginning, it shows
+    # what is mounted by then (fs/proc_namespace.c, mounts_open_common).
+    mountinfo = os.open("self/mountinfo", os.O_RDONLY, dir_fd=proc)
+    channel.send({"outcomes": outcomes, "refused": refused}, (root, mountinfo))
+    os.close(mountinfo)
     return Builder(channel, paths.opener, root, proc, files, rootless is not None)
 
 
@@ -312,10 +316,3 @@ def _allow_many_descriptors() -> tuple[int, int]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return soft, hard
-
-
-def _read_mountinfo(proc: int) -> str:
-    """This process's mount table, which starts at its root since the pivot."""
-    descriptor = os.open("self/mountinfo", os.O_RDONLY, dir_fd=proc)
-    with open(descriptor, encoding="utf-8", errors="surrogateescape") as file:
-        return file.read()

@@ -7,7 +7,7 @@ import os
 import signal
 import stat
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from devproxy.errors import DevproxyError
 from devproxy.linux.mountinfo import MountLine, parse_line
@@ -16,6 +16,8 @@ from devproxy.linux.process import send_signal
 from devproxy.targets.kernel.channel import Channel, Message
 from devproxy.targets.kernel.failure import from_json
 from devproxy.targets.rootless import Rootless
+
+_CHUNK: Final = 1 << 16
 
 
 class KernelRoot:
@@ -39,7 +41,7 @@ class KernelRoot:
         self._pidfd = -1
         self._code: int | None = None
         self._ending = False
-        self._mountinfo = ""
+        self._mountinfo = -1
         self.pid = 0
         self.outcomes: list[Any] = []
         self.rootless = rootless
@@ -92,8 +94,13 @@ class KernelRoot:
             os.close(found)
 
     def mountinfo(self) -> list[MountLine]:
-        """See `Root.mountinfo`: as the builder read it when the root was whole."""
-        return [parse_line(line) for line in self._mountinfo.splitlines()]
+        """See `Root.mountinfo`. It is the kernel's, read anew each time, also when the process has ended."""
+        read: list[bytes] = []
+        size = 0
+        while chunk := os.pread(self._mountinfo, _CHUNK, size):
+            read.append(chunk)
+            size += len(chunk)
+        return [parse_line(os.fsdecode(line)) for line in b"".join(read).split(b"\n") if line]
 
     def _stat(self, path: str, flags: int) -> os.stat_result:
         found = self._open(path, flags)
@@ -113,10 +120,10 @@ class KernelRoot:
             message = self._receive()
         except EOFError:
             raise ChildProcessError(errno.ECHILD, f"the builder ended with code {self.wait()}") from None
-        self.outcomes, self._mountinfo = message.value["outcomes"], message.value["mountinfo"]
+        self.outcomes = message.value["outcomes"]
         if self.rootless is not None:
             self.rootless = self.rootless._replace(refused=message.value["refused"])
-        self._root, self.pid = message.descriptors[0], message.sender
+        (self._root, self._mountinfo), self.pid = message.descriptors, message.sender
         self._pidfd = above_stdio(os.pidfd_open(self.pid))
 
     def start(self, request: object, descriptors: tuple[int, ...]) -> int | None:
@@ -164,10 +171,10 @@ class KernelRoot:
             if not self._ending:
                 self._kill()
             self.wait()
-        for descriptor in (self._root, self._pidfd):
+        for descriptor in (self._root, self._mountinfo, self._pidfd):
             if descriptor >= 0:
                 os.close(descriptor)
-        self._root = self._pidfd = -1
+        self._root = self._mountinfo = self._pidfd = -1
 
     def _kill(self) -> None:
         # The process itself where it is known: the one that waits for it reaps it then, and ends too.

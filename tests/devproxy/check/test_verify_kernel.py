@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from devproxy.check.outcomes import check_outcomes
 from devproxy.check.verify import verify
 from devproxy.host.facts import Host
 from devproxy.host.probe import probe
+from devproxy.launch import launch
 from devproxy.oci.configuration import Configuration
 from devproxy.oci.load import load
 from devproxy.overlay import NO_OVERLAY
@@ -267,6 +269,36 @@ def test_devices_of_every_kind(tmp_path: Path, live: Host) -> None:
 
 
 # damage
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize(
+    ("command", "finding"),
+    [
+        (["umount", "/proc/acpi"], ("path-not-masked", "/proc/acpi")),
+        (["umount", "/dev/shm"], ("mount-missing", "/dev/shm")),
+        (["mount", "-t", "tmpfs", "tmpfs", "/bin"], ("mount-unexpected", "/bin")),
+        (["mount", "-o", "remount,bind,rw", "/proc/sys"], ("path-not-readonly", "/proc/sys")),
+    ],
+    ids=lambda value: "-".join(value).replace("/", "-"),
+)
+def test_what_is_mounted_and_unmounted_later_is_found(
+    command: list[str], finding: tuple[str, str], tmp_path: Path, live: Host
+) -> None:
+    planned = plan(load(with_mounts(tmp_path)), live)
+    with build(planned, "kernel") as root:
+        assert verify(planned, root).findings == ()
+        pid = str(root.tree.pid)  # type: ignore[attr-defined]
+        inside = ["nsenter", "-t", pid, "-m", "-p", "-r", "-w", "/bin/busybox", *command]
+        subprocess.run(inside, check=True)
+        assert finding in {(f.code, f.path) for f in verify(planned, root).findings}
+
+
+def test_the_mount_table_of_a_process_that_has_ended_can_still_be_read(tmp_path: Path, live: Host) -> None:
+    with build(plan(load(with_mounts(tmp_path)), live), "kernel") as root:
+        before = root.mountinfo()
+        assert launch(root, ["/bin/true"]) == 0
+        assert root.mountinfo() == before
 
 
 def test_damage_done_to_a_root_is_found(tmp_path: Path, live: Host) -> None:
