@@ -12,6 +12,11 @@ Object model, from the outside in:
 * `Dentry` is a cached name, `Inode` the file behind it; a `FilesystemType` brings its own inodes. `vfs.dcache` changes both
   together. `File` is an open file.
 
+What a process has and this has not is the caller's: the umask (modes come with it applied), the table of descriptors, the working
+directory, limits. A `File` of O_PATH, or of any directory, is a place to start from: `file.location`. Of the settings of
+proc_sys_fs(5), protected_hardlinks is 1; protected_symlinks, protected_fifos and protected_regular are 0. There are no access
+control lists, no flags of files (FS_IOC_SETFLAGS), no leases and no quotas by user.
+
 Concurrency: one reentrant lock a `VirtualFilesystem` (`lock`) guards every change: to trees, inodes, mounts and the data of
 files. Readers (walks, stat, listings) take no lock; they rely on single dictionary reads being atomic. The lock of the device
 table is a leaf: nothing is called with it held. Drivers and `Filesystem.release` may be called under `lock` and must not wait
@@ -24,6 +29,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from vfs.copying import copy_range as copy_range
     from vfs.credentials import ROOT as ROOT
     from vfs.credentials import Capability as Capability
     from vfs.credentials import Credentials as Credentials
@@ -58,6 +64,7 @@ if TYPE_CHECKING:
     from vfs.options import SetStat as SetStat
     from vfs.options import UmountOptions as UmountOptions
     from vfs.resolve import PathOperation as PathOperation
+    from vfs.statx import Statx as Statx
     from vfs.virtual_filesystem import VirtualFilesystem as VirtualFilesystem
 
 _HOME = {
@@ -93,9 +100,11 @@ _HOME = {
     "RenameOptions": "options",
     "SetStat": "options",
     "StatFilesystem": "filesystem",
+    "Statx": "statx",
     "UmountOptions": "options",
     "VirtualDentry": "mount",
     "VirtualFilesystem": "virtual_filesystem",
+    "copy_range": "copying",
 }
 
 __all__ = sorted(_HOME)  # noqa: PLE0605  # one list of names, not two
