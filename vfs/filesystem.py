@@ -43,7 +43,7 @@ class Filesystem:
     whatever their flags are.
     """
 
-    revalidates: ClassVar[bool] = False
+    revalidates: bool = False
     """Whether names may change behind the VFS's back, so that every step of a walk asks `Inode.lookup`. See there."""
 
     dentry_flags: ClassVar[int] = 0

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from devproxy.drivers import register_drivers
 from devproxy.host.facts import Host
+from devproxy.linux.host_calls import MachineCalls
 from devproxy.mount_options import Attribute, Change, Propagation
 from devproxy.node import DeviceNumber, Identity, NodeKind
 from devproxy.targets.memory import flags as mount_flags
@@ -159,7 +160,7 @@ class MemoryTarget:
         return mount
 
     def _show(self, source: MemorySource, *, recursive: bool) -> MemoryMount:
-        internal = HostfsOptions(source.descriptor, recursive=recursive, fifos=self._host_fifo)
+        internal = HostfsOptions(source.descriptor, recursive=recursive, fifos=self._host_fifo, calls=MachineCalls())
         flags = mount_flags.of_descriptor(source.descriptor)
         mount = self._new(source.path, "hostfs", MountOptions(flags, internal=internal))
         hear_from_machine(mount.mount, source.descriptor)

@@ -61,7 +61,7 @@ def _by_name(name: str) -> Callable[[VirtualFilesystem, Path], Mount]:
     return lambda vfs, _place: vfs.mount_disconnected(ROOT, "none", name)
 
 
-def _hostfs(*, writable: bool) -> Callable[[VirtualFilesystem, Path], Mount]:
+def _hostfs(*, writable: bool, exclusive: bool = False) -> Callable[[VirtualFilesystem, Path], Mount]:
     def mount(vfs: VirtualFilesystem, place: Path) -> Mount:
         (place / "directory").mkdir()
         (place / "directory" / "file").write_bytes(b"contents")
@@ -69,7 +69,7 @@ def _hostfs(*, writable: bool) -> Callable[[VirtualFilesystem, Path], Mount]:
         os.mkfifo(place / "fifo")
         descriptor = os.open(place, os.O_PATH | os.O_DIRECTORY)
         try:
-            options = MountOptions(internal=HostfsOptions(descriptor, writable=writable))
+            options = MountOptions(internal=HostfsOptions(descriptor, writable=writable, exclusive=exclusive))
             return vfs.mount_disconnected(ROOT, str(place), "hostfs", options)
         finally:
             os.close(descriptor)
@@ -99,6 +99,7 @@ SUBJECTS = (
     Subject("hostfs", _hostfs(writable=False), writable=False),
     Subject("hostfs, writable", _hostfs(writable=True), writable=True),
     Subject("mapping, of the page on writing a type", _mapping, writable=False, flat=True),
+    Subject("hostfs, exclusive", _hostfs(writable=True, exclusive=True), writable=True),
     Subject("mqueue", _by_name("mqueue"), writable=False),
     Subject("overlay", _overlay, writable=True),
     Subject("proc", _by_name("proc"), writable=False),

@@ -43,7 +43,7 @@ class FuseFilesystem(Filesystem):
     have their own. It is whose ids the server is told, and who has to be let in.
     """
 
-    revalidates: ClassVar[bool] = True
+    revalidates: bool = True
     dentry_flags: ClassVar[int] = ODD_CALLER
 
     def __init__(self, vfs: VirtualFilesystem, creds: Credentials, parsed: ParsedOptions, options: FuseOptions) -> None:

@@ -49,7 +49,7 @@ class Descriptors:
         return fd
 
     def _reopen(self, inode: HostInode, parent_fd: int) -> int:
-        fd = os.open(inode.name, _FLAGS, dir_fd=parent_fd)
+        fd = self._open_path(inode.name, parent_fd)
         if not inode.is_file(os.fstat(fd)):
             os.close(fd)
             raise error(errno.ESTALE, inode.name)
@@ -57,6 +57,18 @@ class Descriptors:
             os.close(self._open.popitem(last=False)[1])
         self._open[inode] = fd
         return fd
+
+    def _open_path(self, name: str, parent_fd: int) -> int:
+        while True:
+            try:
+                return os.open(name, _FLAGS, dir_fd=parent_fd)
+            except OSError as problem:
+                # Where a process may have fewer than the limit, one is given up for another.
+                oldest = next(iter(self._open.items()), None)
+                if problem.errno not in {errno.EMFILE, errno.ENFILE} or oldest is None or oldest[1] == parent_fd:
+                    raise
+                self._limit = min(self._limit, len(self._open))
+                os.close(self._open.pop(oldest[0]))
 
     def forget(self, fs: object) -> None:
         """Close what belongs to a file system that goes."""

@@ -31,10 +31,28 @@ class HostFile(File):
         self._host = host
         self._fd = os.open(host.link_path(), flags & _PASSED_ON | os.O_CLOEXEC)
         host.refresh(os.fstat(self._fd))
+        host.is_opened(self._fd)
 
     def read_at(self, size: int, offset: int) -> bytes:
         """The machine's bytes; its errors."""
+        self._host.fresh = False
         return os.pread(self._fd, size, offset)
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """See `File.write`. The end of the file may have been moved by others."""
+        if self.flags & os.O_APPEND and self.writable:
+            self._look()
+        return super().write(data)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """See `File.seek`. The end of the file may have been moved by others."""
+        if whence == os.SEEK_END:
+            self._look()
+        return super().seek(offset, whence)
+
+    def _left(self) -> int:
+        self._look()
+        return super()._left()
 
     def write_at(self, data: bytes | bytearray | memoryview, offset: int) -> int:
         """Written to the machine; its errors."""
@@ -42,6 +60,30 @@ class HostFile(File):
         if written:
             self._changed()
         return written
+
+    def set_stat(self, changes: SetStat) -> None:
+        """See `File.set_stat`. What is allowed depends on attributes that others may have changed, as for the next three."""
+        self._look()
+        super().set_stat(changes)
+
+    def get_xattr(self, name: str) -> bytes:
+        """See `File.get_xattr`."""
+        self._look()
+        return super().get_xattr(name)
+
+    def set_xattr(self, name: str, value: bytes, flags: int = 0) -> None:
+        """See `File.set_xattr`."""
+        self._look()
+        super().set_xattr(name, value, flags)
+
+    def remove_xattr(self, name: str) -> None:
+        """See `File.remove_xattr`."""
+        self._look()
+        super().remove_xattr(name)
+
+    def _look(self) -> None:
+        if not self.closed:
+            self._host.refresh(os.fstat(self._fd))
 
     def change(self, changes: SetStat) -> None:
         """Changed by descriptor: the file may have no name any more."""
@@ -57,10 +99,14 @@ class HostFile(File):
         self._host.refresh(os.fstat(self._fd))
 
     def allocate_range(self, mode: int, offset: int, length: int) -> None:
-        """Room on the machine for mode 0. Errors: EOPNOTSUPP for other modes, which `os` does not offer; the machine's own."""
-        if mode:
+        """Errors: EOPNOTSUPP for modes other than 0 without `HostCalls`, as `os` does not offer them; the machine's own."""
+        calls = self._host.fs.calls
+        if calls is not None:
+            calls.allocate(self._fd, mode, offset, length)
+        elif mode:
             super().allocate_range(mode, offset, length)
-        os.posix_fallocate(self._fd, offset, length)
+        else:
+            os.posix_fallocate(self._fd, offset, length)
         self._changed()
 
     def seek_hole_or_data(self, offset: int, whence: int) -> int:
@@ -79,6 +125,7 @@ class HostFile(File):
 
     def release(self) -> None:
         """Close the descriptor."""
+        self._host.is_closed(self._fd)
         os.close(self._fd)
 
 

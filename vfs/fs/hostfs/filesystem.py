@@ -6,7 +6,7 @@ import errno
 import itertools
 import os
 import stat
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
 from vfs.dentry import Dentry
@@ -53,13 +53,15 @@ class HostFilesystem(Filesystem):
     Invariant: `_inodes` has every live inode of the tree under its device and inode number, and no number twice.
     """
 
-    revalidates: ClassVar[bool] = True
-
     def __init__(self, vfs: VirtualFilesystem, options: HostfsOptions, descriptors: Descriptors) -> None:
         super().__init__(vfs, HostfsType.name)
         self.writable = options.writable
         self.recursive = options.recursive
         self.fifos = options.fifos
+        self.devices = options.devices
+        self.exclusive = options.exclusive
+        self.revalidates = not options.exclusive
+        self.calls = options.calls
         self.descriptors = descriptors
         self.synthetic_inos = itertools.count(_SYNTHETIC_INO)
         self._inodes: WeakValueDictionary[tuple[int, int], HostInode] = WeakValueDictionary()
@@ -82,7 +84,7 @@ class HostFilesystem(Filesystem):
     def _new_inode(self, parent: HostDirectory | None, name: str, found: os.stat_result) -> HostInode:
         kind = HostDirectory if stat.S_ISDIR(found.st_mode) else HostInode
         inode = kind(self, self.ino_on(found.st_dev, found.st_ino), found, parent, name)
-        self._inodes[found.st_dev, found.st_ino] = inode
+        self.add(inode)
         return inode
 
     def _hidden_inode(self, found: os.stat_result) -> Inode:
@@ -99,6 +101,10 @@ class HostFilesystem(Filesystem):
             inode.uid, inode.gid = found.st_uid, found.st_gid
             self._hidden[found.st_dev, found.st_ino] = inode
         return inode
+
+    def add(self, inode: HostInode) -> None:
+        """Know a file by its numbers on the machine."""
+        self._inodes[inode.device, inode.host_ino] = inode
 
     def ino_on(self, device: int, ino: int) -> int:
         """The machine's inode number, made unlike those of other devices that are mounted inside the tree."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -21,10 +22,13 @@ if TYPE_CHECKING:
 class HostInode(SyntheticParent):
     """A file of the machine: attributes as they were last seen, and the way back to it.
 
+    `fresh` says that nothing was done since that changes them; it counts where nobody else changes the tree.
+
     Invariant: `parent` and `name` are where it was last found; the root has no parent, and the file system's descriptor.
+    `others` are more names of a file that is no directory, kept where walks do not find them anew.
     """
 
-    __slots__ = ("__weakref__", "blocks", "device", "host_ino", "name", "parent")
+    __slots__ = ("__weakref__", "blocks", "device", "fresh", "host_ino", "name", "open_fds", "others", "parent")
 
     fs: HostFilesystem  # type: ignore[mutable-override]  # an inode never changes its file system
 
@@ -36,6 +40,8 @@ class HostInode(SyntheticParent):
         self.host_ino = found.st_ino
         self.parent = parent
         self.name = name
+        self.open_fds: tuple[int, ...] = ()
+        self.others: list[tuple[HostDirectory, str]] = []
         self.refresh(found)
 
     @property
@@ -55,6 +61,7 @@ class HostInode(SyntheticParent):
         self.atime_ns = found.st_atime_ns
         self.mtime_ns = found.st_mtime_ns
         self.ctime_ns = found.st_ctime_ns
+        self.fresh = True
 
     def is_file(self, found: os.stat_result) -> bool:
         """Whether what was found is this file, and not a later one that was given its number."""
@@ -64,43 +71,90 @@ class HostInode(SyntheticParent):
     def move_to(self, parent: HostDirectory, name: str) -> None:
         """Note where the file was found last."""
         if self.parent is not None and not (parent is self.parent and name == self.name):
+            if self.fs.exclusive and self.name and not stat.S_ISDIR(self.mode):
+                self.others.append((self.parent, self.name))
             self.parent, self.name = parent, name
+
+    def lose(self, parent: HostDirectory, name: str) -> None:
+        """Note that a name is gone: where there is another, the file is found by that."""
+        self.fresh = False
+        self.others = [each for each in self.others if each != (parent, name)]
+        if parent is self.parent and name == self.name:
+            self.parent, self.name = self.others.pop() if self.others else (parent, "")
+
+    def set_atime(self, now: int) -> None:
+        """The machine keeps the times at which its files were looked at."""
+        self.fresh = False
 
     def stat(self) -> os.stat_result:
         """The attributes of this moment; those last seen if the name is gone, as for a file still open."""
+        if self.fresh and self.fs.exclusive:
+            return self.stat_result(self.blocks)
         with self.fs.lock:
             try:
                 found = self._look()
             except OSError:
                 return self.stat_result(self.blocks)
+            if not self.is_file(found) and self.open_fds:
+                found = os.fstat(self.open_fds[-1])
             if self.is_file(found):
                 self.refresh(found)
             return self.stat_result(self.blocks)
 
     def check_access(self, creds: Credentials, mask: int) -> None:
         """See `Inode.check_access`. Walks bring every file up to date but the root, where they begin."""
-        if self.parent is None:
+        if self.parent is None and not self.fs.exclusive:
             self.refresh(os.fstat(self.root_fd))
         super().check_access(creds, mask)
 
     def _look(self) -> os.stat_result:
         if self.parent is None:
             return os.fstat(self.root_fd)
-        return os.stat(self.name, dir_fd=self.fs.descriptors.get(self.parent), follow_symlinks=False)
+        try:
+            return os.stat(self.name, dir_fd=self.fs.descriptors.get(self.parent), follow_symlinks=False)
+        except OSError:
+            if self.open_fds:
+                return os.fstat(self.open_fds[-1])
+            raise
 
     def descriptor(self) -> int:
-        """An O_PATH descriptor, good until the next call; the lock of the VFS is held meanwhile."""
-        return self.fs.descriptors.get(self)
+        """An O_PATH descriptor, or that of an open file, good until the next call; the lock of the VFS is held meanwhile.
+
+        Errors: ESTALE, ENOENT for a file that has lost its name and is not open; EACCES.
+        """
+        try:
+            return self.fs.descriptors.get(self)
+        except OSError as problem:
+            if self.open_fds and problem.errno in {errno.ENOENT, errno.ESTALE, errno.ENOTDIR}:
+                return self.open_fds[-1]
+            raise
 
     def link_path(self) -> str:
         """A path that means exactly the file that `descriptor` holds, for calls that take no O_PATH descriptor (proc(5))."""
         return f"/proc/self/fd/{self.descriptor()}"
+
+    def birth_ns(self) -> int | None:
+        """When the machine made it, if `HostCalls` can tell."""
+        if self.fs.calls is None:
+            return None
+        with self.fs.lock:
+            return self.fs.calls.birth_ns(self.descriptor())
+
+    def is_opened(self, fd: int) -> None:
+        """A descriptor of it is kept by an open file: it leads to the file also when no name does."""
+        self.open_fds = (*self.open_fds, fd)
+
+    def is_closed(self, fd: int) -> None:
+        """That descriptor is closed next."""
+        self.open_fds = tuple(each for each in self.open_fds if each != fd)
+        self.fresh = False
 
     def readlink(self) -> str:
         """Errors: EINVAL for what is no link."""
         if not stat.S_ISLNK(self.mode):
             return super().readlink()
         with self.fs.lock:
+            self.fresh = False
             return os.readlink("", dir_fd=self.descriptor())
 
     def open(self, location: VirtualDentry, flags: int, creds: Credentials) -> File:
@@ -160,6 +214,7 @@ class HostInode(SyntheticParent):
         """Errors: EROFS; the machine's own."""
         self.fs.check_writable()
         os.setxattr(self.link_path(), name, value, flags)
+        self.fresh = False
 
     def list_xattr(self) -> list[str]:
         """The machine's names."""
@@ -170,3 +225,4 @@ class HostInode(SyntheticParent):
         """Errors: EROFS; the machine's own."""
         self.fs.check_writable()
         os.removexattr(self.link_path(), name)
+        self.fresh = False

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING
 
+from vfs import dcache
+from vfs.credentials import Capability, without_set_id
 from vfs.file import File
 from vfs.fs.overlay.inode import open_layer
+from vfs.options import SetStat
+from vfs.xattr import CAPABILITY
 
 if TYPE_CHECKING:
     from vfs.credentials import Credentials
@@ -66,7 +71,19 @@ class OverlayFile(File):
     def allocate_range(self, mode: int, offset: int, length: int) -> None:
         """See `File.allocate_range`; the layer's own errors."""
         self._real.creds = self.creds
+        self._drop_privileges()
         self._real.allocate_range(mode, offset, length)
+        self._changed()
+
+    def _drop_privileges(self) -> None:
+        """What a change of the contents takes away goes even if the layer then refuses the change (ovl_fallocate of Linux)."""
+        real = self._real.inode
+        if not self.creds.has(Capability.FSETID):
+            mode = without_set_id(self.creds, real.mode, real.gid)
+            if mode != real.mode:
+                dcache.set_stat(self._overlaid.real.dentry, SetStat(mode=stat.S_IMODE(mode)))
+        if CAPABILITY in real.list_xattr() and real.get_xattr(CAPABILITY):
+            real.remove_xattr(CAPABILITY)
         self._changed()
 
     def seek_hole_or_data(self, offset: int, whence: int) -> int:
