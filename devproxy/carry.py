@@ -125,14 +125,22 @@ class Carrier:
         fitted = self._fitted.get(id(step)) or fit(step, self._plan, source)
         if source is not None:
             self._sources[id(fitted.step)] = source
-        own = self._target.look_in(source, "/") if source is not None and isinstance(step, MountRoot) else None
+        overlaid = isinstance(step, MountRoot) or (isinstance(step, Bind) and step.overlay is not None)
+        own = self._target.look_in(source, "/") if source is not None and overlaid else None
         outcome = self._carry(fitted.step)._replace(step=step)
-        lacks = fitted.lacks or (other_owner(own, self._target.look("/")) if own is not None else "")
+        lacks = fitted.lacks or ("" if own is None else self._other_owner(step, own))
         if not lacks or outcome.result is Result.SKIPPED:
             return outcome
         found = f"{outcome.found}; {lacks}" if outcome.found else lacks
         warning = outcome.warning or fitted.warning
         return outcome._replace(result=Result.CHOSEN, found=found, warning=warning, rootless=True)
+
+    def _other_owner(self, step: Step, own: Look) -> str:
+        """What the top of an overlay lacks, whose layer is the caller's."""
+        if not isinstance(step, MountRoot):
+            return other_owner(step.path, own, 0, 0)
+        made = self._target.look("/")  # the directory itself, if nothing had to be made in it
+        return "" if made is None else other_owner("/", own, made.uid, made.gid)
 
     def finish(self) -> None:
         """Set the root's propagation, last of all, and make the tree one root."""

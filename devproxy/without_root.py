@@ -72,11 +72,11 @@ def _fit_node(step: MakeNode, plan: Plan) -> Fitted:
     return Fitted(step)
 
 
-def other_owner(own: Look | None, made: Look | None) -> str:
-    """What the root's directory lacks under an overlay, whose upper layer is the caller's."""
-    if own is None or made is None or (own.uid == made.uid and own.gid == made.gid):
+def other_owner(path: str, own: Look, uid: int, gid: int) -> str:
+    """What is lacking where something is shown at `path` that belongs to somebody else on the host."""
+    if (own.uid, own.gid) == (uid, gid):
         return ""
-    return f"/ belongs to {made.uid}:{made.gid}, its own owner cannot be had without root"
+    return f"{path} belongs to {uid}:{gid}, its own owner cannot be had without root"
 
 
 def bound(look: Look) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import tempfile
 from collections.abc import Callable
@@ -21,6 +22,7 @@ import devproxy.targets.memory  # noqa: F401
 from devproxy.linux.namespaces import CLONE, unshare
 from tests.devproxy.linux.forked import in_child
 
+codecs.lookup("ascii")  # the same for a codec that is loaded when it is first used
 UID = os.geteuid() or 12345
 GID = os.getegid() if os.geteuid() else 12345
 

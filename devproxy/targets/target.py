@@ -199,7 +199,9 @@ class Target(Protocol):
         """
 
     def look_in(self, source: Source, path: str) -> Look | None:
-        """`look`, in a source that is not mounted yet, with links resolved inside it."""
+        """`look`, in a source that is not mounted yet, with links resolved inside it. `/` is the source, if it is a file
+        too.
+        """
 
     def list_directory(self, path: str) -> list[str]:
         """The names in a directory, links followed inside the root. Errors: ENOENT, ENOTDIR, ELOOP."""

@@ -301,7 +301,8 @@ class KernelTarget:
 
     def look_in(self, source: Source, path: str) -> Look | None:
         """See `Target.look_in`."""
-        return look(self._opened(source).tree, path)
+        opened = self._opened(source)
+        return look(opened.tree, path) if opened.is_directory else look_at(os.fstat(opened.descriptor))
 
     def list_directory(self, path: str) -> list[str]:
         """See `Target.list_directory`."""

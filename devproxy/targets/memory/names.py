@@ -185,7 +185,11 @@ class Names:
             place = self._vfs.get_dentry_at(ROOT, PathOperation(self._root, parent, name, follow_final_symlink=False))
         except FileNotFoundError:
             return None
-        found = _look(place.dentry.inode)
+        return self.look_at(place.dentry.inode)
+
+    def look_at(self, inode: Inode) -> Look:
+        """What a file is, as it shows here."""
+        found = _look(inode)
         if self._rootless is None:
             return found
         uid, gid = self._rootless.seen(found.uid, found.gid)

@@ -307,7 +307,8 @@ class MemoryTarget:
         """See `Target.look_in`."""
         mount = self._show(_opened(source), recursive=True).mount
         try:
-            return Names(self._vfs, VirtualDentry(mount, mount.root), self.rootless).look(path)
+            names = Names(self._vfs, VirtualDentry(mount, mount.root), self.rootless)
+            return names.look(path) if source.is_directory else names.look_at(mount.root.inode)
         finally:
             self._discard(mount)
 

@@ -24,7 +24,7 @@ from devproxy.linux.namespaces import CLONE, map_one, unshare
 from devproxy.linux.process import Dumpable
 from devproxy.oci.configuration import Cgroupfs, Configuration
 from devproxy.oci.load import load
-from devproxy.overlay import NO_OVERLAY, Overlay2
+from devproxy.overlay import NO_OVERLAY, Overlaid, Overlay2
 from devproxy.plan.plan import Plan
 from devproxy.plan.planner import plan
 from devproxy.targets.kernel.paths import KernelPaths
@@ -311,6 +311,38 @@ def test_the_rootfs_of_somebody_else_can_be_the_lower_layer() -> None:
         result = built(lambda _: plan(load(bundle), probe()))
     assert result["findings"] == []
     assert found(result, "root ")[1] == "/ belongs to 0:0, its own owner cannot be had without root"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs files of two users")
+def test_the_top_of_an_overlaid_bind_belongs_to_the_caller_and_it_says_so() -> None:
+    """Of a directory and of a file, whose own owners cannot be had."""
+    with tempfile.TemporaryDirectory() as volume:
+        os.chmod(volume, 0o755)
+        for name in ("mine", "theirs"):
+            os.mkdir(f"{volume}/{name}", 0o755)
+            Path(volume, f"{name}.txt").write_text("text\n")
+        for name in ("mine", "mine.txt"):
+            os.chown(f"{volume}/{name}", UID, GID)
+        for name in ("theirs", "theirs.txt"):
+            os.chown(f"{volume}/{name}", 5, 6)
+        names = ("mine", "theirs", "mine.txt", "theirs.txt")
+        binds = [
+            {"destination": f"/{name}", "type": "bind", "source": f"{volume}/{name}", "options": ["bind"]}
+            for name in names
+        ]
+
+        def work(directory: Path) -> Plan:
+            config = Configuration(overlay2=Overlay2(Overlaid.ALL))
+            return planned(directory, config, mounts=[*runc_spec_like()["mounts"], *binds])
+
+        for paths in (None, KernelPaths(*[False] * 3)):
+            result = built(work, paths)
+            assert result["findings"] == []
+            lacks = {name: found(result, f"bind {volume}/{name} at") for name in names}
+            words = "its own owner cannot be had without root"
+            assert lacks["theirs"][1] == f"a directory, made /theirs; /theirs belongs to 0:0, {words}"
+            assert lacks["theirs.txt"][1] == f"a file, copied, made /theirs.txt; /theirs.txt belongs to 0:0, {words}"
+            assert [lacks[name][3] for name in names] == [False, True, False, True]
 
 
 # planted differences
