@@ -179,7 +179,7 @@ class Carrier:
             case Seal():
                 return self._seal(step)
             case Skip():
-                return Outcome(step, Result.SKIPPED, step.reason.note, warning=step.level is Level.WARNING)
+                return Outcome(step, Result.SKIPPED, warning=step.level is Level.WARNING)
 
     # mounts
 

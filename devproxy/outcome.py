@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import NamedTuple
 
-from devproxy.plan.steps import Step
+from devproxy.plan.steps import Skip, Step
 
 
 class Result(enum.Enum):
@@ -37,6 +37,7 @@ class Outcome(NamedTuple):
     aside: str = ""
 
     def describe(self) -> str:
-        """The step's line, with what was found."""
+        """The step's line, with what was found. Why it is there the step's reason says."""
         told = "; ".join(filter(None, (self.found, self.aside)))
-        return f"{self.result.value}: {self.step.describe()}" + (f"  ({told})" if told else "")
+        what = self.step.what if isinstance(self.step, Skip) else self.step.describe()
+        return f"{self.result.value}: {what}" + (f"  ({told})" if told else "")

@@ -111,7 +111,19 @@ def _compare(plan: Plan, expected: Side, observed: Side, hosts: HostMounts) -> R
         ("read-only paths", sum(isinstance(step, SealPath) for step in plan.steps)),
         ("outcomes", outcomes),
     )
-    return Report((*mounts.findings, *findings, *told), compared, _notes(mounts.below_binds, hidden | also_hidden))
+    return Report(
+        _once([*mounts.findings, *findings, *told]), compared, _notes(mounts.below_binds, hidden | also_hidden)
+    )
+
+
+def _once(findings: list[Finding]) -> tuple[Finding, ...]:
+    """A path that cannot be seen is told once, however often it was looked at."""
+    told: dict[tuple[object, ...], Finding] = {}
+    for finding in findings:
+        key = finding if finding.code != "unreadable" else (finding.code, finding.path, finding.found)
+        if key not in told or not told[key].why:
+            told[key] = finding
+    return tuple(told.values())
 
 
 def _notes(below_binds: int, hidden: set[str]) -> tuple[str, ...]:

@@ -133,6 +133,13 @@ def test_what_cannot_be_seen_is_inconclusive_and_never_fine(planned: Plan, root:
     assert "EACCES" in report.findings[0].found
 
 
+def test_what_cannot_be_seen_is_told_once(planned: Plan, root: Root) -> None:
+    report = verify(planned, lying(root, Lies(refused={"/dev", "/dev/net"})))
+    places = [finding.path for finding in report.findings]
+    assert sorted(set(places)) == sorted(places)
+    assert {"/dev", "/dev/net"} <= set(places)
+
+
 def test_an_error_weighs_more_than_what_cannot_be_seen(planned: Plan, root: Root) -> None:
     report = verify(planned, lying(root, Lies(refused={GPU}, missing={NULL})))
     assert report.exit_code == 3

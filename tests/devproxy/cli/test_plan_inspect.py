@@ -157,3 +157,16 @@ def snapshot(directory: str) -> dict[str, tuple[int, int]]:
             status = os.lstat(os.path.join(here, name))
             found[os.path.join(here, name)] = (stat.S_IFMT(status.st_mode), status.st_mtime_ns)
     return found
+
+
+def test_what_is_left_out_is_told_in_a_line_that_says_nothing_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = runc_spec_like()
+    config["mounts"].append({"destination": "/f", "type": "foofs", "source": "x"})
+    bundle = write_bundle(tmp_path / "b", config)
+    assert main(["inspect", bundle, "--text", "outcomes"]) == 0
+    told = capsys.readouterr()
+    for line in (told.err.strip(), next(line for line in told.out.splitlines() if "foofs" in line)):
+        assert "skipped: the mount of type foofs at /f  # mounts[7]: unknown" in line
+        assert line.count("unknown") == line.count("skip") == line.count("known: ") == 1
