@@ -49,9 +49,6 @@ class Filesystem:
     dentry_flags: ClassVar[int] = 0
     """What `Dentry.odd` begins with: `ODD_CALLER` where it matters who asks even for what needs no permission."""
 
-    server_decides: bool = False
-    """Whether somebody else checks who owns what: chmod, chown and utimensat are passed on as they are."""
-
     root: Dentry
     read_only: bool = False
 
@@ -65,6 +62,11 @@ class Filesystem:
         self.dev = os.makedev(0, self.minor)
         self.mounts = 0
         self.flags: tuple[str, ...] = ()
+
+    @property
+    def server_decides(self) -> bool:
+        """Whether somebody else checks who owns what: chmod, chown and utimensat are passed on as they are."""
+        return False
 
     @property
     def truncates_on_open(self) -> bool:

@@ -50,7 +50,7 @@ class FuseFilesystem(Filesystem):
         """Errors: EINVAL, EBADF for a descriptor that is no socket's."""
         super().__init__(vfs, "fuse" if parsed.subtype is None else f"fuse.{parsed.subtype}")
         self.parsed = parsed
-        self.server_decides = not parsed.default_permissions
+        self.default_permissions = parsed.default_permissions
         self.opened: tuple[FuseInode, OpenOut] | None = None
         """What the server opened as it made it, until `open` takes it over. Protected by the lock of the VFS."""
         self._owner = creds
@@ -68,6 +68,11 @@ class FuseFilesystem(Filesystem):
         root = kind(self, ROOT_ID, 0, attr)
         self.nodes.add(root)
         self.root = Dentry("", None, root)
+
+    @property
+    def server_decides(self) -> bool:
+        """See `Filesystem.server_decides`; who is not let in hears that first."""
+        return not self.default_permissions or not self.lets_in(self.caller)
 
     @property
     def truncates_on_open(self) -> bool:

@@ -79,7 +79,7 @@ class FuseInode(Inode):
         self.mtime_ns = attr.mtime * _SECOND + min(attr.mtimensec, _SECOND - 1)
         self.ctime_ns = attr.ctime * _SECOND + min(attr.ctimensec, _SECOND - 1)
         self.shown_mode = attr.mode & 0xFFFF
-        self.mode = self.shown_mode & ~stat.S_ISVTX if self.fs.server_decides else self.shown_mode
+        self.mode = self.shown_mode if self.fs.default_permissions else self.shown_mode & ~stat.S_ISVTX
         self.nlink = attr.nlink
         self.uid = attr.uid
         self.gid = attr.gid
@@ -171,7 +171,7 @@ class FuseInode(Inode):
         self.check_good()
         if not fs.lets_in(creds):
             raise error(errno.EACCES)
-        if not fs.server_decides:
+        if fs.default_permissions:
             fresh = self.refresh()
             if credentials.permits(creds, self, mask):
                 return
@@ -192,7 +192,7 @@ class FuseInode(Inode):
         Errors: EACCES; the server's.
         """
         fs = self.fs
-        if not fs.server_decides:
+        if fs.default_permissions:
             self.check_access(creds, mask)
             return
         fs.note_caller(creds)
