@@ -49,6 +49,9 @@ class Filesystem:
     dentry_flags: ClassVar[int] = 0
     """What `Dentry.odd` begins with: `ODD_CALLER` where it matters who asks even for what needs no permission."""
 
+    takes_every_xattr: ClassVar[bool] = False
+    """Whether the type says for itself which names of attributes there are, and lists them to all."""
+
     root: Dentry
     read_only: bool = False
 

@@ -56,7 +56,7 @@ def check_set(name: str, value: bytes, flags: int) -> None:
 def get(creds: Credentials, inode: Inode, name: str) -> bytes:
     """See `VirtualFilesystem.getxattr_at`."""
     _check_access(creds, inode, name, MAY_READ)
-    _check_handled(name)
+    _check_handled(inode, name)
     value = inode.get_xattr(name)
     if name == CAPABILITY and not _is_capability(value):
         raise error(errno.EINVAL, name)
@@ -74,7 +74,7 @@ def set_value(creds: Credentials, mount: Mount, inode: Inode, name: str, value: 
     _check_access(creds, inode, name, MAY_WRITE)
     if name.startswith("security.") and name != CAPABILITY and not creds.has(Capability.SYS_ADMIN):
         raise error(errno.EPERM, name)
-    _check_handled(name)
+    _check_handled(inode, name)
     inode.set_xattr(name, value, flags)
     dcache.look_again(inode)
 
@@ -87,14 +87,14 @@ def remove(creds: Credentials, mount: Mount, inode: Inode, name: str) -> None:
         wanted = Capability.SETFCAP if name == CAPABILITY else Capability.SYS_ADMIN
         if not creds.has(wanted):
             raise error(errno.EPERM, name)
-    _check_handled(name)
+    _check_handled(inode, name)
     inode.remove_xattr(name)
     dcache.look_again(inode)
 
 
 def names(creds: Credentials, inode: Inode) -> list[str]:
     """See `VirtualFilesystem.listxattr_at`."""
-    privileged = creds.has(Capability.SYS_ADMIN)
+    privileged = creds.has(Capability.SYS_ADMIN) or inode.fs.takes_every_xattr
     return [name for name in inode.list_xattr() if privileged or not name.startswith("trusted.")]
 
 
@@ -123,8 +123,10 @@ def _check_access(creds: Credentials, inode: Inode, name: str, mask: int) -> Non
     inode.check_access(creds, mask)
 
 
-def _check_handled(name: str) -> None:
+def _check_handled(inode: Inode, name: str) -> None:
     """xattr_resolve_name() of Linux."""
+    if inode.fs.takes_every_xattr:
+        return
     space, dot, rest = name.partition(".")
     if not dot or space not in _HANDLED:
         raise error(errno.ENOTSUP, name)

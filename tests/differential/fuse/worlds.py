@@ -1,6 +1,6 @@
-"""Two ways to a libfuse server: our client over a socket, and the kernel's over /dev/fuse.
+"""Two ways to a FUSE server: our client over a socket, and the kernel's over /dev/fuse.
 
-Programs run in new directories below one mount. The server's own directory is on a tmpfs, so that sizes are counted alike.
+Programs run in new directories below one mount. What the server has is on a tmpfs, so that sizes are counted alike.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tests.differential.fuse.servers import served
 from tests.differential.vfs import kernel, simulated
@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 
 Run = Callable[[list["Call"]], list[object]]
 REQUIRED = "rootmode=40755,user_id=0,group_id=0"
+
+
+class Server(NamedTuple):
+    """How to start a server for a directory, and where in what it shows programs are to run."""
+
+    command: Callable[[str], list[str]]
+    below: Callable[[str], str] = lambda directory: ""
+    prepare: Callable[[str], None] = lambda directory: None
 
 
 class World(simulated.World):
@@ -56,57 +64,65 @@ def backing() -> Iterator[str]:
 
 
 @contextmanager
-def ours(options: str, *command: str) -> Iterator[Run]:
-    """Runs programs through our client on a server."""
+def ours(server: Server, options: str) -> Iterator[Run]:
+    """Runs programs through our client."""
     vfs = VirtualFilesystem()
     vfs.register_filesystem_type(FuseType())
-    with served(*command) as (descriptor, _):
-        data = f"fd={descriptor},{REQUIRED}{options}"
-        mount = vfs.mount_disconnected(ROOT, "server", "fuse", MountOptions(data=data))
-        root = VirtualDentry(mount, mount.root)
-        numbers = itertools.count()
+    with backing() as directory:
+        server.prepare(directory)
+        with served(*server.command(directory)) as (descriptor, _):
+            data = f"fd={descriptor},{REQUIRED},{options}"
+            mount = vfs.mount_disconnected(ROOT, "server", "fuse", MountOptions(data=data))
+            root = VirtualDentry(mount, mount.root)
+            numbers = itertools.count()
 
-        def run(program: list[Call]) -> list[object]:
-            place = PathOperation(root, root, f"/{next(numbers)}")
-            vfs.mkdir_at(ROOT, place, MkdirOptions(0o777))
-            vfs.set_stat_at(ROOT, place, SetStat(mode=0o777))
-            world = World(vfs.get_dentry_at(ROOT, place))
+            def run(program: list[Call]) -> list[object]:
+                place = PathOperation(root, root, f"{server.below(directory)}/{next(numbers)}")
+                vfs.mkdir_at(ROOT, place, MkdirOptions(0o777))
+                vfs.set_stat_at(ROOT, place, SetStat(mode=0o777))
+                world = World(vfs.get_dentry_at(ROOT, place))
+                try:
+                    return world.run(program)
+                finally:
+                    world.close_all()
+
             try:
-                return world.run(program)
+                yield run
             finally:
-                world.close_all()
-
-        try:
-            yield run
-        finally:
-            vfs.discard_mount(mount)
+                vfs.discard_mount(mount)
 
 
-def by_kernel(options: str, source: str, command: list[str], programs: list[list[Call]]) -> list[list[object]]:
+def theirs(server: Server, options: str, programs: list[list[Call]]) -> list[list[object]]:
     """Run programs through the kernel's client on a server that ends with the child that mounts it."""
-    servers: list[subprocess.Popen[bytes]] = []
+    processes: list[subprocess.Popen[bytes]] = []
+    directory = f"{kernel.PLACE}/directory"
 
     def prepare() -> None:
         kernel.prepare()
-        os.makedirs("mnt")
-        os.makedirs("source", 0o777)
-        server = [*(part.replace(source, f"{kernel.PLACE}/source") for part in command)]
-        servers.append(subprocess.Popen([*server, "-f", "-o", options, "mnt"], stderr=subprocess.DEVNULL))
+        os.mkdir("mnt")
+        os.mkdir(directory, 0o777)
+        server.prepare(directory)
+        command = [*server.command(directory), "-f", "-o", options, f"{kernel.PLACE}/mnt"]
+        processes.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
         device = os.stat(".").st_dev
         for _ in range(500):
             if os.stat("mnt").st_dev != device:
                 break
             time.sleep(0.01)
+        else:
+            raise AssertionError(f"{command} did not start")
 
     def enter(number: int, program: list[Call]) -> list[object]:
-        os.mkdir(f"mnt/{number}", 0o777)
-        os.chroot(f"mnt/{number}")
+        place = f"mnt{server.below(directory)}/{number}"
+        os.mkdir(place, 0o777)
+        os.chmod(place, 0o777)
+        os.chroot(place)
         os.chdir("/")
         return kernel.World().run(program)
 
     def end() -> list[object]:
-        servers[0].terminate()
-        return [servers[0].wait()]
+        processes[0].terminate()
+        return [processes[0].wait()]
 
     jobs: list[Callable[[], list[object]]] = [
         *(partial(enter, number, program) for number, program in enumerate(programs)),

@@ -352,6 +352,10 @@ class FuseDirectoryFile(DirectoryFile):
         self.inode.fs.note_caller(self.creds)
         return self._open.read_all()
 
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """As for any file, by the size that the server gives a directory (generic_file_llseek of Linux)."""
+        return File.seek(self, offset, whence)
+
     def stat(self) -> os.stat_result:
         """See `File.stat`."""
         self.inode.fs.note_caller(self.creds)

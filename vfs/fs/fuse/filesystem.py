@@ -45,6 +45,7 @@ class FuseFilesystem(Filesystem):
 
     revalidates: bool = True
     dentry_flags: ClassVar[int] = ODD_CALLER
+    takes_every_xattr: ClassVar[bool] = True
 
     def __init__(self, vfs: VirtualFilesystem, creds: Credentials, parsed: ParsedOptions, options: FuseOptions) -> None:
         """Errors: EINVAL, EBADF for a descriptor that is no socket's."""

@@ -239,14 +239,9 @@ class FuseInode(Inode):
         return self._read_xattrs(Opcode.GETXATTR, strings(name), name)
 
     def list_xattr(self) -> list[str]:
-        """Errors: EACCES for whom the server is not there; EIO for a list that is none; the server's."""
+        """Errors: EACCES for whom the server is not there; ENOTSUP from one without any; EIO for a list that is none; the server's."""
         self.fs.check_caller()
-        try:
-            answer = self._read_xattrs(Opcode.LISTXATTR)
-        except OSError as problem:
-            if problem.errno == errno.ENOTSUP:
-                return []
-            raise
+        answer = self._read_xattrs(Opcode.LISTXATTR)
         if answer and (answer[-1] or b"\0\0" in answer or not answer[0]):
             raise error(errno.EIO)
         return [os.fsdecode(name) for name in answer.split(b"\0")[:-1]]

@@ -118,7 +118,7 @@ def _copy_range(source: File, target: File, start: int, stop: int) -> None:
 
 def _copy_attributes(marks: Marks, lower: Dentry, upper: Dentry) -> None:
     source = lower.inode
-    for name in source.list_xattr():
+    for name in _names(source):
         if not marks.is_own(name):
             _copy_xattr(source, upper.inode, name)
     found = source.stat()
@@ -130,6 +130,15 @@ def _copy_attributes(marks: Marks, lower: Dentry, upper: Dentry) -> None:
         mtime_ns=found.st_mtime_ns,
     )
     dcache.set_stat(upper, changes)
+
+
+def _names(source: Inode) -> list[str]:
+    try:
+        return source.list_xattr()
+    except OSError as problem:
+        if problem.errno == errno.ENOTSUP:
+            return []
+        raise
 
 
 def _copy_xattr(source: Inode, target: Inode, name: str) -> None:
