@@ -190,7 +190,8 @@ class VirtualFilesystem(AttributeCalls, MountCalls):
             namei.link(self.path_cache, creds, old, new)
 
     def link_file_at(self, creds: Credentials, file: File, new: PathOperation) -> None:
-        """linkat(2) with AT_EMPTY_PATH: a name for an open file, also for one that O_TMPFILE made, unless it has O_EXCL.
+        """linkat(2) with AT_EMPTY_PATH: a name for an open file, also for one that O_TMPFILE made, unless it has O_EXCL. What
+        linkat does with /proc/self/fd/N, which asks for no credentials, is `link_at` of `resolve.at(file.location)`.
 
         Errors: as `link_at`; ENOENT for a file that lost its last name, or whose opener had other credentials, without
         CAP_DAC_READ_SEARCH; EBADF.

@@ -28,6 +28,7 @@ from vfs.credentials import ALL_CAPABILITIES, Capability
 PLACE = "/dev/shm"
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
+AT_SYMLINK_FOLLOW = 0x400
 CLONE_NEWNS = 0x20000
 MS_REC, MS_PRIVATE = 0x4000, 1 << 18
 libc = ctypes.CDLL(None, use_errno=True)
@@ -322,6 +323,10 @@ class World:
 
     def link_file(self, slot: int, path: str) -> None:
         check(libc.linkat(self.descriptor(slot), b"", AT_FDCWD, os.fsencode(path), AT_EMPTY_PATH))
+
+    def link_opened(self, slot: int, path: str) -> None:
+        old = str(self.descriptor(slot)).encode()
+        check(libc.linkat(Start.descriptors, old, AT_FDCWD, os.fsencode(path), AT_SYMLINK_FOLLOW))
 
     def openat(self, slot: int, start: int, path: str, flags: int, mode: int) -> None:
         start_fd = self.start(start, path)

@@ -139,6 +139,7 @@ MAKING = st.one_of(
     _call("open", SLOTS, PATHS, OPEN_FLAGS, PERMISSIONS),
     _call("open", SLOTS, st.one_of(PATHS, st.just(".")), TMPFILE_FLAGS, PERMISSIONS),
     _call("link_file", SLOTS, PATHS),
+    _call("link_opened", SLOTS, PATHS),
     _call("open", SLOTS, PLAIN, _MADE, PERMISSIONS),
 )
 REMOVING = st.one_of(
@@ -211,7 +212,9 @@ def is_basic(call: Call) -> bool:
     if call.name in {"open", "openat"}:
         flags = call.arguments[2 if call.name == "open" else 3]
         return not (isinstance(flags, int) and flags & TMPFILE_BIT)
-    return call.name != "link_file" and not (call.name == "rename" and call.arguments[2] not in {0, 1, 8})
+    return call.name not in {"link_file", "link_opened"} and not (
+        call.name == "rename" and call.arguments[2] not in {0, 1, 8}
+    )
 
 
 SEVERAL = st.builds(

@@ -227,6 +227,9 @@ class World:
         file.creds = self.creds if self.switches == self.opened.get(slot) else replace(self.creds)
         self.vfs.link_file_at(self.creds, file, self.at(path))
 
+    def link_opened(self, slot: int, path: str) -> None:
+        self.vfs.link_at(self.creds, at(self.file(slot).location), self.at(path))
+
     def openat(self, slot: int, start: int, path: str, flags: int, mode: int) -> None:
         op = self.from_(start, path)._replace(allow_empty=False)
         self.keep(slot, self.vfs.open_at(self.creds, op, OpenOptions(flags, mode)))
