@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from vfs.fs.fuse.options import FuseOptions as FuseOptions
     from vfs.inode import DirectoryEntry as DirectoryEntry
     from vfs.inode import Inode as Inode
+    from vfs.inotify import Inotify as Inotify
+    from vfs.inotify import InotifyEvent as InotifyEvent
     from vfs.locks import FileLock as FileLock
     from vfs.locks import LockOwner as LockOwner
     from vfs.mount import Mount as Mount
@@ -85,6 +87,8 @@ _HOME = {
     "FuseOptions": "fs.fuse.options",
     "FuseType": "fs.fuse",
     "Inode": "inode",
+    "Inotify": "inotify",
+    "InotifyEvent": "inotify",
     "LockOwner": "locks",
     "MkdirOptions": "options",
     "MknodOptions": "options",

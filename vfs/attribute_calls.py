@@ -49,6 +49,7 @@ class AttributeCalls:
         with self.lock:
             mount, dentry = resolve(self.path_cache, creds, op)
             xattr.set_value(creds, mount, dentry.inode, name, value, flags)
+            dentry.inode.fs.watches.attributes(dentry)
 
     def listxattr_at(self, creds: Credentials, op: PathOperation) -> list[str]:
         """listxattr(2); trusted.* is shown to CAP_SYS_ADMIN only."""
@@ -63,3 +64,4 @@ class AttributeCalls:
         with self.lock:
             mount, dentry = resolve(self.path_cache, creds, op)
             xattr.remove(creds, mount, dentry.inode, name)
+            dentry.inode.fs.watches.attributes(dentry)

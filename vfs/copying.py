@@ -48,6 +48,9 @@ def copy_range(source: File, source_offset: int | None, target: File, target_off
             raise error(errno.EINVAL)
         own = source.copy_to(start, target, to, length) if length else 0
         copied = _copy(source, start, target, to, length) if own is None else own
+        if own:
+            source.inode.fs.watches.accessed(source)
+            target.inode.fs.watches.modified(target)
     if source_offset is None:
         source.position += copied
     if target_offset is None:

@@ -73,6 +73,14 @@ def _instantiate(parent: Dentry, name: str, inode: Inode) -> Dentry:
     return dentry
 
 
+def _made(parent: Dentry, name: str, inode: Inode) -> Dentry:
+    dentry = _instantiate(parent, name, inode)
+    watches = inode.fs.watches
+    if watches.instances:
+        watches.created(dentry)
+    return dentry
+
+
 def _forget(dentry: Dentry) -> None:
     dentry.odd |= DEAD
     if dentry.parent.children.get(dentry.name) is dentry:
@@ -84,7 +92,7 @@ def mknod(creds: Credentials, parent: Dentry, name: str, options: MknodOptions) 
 
     Errors: the type's: EPERM, ENOSPC.
     """
-    return _instantiate(parent, name, parent.inode.mknod(creds, name, options))
+    return _made(parent, name, parent.inode.mknod(creds, name, options))
 
 
 def create(creds: Credentials, parent: Dentry, name: str, options: MknodOptions, flags: int) -> Dentry:
@@ -92,7 +100,7 @@ def create(creds: Credentials, parent: Dentry, name: str, options: MknodOptions,
 
     Errors: the type's: EPERM, ENOSPC.
     """
-    return _instantiate(parent, name, parent.inode.create(creds, name, options, flags))
+    return _made(parent, name, parent.inode.create(creds, name, options, flags))
 
 
 def mkdir(creds: Credentials, parent: Dentry, name: str, options: MkdirOptions) -> Dentry:
@@ -100,7 +108,7 @@ def mkdir(creds: Credentials, parent: Dentry, name: str, options: MkdirOptions) 
 
     Errors: the type's: EPERM, ENOSPC, EMLINK.
     """
-    return _instantiate(parent, name, parent.inode.mkdir(creds, name, options))
+    return _made(parent, name, parent.inode.mkdir(creds, name, options))
 
 
 def symlink(creds: Credentials, parent: Dentry, name: str, target: str) -> Dentry:
@@ -108,7 +116,7 @@ def symlink(creds: Credentials, parent: Dentry, name: str, target: str) -> Dentr
 
     Errors: the type's: EPERM, ENOSPC.
     """
-    return _instantiate(parent, name, parent.inode.symlink(creds, name, target))
+    return _made(parent, name, parent.inode.symlink(creds, name, target))
 
 
 def link(parent: Dentry, name: str, inode: Inode) -> Dentry:
@@ -118,7 +126,10 @@ def link(parent: Dentry, name: str, inode: Inode) -> Dentry:
     """
     parent.inode.link(name, inode)
     look_again(inode)
-    return _instantiate(parent, name, inode)
+    watches = inode.fs.watches
+    if watches.instances:
+        watches.linked(inode)
+    return _made(parent, name, inode)
 
 
 def unlink(dentry: Dentry) -> None:
@@ -131,6 +142,9 @@ def unlink(dentry: Dentry) -> None:
     _forget(dentry)
     if stat.S_ISLNK(inode.mode):
         inode.fs.path_cache.drop()
+    watches = inode.fs.watches
+    if watches.instances:
+        watches.unlinked(dentry)
 
 
 def rmdir(dentry: Dentry) -> None:
@@ -141,6 +155,9 @@ def rmdir(dentry: Dentry) -> None:
     dentry.parent.inode.rmdir(dentry.name, dentry.inode)
     _forget(dentry)
     dentry.inode.fs.path_cache.drop()
+    watches = dentry.inode.fs.watches
+    if watches.instances:
+        watches.unlinked(dentry)
 
 
 def rename(
@@ -165,6 +182,9 @@ def rename(
             _forget(target)
     _put(dentry, new_parent, new_name)
     dentry.inode.fs.path_cache.drop()
+    watches = dentry.inode.fs.watches
+    if watches.instances:
+        watches.renamed(dentry, old_parent, old_name, target)
 
 
 def _put(dentry: Dentry, parent: Dentry, name: str) -> None:
@@ -185,6 +205,9 @@ def set_stat(dentry: Dentry, changes: SetStat) -> None:
         inode.fs.path_cache.drop()
     else:
         look_again(inode)
+    watches = inode.fs.watches
+    if watches.instances:
+        watches.changed(dentry, changes)
 
 
 def look_again(inode: Inode) -> None:

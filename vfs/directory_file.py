@@ -50,6 +50,8 @@ class DirectoryFile(File):
         entries = self._listing[self.position : end]
         self.position += len(entries)
         self._touch_atime()
+        if self.inode.fs.watches.instances:
+            self.inode.fs.watches.accessed(self)
         return entries
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:

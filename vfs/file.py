@@ -132,6 +132,8 @@ class File:
         data = self.read_at(size, self.position)
         self.position += len(data)
         self._touch_atime()
+        if data and self.inode.fs.watches.instances:
+            self.inode.fs.watches.accessed(self)
         return data
 
     def pread(self, size: int, offset: int) -> bytes:
@@ -142,6 +144,8 @@ class File:
         self._check_offset(offset, size, allowed=self.readable)
         data = self.read_at(size, offset)
         self._touch_atime()
+        if data and self.inode.fs.watches.instances:
+            self.inode.fs.watches.accessed(self)
         return data
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
@@ -162,6 +166,8 @@ class File:
         else:
             written = self.write_at(data, self.position)
             self.position += written
+        if written and self.inode.fs.watches.instances:
+            self.inode.fs.watches.modified(self)
         return written
 
     def pwrite(self, data: bytes | bytearray | memoryview, offset: int) -> int:
@@ -170,8 +176,12 @@ class File:
         Errors: as `write`; ESPIPE for a file without positions; EINVAL for a negative offset.
         """
         self._check_offset(offset, len(data), allowed=self.writable)
-        with self.inode.fs.lock:
-            return self.write_at(data, self.inode.size if self.flags & _O_APPEND else offset)
+        fs = self.inode.fs
+        with fs.lock:
+            written = self.write_at(data, self.inode.size if self.flags & _O_APPEND else offset)
+            if written and fs.watches.instances:
+                fs.watches.modified(self)
+        return written
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move the position, and return it. SEEK_DATA and SEEK_HOLE see a file without holes here.
@@ -235,6 +245,8 @@ class File:
         if offset + length > MAX_FILE_SIZE:
             raise error(errno.EFBIG)
         self.allocate_range(mode, offset, length)
+        if self.inode.fs.watches.instances:
+            self.inode.fs.watches.modified(self)
 
     def copy_to(self, start: int, target: File, to: int, length: int) -> int | None:
         """The work of copy_file_range(2) by a type that has a way of its own: how much was copied. None where data is to be read
@@ -286,6 +298,7 @@ class File:
         self.check_open()
         with self.inode.fs.lock:
             xattr.set_value(self.creds, self.location.mount, self.inode, name, value, flags)
+            self.inode.fs.watches.attributes(self.location.dentry)
 
     def list_xattr(self) -> list[str]:
         """flistxattr(2)."""
@@ -302,6 +315,7 @@ class File:
         self.check_open()
         with self.inode.fs.lock:
             xattr.remove(self.creds, self.location.mount, self.inode, name)
+            self.inode.fs.watches.attributes(self.location.dentry)
 
     def read_directory(self, count: int | None = None) -> list[DirectoryEntry]:
         """The next `count` entries, or all that are left, without "." and ".." (getdents64(2)).
@@ -336,6 +350,8 @@ class File:
             try:
                 self.release()
             finally:
+                if mount.fs.watches.instances:
+                    mount.fs.watches.closed(self)
                 locks = self.inode.fs.vfs.locks
                 if locks.held:
                     locks.release(self)

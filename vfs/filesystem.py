@@ -61,6 +61,7 @@ class Filesystem:
         self.type_name = type_name
         self.lock = vfs.lock
         self.path_cache = vfs.path_cache
+        self.watches = vfs.watches
         self.minor = vfs.anonymous_devices.allocate()
         self.dev = os.makedev(0, self.minor)
         self.mounts = 0

@@ -196,4 +196,7 @@ def _count(file: File) -> File:
     mount.open_files += 1
     if file.counts_as_writer:
         mount.writers += 1
+    watches = mount.fs.watches
+    if watches.instances:
+        watches.opened(file)
     return file

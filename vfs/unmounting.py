@@ -147,6 +147,7 @@ def let_go(mount: Mount) -> None:
         put(child)
     fs.mounts -= 1
     if not fs.mounts:
+        fs.watches.unmounted(fs)
         fs.vfs.anonymous_devices.release(fs.minor)
         fs.release()
 

@@ -23,6 +23,7 @@ from vfs.pathcache import PathCache
 from vfs.pipe import Pipes
 from vfs.propagation import GroupIds
 from vfs.resolve import PathOperation, resolve
+from vfs.watches import Watches
 
 if TYPE_CHECKING:
     import os
@@ -57,6 +58,7 @@ class VirtualFilesystem(AttributeCalls, MountCalls):
         self.anonymous_devices = AnonymousDevices()
         self.filesystem_types = FilesystemTypes()
         self.pipes = Pipes()
+        self.watches = Watches()
         self.locks = Locks(threading.Condition(self.lock))
         self.mountpoints: dict[Dentry, list[Mount]] = {}
         self.mount_changes = MountChanges(self)

@@ -13,7 +13,7 @@ from typing import Final
 WANTED: Final = int(os.environ.get("DEVPROXY_OPERATIONS", "100000"))
 
 SHARES: Final = {
-    "tmpfs": 30,
+    "tmpfs": 27,
     "open files": 10,
     "a full tmpfs": 5,
     "overlay": 20,
@@ -25,6 +25,7 @@ SHARES: Final = {
     "namespaces": 8,
     "less privileges": 2,
     "locks": 3,
+    "inotify": 3,
     "fuse": 1,
     "fuse, as the kernel": 1,
 }

@@ -255,7 +255,10 @@ class RegularOpenFile(File):
         """What a changed file may no longer do to whoever executes it (file_remove_privs of Linux)."""
         inode = self.inode
         if inode.mode & (stat.S_ISUID | stat.S_ISGID) and not self.creds.has(Capability.FSETID):
+            before = inode.mode
             inode.mode = without_set_id(self.creds, inode.mode, inode.gid)
+            if inode.mode != before:
+                inode.fs.watches.attributes(self.location.dentry)
         if inode.has_xattrs:
             inode.drop_capability()
 
