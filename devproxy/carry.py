@@ -56,6 +56,7 @@ class Carrier:
         self._layers: dict[int, str] = {}
         self._like_host: dict[LikeHost, NumberFound] = {}
         self._skipped: set[str] = set()
+        self._makers: dict[str, str] = {}
 
     def open_sources(self) -> None:
         """Open everything of the host that the plan binds, and look at its nodes, before anything is mounted (S34, S53).
@@ -90,14 +91,17 @@ class Carrier:
         try:
             self._binds[id(fitted)] = self._target.bind(source, recursive=fitted.options.recursive_bind)
         except OSError as error:
-            raise failure(step, error) from error
+            raise self._failure(step, error) from error
+
+    def _failure(self, step: Step, error: OSError) -> DevproxyError:
+        return failure(step, error, rootless=self._target.rootless is not None)
 
     def _look_at_host(self, step: MakeNode | RequireNode, identity: LikeHost) -> None:
         try:
             self._like_host[identity] = self._target.number_of(identity)
         except OSError as error:
             if error.errno != errno.ENOENT:
-                raise failure(step, error) from error
+                raise self._failure(step, error) from error
             raise InputError(
                 f"{step.path} is to be like the host's {identity.path}, which is missing or no character device "
                 f"({step.reason})",
@@ -112,7 +116,7 @@ class Carrier:
         try:
             outcome = self._carry(step) if self._target.rootless is None else self._carry_fitted(step)
         except OSError as error:
-            raise failure(step, error) from error
+            raise self._failure(step, error) from error
         if outcome.warning and self._plan.strict:
             raise DevproxyError(
                 f"{step.describe()}: {outcome.found or step.reason}", hint="strict is set: a warning is an error"
@@ -329,7 +333,7 @@ class Carrier:
             existing = target.look(step.path)
             if self._is_own_ptmx(step, existing, number):
                 return Outcome(step, Result.SKIPPED, OWN_PTMX)
-            require_same(step, existing, number)
+            require_same(step, existing, number, self._makers.get(step.path))
         except OSError as error:
             # Whose number no driver decides is no accelerator: what /dev usually holds, and what a spec adds to it.
             if error.errno != errno.ENXIO or not isinstance(step.identity, Fixed):
@@ -337,6 +341,7 @@ class Carrier:
             return Outcome(step, Result.SKIPPED, str(error.strerror), warning=True, rootless=True)
         if step.path.startswith("/dev/") and number is not None:
             self._link_number(step, number)
+        self._makers.setdefault(step.path, step.reason.source)
         kept = existing or hosts
         if existing is not None:
             words = f"exists, keeps mode {existing.mode:04o} and owner {existing.uid}:{existing.gid}"
@@ -377,7 +382,7 @@ class Carrier:
             )
         if self._is_own_ptmx(step, there, number):
             return Outcome(step, Result.SKIPPED, OWN_PTMX)
-        require_same(step, there, number)
+        require_same(step, there, number, self._makers.get(step.path))
         return Outcome(step, Result.CHOSEN if found else Result.DONE, found)
 
     def _make_symlink(self, step: MakeSymlink) -> Outcome:
@@ -390,6 +395,7 @@ class Carrier:
                     f"{step.path} is {describe(there)}, expected a symbolic link to {step.target} ({step.reason})"
                 ) from None
             return Outcome(step, Result.DONE, "exists", kept=True)
+        self._makers[step.path] = step.reason.source
         return Outcome(step, Result.DONE)
 
 

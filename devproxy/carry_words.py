@@ -7,8 +7,17 @@ import os
 from typing import NoReturn
 
 from devproxy.errors import DevproxyError, InputError
-from devproxy.node import DeviceNumber, LikeHost, NodeKind, OfDriver
-from devproxy.plan.steps import Bind, MakeNode, MountFilesystem, MountRoot, RequireNode, Step
+from devproxy.node import DeviceNumber, Fixed, LikeHost, NodeKind, OfDriver
+from devproxy.plan.steps import (
+    Bind,
+    MakeDirectory,
+    MakeNode,
+    MakeSymlink,
+    MountFilesystem,
+    MountRoot,
+    RequireNode,
+    Step,
+)
 from devproxy.targets.numbers import FIXED_MAJORS
 from devproxy.targets.target import FileKind, Look, NumberFound
 
@@ -44,12 +53,18 @@ def _explain_like_host(step: MakeNode | RequireNode, identity: LikeHost, answer:
     return f"{answer.number} on the host{asked}"
 
 
-def require_same(step: MakeNode | RequireNode, there: Look | None, number: DeviceNumber | None) -> None:
-    """A node that exists is accepted only if it is the one asked for (config-linux.md, "Devices"; S69)."""
+def require_same(
+    step: MakeNode | RequireNode, there: Look | None, number: DeviceNumber | None, maker: str | None
+) -> None:
+    """A node that exists is accepted only if it is the one asked for (config-linux.md, "Devices"; S69). `maker` is what else
+    in the plan has made it, if anything.
+    """
     if there is None or there.kind.value != step.kind.value or there.number != number:
         raise DevproxyError(
             f"{step.path} is {describe(there)}, expected {expected(step.kind, number)} ({step.reason})",
-            hint="the image or a mount brings this path: remove it there, or drop the device from the spec",
+            hint="the image or a mount brings this path: remove it there, or drop the device from the spec"
+            if maker is None
+            else f"{maker} made it: a path can be one device, drop or change one of the two",
         )
 
 
@@ -84,7 +99,6 @@ def told(error: OSError, *, name: bool = True) -> str:
 
 
 _HINTS = {
-    errno.EPERM: "this needs root with CAP_SYS_ADMIN and CAP_MKNOD; 'devproxy inspect' works without",
     errno.ENXIO: "load its driver on the host; nvidia-modprobe makes the nodes of NVIDIA's",
     errno.ENODEV: "run it as root, then a node with the right number is made",
     errno.EROFS: "the place is read-only: let the root have its overlay (overlay2=root:memory), or make it in the image",
@@ -92,12 +106,23 @@ _HINTS = {
     errno.ELOOP: "symbolic links here lead in a circle, or out of the root through /proc",
     errno.EADDRINUSE: "the recorded host cannot be shown on this machine; 'devproxy inspect' can show it in memory",
 }
+_WHITEOUT = Fixed(DeviceNumber(0, 0))
 _WRONG_KIND = "a directory can be mounted only over a directory, a file only over a file"
 
 
-def failure(step: Step, error: OSError) -> DevproxyError:
+def failure(step: Step, error: OSError, *, rootless: bool) -> DevproxyError:
     """The ladder: an OSError of a verb, in terms of the step that was being carried out."""
-    hint = _HINTS.get(error.errno or 0, "")
+    hint = _not_permitted(step, rootless=rootless) if error.errno == errno.EPERM else _HINTS.get(error.errno or 0, "")
     if isinstance(step, Bind | MountFilesystem) and error.errno in (errno.ENOTDIR, errno.EISDIR):
         hint = _WRONG_KIND
     return DevproxyError(f"{step.describe()}: {told(error)} ({step.reason})", hint=hint)
+
+
+def _not_permitted(step: Step, *, rootless: bool) -> str:
+    if rootless:
+        return "this needs root with CAP_SYS_ADMIN and CAP_MKNOD; 'devproxy inspect' works without"
+    if isinstance(step, MakeNode) and step.identity == _WHITEOUT:
+        return "0:0 in an overlay is the mark of a removed file: drop the device, or take overlay2=none"
+    if isinstance(step, MakeNode | MakeDirectory | MakeSymlink | Bind | MountFilesystem):
+        return "nothing can be made there: proc, sysfs and devpts hold only what the kernel puts there, and a node needs CAP_MKNOD"
+    return ""

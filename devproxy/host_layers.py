@@ -4,6 +4,9 @@ gone.
 
 from __future__ import annotations
 
+import errno
+import os
+
 from devproxy.carry_overlay import check_directory, no_layer
 from devproxy.outcome import Outcome
 from devproxy.overlay import layer_name
@@ -33,6 +36,8 @@ class PlannedLayers:
         try:
             self._found[index] = self._layers.add(volume, name)
         except (FileNotFoundError, NotADirectoryError):
+            if os.path.isdir(volume):  # as in proc, which says so of every name
+                raise no_layer(volume, OSError(errno.EPERM, "nothing can be made there")) from None
             return  # there is no directory that a layer could be in: the step says so, or does without
         except OSError as error:
             raise no_layer(volume, error) from None

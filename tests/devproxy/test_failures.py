@@ -16,7 +16,9 @@ import pytest
 import devproxy
 from devproxy.carry import Carrier
 from devproxy.errors import DevproxyError
+from devproxy.oci.configuration import Configuration
 from devproxy.outcome import Outcome
+from devproxy.overlay import Medium, Overlaid, Overlay, Overlay2
 from devproxy.plan.plan import Plan
 from devproxy.plan.steps import Step
 from tests.bundles import runc_spec_like, write_bundle
@@ -146,3 +148,54 @@ def test_the_message_says_what_where_and_why(failure: str, target: str, tmp_path
     assert [word for word in words if word.lower() not in message] == [], caught.value.message
     assert "\n" not in message
     assert _tree(tmp_path) == before
+
+
+def _device(path: str, major: int, minor: int) -> dict[str, Any]:
+    return {"path": path, "type": "c", "major": major, "minor": minor}
+
+
+HINTS: dict[str, tuple[dict[str, Any], str]] = {
+    "one path as two devices": (
+        {"linux": {"devices": [_device("/dev/two", 1, 3), _device("/dev/two", 1, 5)]}},
+        "linux.devices[0] made it",
+    ),
+    "a usual device with another number": (
+        {"linux": {"devices": [_device("/dev/zero", 1, 3)]}},
+        "rule: contents of /dev made it",
+    ),
+    "a link of /dev": ({"linux": {"devices": [_device("/dev/fd", 1, 3)]}}, "rule: contents of /dev made it"),
+    "a node over a file": (
+        {"linux": {"devices": [_device("/bin/busybox", 1, 3)]}},
+        "the image or a mount brings this path",
+    ),
+    "a mark of a removed file": ({"linux": {"devices": [_device("/white", 0, 0)]}}, "the mark of a removed file"),
+    "a mount point in sysfs": (
+        _with_mounts({"destination": "/sys/mine", "type": "tmpfs", "source": "tmpfs"}),
+        "only what the kernel puts there",
+    ),
+    "a device in devpts": ({"linux": {"devices": [_device("/dev/pts/9", 136, 9)]}}, "only what the kernel puts there"),
+}
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("target", ["kernel", "oldest kernel"])
+@pytest.mark.parametrize("failure", HINTS)
+def test_the_hint_is_about_what_is_wrong(failure: str, target: str, tmp_path: Path) -> None:
+    """Root is not told to be root."""
+    changes, words = HINTS[failure]
+    with pytest.raises(DevproxyError) as caught:
+        build_on(_plan(tmp_path, **changes), target)
+    assert words in (caught.value.hint or "")
+    assert "needs root" not in (caught.value.hint or "")
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("directory", ["/proc", "/sys"])
+def test_a_directory_that_holds_no_layers_is_the_one_that_is_named(directory: str, tmp_path: Path) -> None:
+    overlay2 = Overlay2(Overlaid.ROOT, Overlay(Medium.DIRECTORY, directory))
+    bundle = write_bundle(tmp_path / "bundle", runc_spec_like())
+    plan = devproxy.plan(devproxy.load(bundle), host_with_gpus(), config=Configuration(overlay2=overlay2))
+    with pytest.raises(DevproxyError) as caught:
+        build_on(plan, "kernel")
+    assert caught.value.message.startswith(f"{directory}/.devproxy.overlay cannot hold the upper layer of an overlay")
+    assert "rootfs" not in caught.value.message
