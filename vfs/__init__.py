@@ -7,7 +7,9 @@ Object model, from the outside in:
 
 * `VirtualFilesystem` owns the registered file system types, the device table and the lock. Its methods have the shape of
   system calls: they take `Credentials`, a `PathOperation` (root, start, path, follow) and one options record.
-* `MountNamespace` is a tree of `Mount`; a mount shows a `Filesystem`, or a part of it, at a place.
+* `MountNamespace` is a tree of `Mount`; a mount shows a `Filesystem`, or a part of it, at a place. Namespaces are copied, pivoted
+  and released; the VFS has no processes, and tells whoever keeps roots and working directories where these are afterwards
+  (`NamespaceCopy.moved`, `Pivot.moved`).
 * `VirtualDentry` is a place: a mount and a `Dentry`. Roots, working directories and the results of walks are these.
 * `Dentry` is a cached name, `Inode` the file behind it; a `FilesystemType` brings its own inodes. `vfs.dcache` changes both
   together. `File` is an open file.
@@ -17,10 +19,24 @@ directory, limits. A `File` of O_PATH, or of any directory, is a place to start 
 proc_sys_fs(5), protected_hardlinks is 1; protected_symlinks, protected_fifos and protected_regular are 0. There are no access
 control lists, no flags of files (FS_IOC_SETFLAGS), no leases and no quotas by user.
 
-Concurrency: one reentrant lock a `VirtualFilesystem` (`lock`) guards every change: to trees, inodes, mounts and the data of
-files. Readers (walks, stat, listings) take no lock; they rely on single dictionary reads being atomic. The lock of the device
-table is a leaf: nothing is called with it held. Drivers and `Filesystem.release` may be called under `lock` and must not wait
-for another thread that needs it.
+Concurrency: any number of threads may use one VFS. Locks are taken in this order, and none is waited for with a later one held:
+
+1. `VirtualFilesystem.lock`, reentrant, one a VFS: every change to trees, inodes, mounts and the data of files. Each
+   `Filesystem.lock` is this one.
+2. Locks of a file system type's own (the connection of a fuse mount), for its methods alone.
+3. The lock of the device table, a leaf: nothing is called with it held.
+
+Drivers and `Filesystem.release` may be called under `VirtualFilesystem.lock` and must not wait for another thread that needs it.
+
+Readers (walks, stat, listings of names) take no lock. They see what was before a change or what is after it, never half of it:
+
+* a step is one dictionary read; a name that is not cached is looked up under the lock, so that it waits for a rename to end;
+* what is mounted where is read under a sequence number (`vfs.mount_tree`): who steps over a mount point, or climbs from the root of
+  a mount, while mounts change takes the step again under the lock. What a mount covers never shows while it moves;
+* whole paths that were walked are remembered in a dictionary that every change of names, rights or mounts replaces
+  (`vfs.pathcache`): a walk keeps its result in the one that it began with.
+
+A walk of several steps is not one: between two of them the tree may change, as on Linux.
 """
 
 from __future__ import annotations
@@ -29,6 +45,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from vfs.cloning import NamespaceCopy as NamespaceCopy
     from vfs.copying import copy_range as copy_range
     from vfs.credentials import ROOT as ROOT
     from vfs.credentials import Capability as Capability
@@ -65,6 +82,7 @@ if TYPE_CHECKING:
     from vfs.options import RenameOptions as RenameOptions
     from vfs.options import SetStat as SetStat
     from vfs.options import UmountOptions as UmountOptions
+    from vfs.pivoting import Pivot as Pivot
     from vfs.resolve import PathOperation as PathOperation
     from vfs.statx import Statx as Statx
     from vfs.virtual_filesystem import VirtualFilesystem as VirtualFilesystem
@@ -96,9 +114,11 @@ _HOME = {
     "MountFlags": "options",
     "MountNamespace": "namespace",
     "MountOptions": "options",
+    "NamespaceCopy": "cloning",
     "OpenDevice": "device",
     "OpenOptions": "options",
     "PathOperation": "resolve",
+    "Pivot": "pivoting",
     "Propagation": "options",
     "Registration": "device",
     "RenameOptions": "options",

@@ -12,21 +12,24 @@ from vfs.pathcache import PathCache
 from vfs.resolve import PathOperation, resolve
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from vfs import Inode, Mount, MountNamespace, VirtualFilesystem
 
 
-def check(vfs: VirtualFilesystem, namespaces: list[MountNamespace]) -> None:
-    """Everything, under the lock."""
+def check(vfs: VirtualFilesystem, namespaces: list[MountNamespace], *, closed: bool = False) -> None:
+    """Everything, under the lock; more of it if all files are closed."""
     with vfs.lock:
         assert not vfs.mount_changes.number & 1, "a change of mounts never ended"
         mounts = [mount for namespace in namespaces for mount in namespace]
         for namespace in namespaces:
             check_namespace(namespace)
+        assert not closed or all((mount.open_files, mount.writers) == (0, 0) for mount in mounts)
         check_mountpoints(vfs, mounts)
         for fs in {mount.fs for mount in mounts}:
             check_names(fs.root)
             if isinstance(fs, TmpfsFilesystem):
-                check_accounts(fs)
+                check_accounts(fs, closed=closed)
         check_paths(vfs)
 
 
@@ -67,7 +70,7 @@ def check_names(dentry: Dentry) -> None:
         check_names(child)
 
 
-def check_accounts(fs: TmpfsFilesystem) -> None:
+def check_accounts(fs: TmpfsFilesystem, *, closed: bool) -> None:
     """Links are as many as names; pages and inodes are all accounted for."""
     names: Counter[Inode] = Counter()
     pending: list[Inode] = [fs.root.inode]
@@ -79,9 +82,14 @@ def check_accounts(fs: TmpfsFilesystem) -> None:
             assert inode.size == 20 * (2 + len(inode.entries))
             pending += below
     assert all(inode.nlink == count for inode, count in names.items() if not isinstance(inode, Directory))
-    assert fs.inodes == 1 + names.total()
-    # Files that are open without a name keep theirs, so that this holds when all is closed.
-    assert fs.pages >= sum(inode.stat().st_blocks for inode in names) // 8
+    accounts = (fs.inodes, 1 + names.total()), (fs.pages, pages_of(names))
+    # Files that are open without a name count as well.
+    assert all(kept == found if closed else kept >= found for kept, found in accounts), accounts
+
+
+def pages_of(inodes: Iterable[Inode]) -> int:
+    """The pages that some files take."""
+    return sum(inode.stat().st_blocks for inode in inodes) // 8
 
 
 def check_paths(vfs: VirtualFilesystem) -> None:

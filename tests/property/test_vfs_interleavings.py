@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.property
 
-SOME = 3
+SOME = 2
 """Lines at which a call is stopped, where it is not stopped at all of them."""
 CODE = os.path.dirname(package.__file__)
 Call = Callable[["Prepared"], object]
@@ -123,7 +123,11 @@ def outcome(call: Call, world: Prepared) -> Outcome:
 
 
 def stopped(
-    call: Call, world: Prepared, line: int, interrupt: Callable[[], object] = lambda: None
+    call: Call,
+    world: Prepared,
+    line: int,
+    interrupt: Callable[[], object] = lambda: None,
+    seen: Callable[[int, str], object] = lambda line, file: None,
 ) -> tuple[Outcome, int]:
     """Run a call, and something else when it gets to its nth line; what it says, and how many lines it took."""
     taken = 0
@@ -134,6 +138,7 @@ def stopped(
             return None
         if event == "line":
             taken += 1
+            seen(taken, frame.f_code.co_filename)
             if taken == line:
                 interrupt()
         return trace
@@ -209,8 +214,29 @@ def test_a_reader_comes_between_the_lines_of_a_change(writer: str) -> None:
             check(world.vfs, [world.ns])
 
 
+@pytest.mark.parametrize("writer", ["mount beneath", "umount beneath", "move a mount", "pivot"])
+def test_what_is_covered_never_shows(writer: str) -> None:
+    for reader in ("see what covers", "see what covers, too"):
+        expected = allowed(READERS[reader], WRITERS[writer])
+        assert expected[0] == expected[1]
+        for line in lines_in("mount_tree.py", WRITERS[writer]):
+            world = Prepared()
+            answers: list[Outcome] = []
+            threads: list[threading.Thread] = []
+            stopped(WRITERS[writer], world, line, partial(look, READERS[reader], world, answers, threads))
+            threads[0].join(30)
+            assert answers == [expected[0]], f"{reader}, at line {line} of the change"
+
+
+def lines_in(file: str, call: Call) -> list[int]:
+    """Those of the lines of a call that are in one file."""
+    numbers: list[int] = []
+    stopped(call, Prepared(), 0, seen=lambda line, name: numbers.append(line) if name.endswith(file) else None)
+    return numbers
+
+
 def look(reader: Call, world: Prepared, answers: list[Outcome], threads: list[threading.Thread]) -> None:
     """Let another thread look. If it waits for the lock, it goes on after the change."""
     threads.append(threading.Thread(target=lambda: answers.append(outcome(reader, world)), daemon=True))
     threads[0].start()
-    threads[0].join(0.005)
+    threads[0].join(0.002)
