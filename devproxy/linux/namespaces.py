@@ -6,6 +6,7 @@ import os
 import struct
 from typing import Final
 
+from devproxy.linux.capabilities import NUMBERS, capget
 from devproxy.linux.syscalls import check, libc
 
 # CLONE_NEW* by the OCI spec's word for the namespace (config-linux.md, "Namespaces").
@@ -54,6 +55,13 @@ def in_first_user_namespace() -> bool:
             return file.read().split() == ["0", "0", str(0xFFFFFFFF)]
     except FileNotFoundError:
         return True  # no procfs, or a kernel without user namespaces
+
+
+def is_privileged() -> bool:
+    """Whether this process may mount and make nodes as the machine's root; otherwise it does that in a user namespace of its
+    own.
+    """
+    return bool(capget().effective >> NUMBERS["CAP_SYS_ADMIN"] & 1) and in_first_user_namespace()
 
 
 def setns(descriptor: int, flag: int) -> None:

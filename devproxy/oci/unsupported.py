@@ -6,6 +6,7 @@ warning.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from devproxy.oci.json_path import JsonValue
@@ -34,6 +35,7 @@ _MEMBERS = {
         "uidMappings": "the user namespace's uid mapping",
     },
 }
+_MAPPED = ("linux.uidMappings", "linux.gidMappings")
 _NAMESPACES = {"user": "a user namespace of its own", "time": "a time namespace"}
 
 
@@ -44,12 +46,15 @@ def find_unsupported(document: JsonValue) -> Iterator[Unsupported]:
         for kind, entries in hooks.members():
             if entries.value != []:
                 yield Unsupported(entries.path, f"the {kind} hooks")
-    for owner, members in _MEMBERS.items():
-        yield from _find_members(document.member(owner), members)
     linux = document.member("linux")
+    mapped = linux is not None and _maps_the_caller(linux)
+    for owner, members in _MEMBERS.items():
+        for found in _find_members(document.member(owner), members):
+            if not (mapped and found.where in _MAPPED):
+                yield found
     if linux is not None:
         yield from _find_resources(linux)
-        yield from _find_namespaces(linux)
+        yield from _find_namespaces(linux, mapped=mapped)
 
 
 def _find_members(owner: JsonValue | None, members: dict[str, str]) -> Iterator[Unsupported]:
@@ -88,8 +93,25 @@ def _numbered(entry: object) -> tuple[str, ...]:
     return tuple(repr(entry.get(key)) for key in ("type", "major", "minor")) if isinstance(entry, dict) else ()
 
 
-def _find_namespaces(linux: JsonValue) -> Iterator[Unsupported]:
+def _maps_the_caller(linux: JsonValue) -> bool:
+    """Whether the mappings are the ones that `run` makes for this caller anyway, without privileges: what `runc spec
+    --rootless` writes.
+    """
+    maps = [linux.member(key) for key in ("uidMappings", "gidMappings")]
+    if any(found is None for found in maps):
+        return False
+    from devproxy.linux.namespaces import is_privileged
+
+    own = [{"containerID": 0, "hostID": number, "size": 1} for number in (os.geteuid(), os.getegid())]
+    asked = [None if found is None else found.value for found in maps]
+    return asked == [[each] for each in own] and not is_privileged()
+
+
+def _find_namespaces(linux: JsonValue, *, mapped: bool) -> Iterator[Unsupported]:
     for entry in linux.optional_elements("namespaces"):
-        what = _NAMESPACES.get(entry.required("type").text())
+        kind = entry.required("type").text()
+        what = _NAMESPACES.get(kind)
+        if kind == "user" and mapped and entry.member("path") is None:
+            continue
         if what is not None:
             yield Unsupported(entry.path, what)

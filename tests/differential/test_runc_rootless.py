@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from devproxy.cli.main import main
+from devproxy.oci.load import load
+from tests.bundles import write_bundle
 from tests.differential.cases import CASES, Case
 from tests.differential.decisions import Decision, Difference, unexplained
 from tests.differential.peers import require, run
@@ -60,6 +62,33 @@ def test_shows_what_runc_shows(case: Case) -> None:
     assert unexplained(ours, theirs, ROOTLESS) == []
 
 
+def test_what_runc_writes_for_its_caller_is_run_without_a_warning() -> None:
+    """`runc spec --rootless` maps the caller, as devproxy does by itself."""
+    runc = require("runc")
+
+    def work(directory: Path) -> list[Any]:
+        bundle = write_bundle(directory / "bundle", {})
+        os.unlink(f"{bundle}/config.json")
+        code, _, words = run(runc, "spec", "--rootless", "--bundle", bundle)
+        assert code == 0, words
+        config = json.loads(Path(bundle, "config.json").read_text())
+        assert config["linux"]["uidMappings"] == [{"containerID": 0, "hostID": UID, "size": 1}]
+        config["process"].update(args=["sh", "-c", "id -u; cat /proc/self/uid_map"], terminal=False)
+        Path(bundle, "config.json").write_text(json.dumps(config))
+        plans = [[found.what for found in load(bundle).unsupported if not found.harmless]]
+        config["linux"]["gidMappings"][0]["size"] = 2
+        other = write_bundle(directory / "other", config)
+        plans.append([found.what for found in load(other).unsupported if not found.harmless])
+        return [plans, *_with_devproxy(bundle, directory, "--set", "strict=true")]
+
+    plans, code, text = as_user(work)
+    assert plans == [
+        [],
+        ["the user namespace's gid mapping", "the user namespace's uid mapping", "a user namespace of its own"],
+    ]
+    assert (code, text.split()) == (0, ["0", "0", str(UID), "1"])
+
+
 def test_the_cases_are_there() -> None:
     assert len(SOME) == len(NAMES)
 
@@ -93,10 +122,10 @@ def _without_gid(mount: dict[str, Any]) -> dict[str, Any]:
     return {**mount, "options": [word for word in mount.get("options", []) if word != "gid=5"]}
 
 
-def _with_devproxy(bundle: str, directory: Path) -> list[Any]:
+def _with_devproxy(bundle: str, directory: Path, *options: str) -> list[Any]:
     told = directory / "told"
     output = os.open(told, os.O_CREAT | os.O_WRONLY, 0o600)
     os.dup2(output, 1)
     os.close(output)
-    code = main(["-q", "run", bundle])
+    code = main(["-q", *options, "run", bundle])
     return [code, told.read_text(errors="replace")]

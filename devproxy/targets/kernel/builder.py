@@ -20,11 +20,10 @@ from typing import Any, NamedTuple, NoReturn
 from devproxy.errors import DevproxyError
 from devproxy.host.facts import Host
 from devproxy.linux import mounts, process
-from devproxy.linux.capabilities import NUMBERS, capget
 from devproxy.linux.namespaces import (
     CLONE,
     bring_up_loopback,
-    in_first_user_namespace,
+    is_privileged,
     map_one,
     setdomainname,
     sethostname,
@@ -96,7 +95,7 @@ def start_builder(
 
 def _rootless(namespaces: Sequence[Namespace]) -> Rootless | None:
     """None with the privileges that mounting and making nodes need."""
-    if capget().effective >> NUMBERS["CAP_SYS_ADMIN"] & 1 and in_first_user_namespace():
+    if is_privileged():
         return None
     new = frozenset(each.type for each in namespaces if not each.path)
     return Rootless(os.geteuid(), os.getegid(), new, {})
