@@ -31,7 +31,7 @@ from devproxy.plan.steps import (
     Skip,
     Step,
 )
-from devproxy.targets.target import Detached, FileKind, Look, NumberFound, Source, Target
+from devproxy.targets.target import Detached, Look, NumberFound, Source, Target
 from devproxy.without_root import Fitted, bound, fit, other_owner
 
 PTMX = "/dev/ptmx"
@@ -130,7 +130,7 @@ class Carrier:
         if source is not None:
             self._sources[id(fitted.step)] = source
         overlaid = isinstance(step, MountRoot) or (isinstance(step, Bind) and step.overlay is not None)
-        own = self._target.look_in(source, "/") if source is not None and overlaid else None
+        own = self._look_in(source, "/") if source is not None and overlaid else None
         outcome = self._carry(fitted.step)._replace(step=step)
         lacks = fitted.lacks or ("" if own is None else self._other_owner(step, own))
         if not lacks or outcome.result is Result.SKIPPED:
@@ -173,13 +173,8 @@ class Carrier:
                 return self._require_node(step)
             case MakeSymlink():
                 return self._make_symlink(step)
-            case Mask():
-                return _done_if(step, there=self._target.mask(step.path))
-            case Cover():
-                there = self._target.cover(step.path, step.contents.encode(), step.mode)
-                return _done_if(step, there=there)
-            case SealPath():
-                return _done_if(step, there=self._target.seal_path(step.path))
+            case Mask() | Cover() | SealPath():
+                return self._take_away(step)
             case Seal():
                 return self._seal(step)
             case Skip():
@@ -208,22 +203,18 @@ class Carrier:
         if path.split("/")[1] == LAYERS:
             return True  # whatever is there now: an overlay's layer, which no root shows
         try:
-            there = self._target.look_in(source, path)
+            return self._look_in(source, path) is None
         except OSError as error:
-            if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+            if error.errno not in (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
                 raise
             # It cannot be there; the step that needs it says so in its own words.
             return True
-        return there is None or (there.kind is FileKind.SYMLINK and self._leads_nowhere(source, path))
 
-    def _leads_nowhere(self, source: Source, link: str) -> bool:
-        """Whether what a link leads to has to be made."""
+    def _look_in(self, source: Source, path: str) -> Look | None:
         try:
-            return self._target.look_in(source, f"{link}/.") is None
+            return self._target.look_in(source, path)
         except OSError as error:
-            if error.errno not in (errno.ENOTDIR, errno.ELOOP):
-                raise
-            return False  # a file, or a circle, in which nothing can be made
+            raise OSError(error.errno, error.strerror, posixpath.join(source.path, path.lstrip("/"))) from None
 
     def _mount_filesystem(self, step: MountFilesystem) -> Outcome:
         if step.when is not None:
@@ -318,6 +309,22 @@ class Carrier:
         self._target.seal(step.path)
         return Outcome(step, Result.DONE)
 
+    def _take_away(self, step: Mask | Cover | SealPath) -> Outcome:
+        try:
+            match step:
+                case Mask():
+                    there = self._target.mask(step.path)
+                case Cover():
+                    there = self._target.cover(step.path, step.contents.encode(), step.mode)
+                case SealPath():
+                    there = self._target.seal_path(step.path)
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            found = "links lead in a circle, or out of the root through /proc: nothing in the root is at this path"
+            return Outcome(step, Result.SKIPPED, found)
+        return Outcome(step, Result.DONE) if there else Outcome(step, Result.SKIPPED, "not there")
+
     # nodes and links
 
     def _make_node(self, step: MakeNode) -> Outcome:
@@ -397,7 +404,3 @@ class Carrier:
             return Outcome(step, Result.DONE, "exists", kept=True)
         self._makers[step.path] = step.reason.source
         return Outcome(step, Result.DONE)
-
-
-def _done_if(step: Mask | Cover | SealPath, *, there: bool) -> Outcome:
-    return Outcome(step, Result.DONE) if there else Outcome(step, Result.SKIPPED, "not there")

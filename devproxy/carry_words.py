@@ -115,7 +115,9 @@ def failure(step: Step, error: OSError, *, rootless: bool) -> DevproxyError:
     hint = _not_permitted(step, rootless=rootless) if error.errno == errno.EPERM else _HINTS.get(error.errno or 0, "")
     if isinstance(step, Bind | MountFilesystem) and error.errno in (errno.ENOTDIR, errno.EISDIR):
         hint = _WRONG_KIND
-    return DevproxyError(f"{step.describe()}: {told(error)} ({step.reason})", hint=hint)
+    # What a root's overlay depends on is a long list, and seldom what failed.
+    what = f"root {step.source}" if isinstance(step, MountRoot) else step.describe()
+    return DevproxyError(f"{what}: {told(error)} ({step.reason})", hint=hint)
 
 
 def _not_permitted(step: Step, *, rootless: bool) -> str:

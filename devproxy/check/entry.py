@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import NamedTuple, Protocol
@@ -53,11 +54,17 @@ class Entry(NamedTuple):
 
 
 def entry_at(tree: Tree, path: str) -> Entry | None:
-    """What is at `path`, or None if it (or a parent) is missing. Raises OSError when it cannot be looked at."""
+    """What is at `path`, or None if it (or a parent) is missing, or links on the way lead in a circle or out of the root.
+    Raises OSError when it cannot be looked at.
+    """
     try:
         found = tree.lstat(path)
         link = tree.readlink(path) if stat.S_ISLNK(found.st_mode) else None
     except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as problem:
+        if problem.errno != errno.ELOOP:
+            raise
         return None
     kind = stat.S_IFMT(found.st_mode)
     number = number_of_rdev(found.st_rdev) if kind in (stat.S_IFCHR, stat.S_IFBLK) else None

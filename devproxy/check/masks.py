@@ -4,6 +4,7 @@ is held to what its own build says it did.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import Final
@@ -43,6 +44,10 @@ def _check(side: Side, step: Mask | Cover | SealPath, outcome: Outcome) -> list[
         found = side.root.stat(place)
     except (FileNotFoundError, NotADirectoryError):
         return []  # nothing is there to hide or to protect
+    except OSError as problem:
+        if skipped and problem.errno == errno.ELOOP:
+            return []  # nothing in the root is
+        raise
     if skipped:
         return [error(code, step.path, "missing, as when the root was built", "there now", str(step.reason))]
     if isinstance(step, SealPath):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,14 @@ import devproxy
 from devproxy.carry import Carrier
 from devproxy.errors import DevproxyError
 from devproxy.oci.configuration import Configuration
-from devproxy.outcome import Outcome
+from devproxy.outcome import Outcome, Result
 from devproxy.overlay import Medium, Overlaid, Overlay, Overlay2
 from devproxy.plan.plan import Plan
-from devproxy.plan.steps import Step
+from devproxy.plan.steps import Mask, SealPath, Step
 from tests.bundles import runc_spec_like, write_bundle
 from tests.hosts import host_with_gpus
 from tests.roots import build_on
+from tests.unprivileged import as_user
 
 TARGETS = [pytest.param(name, marks=pytest.mark.root) for name in ("kernel", "oldest kernel")] + ["memory"]
 
@@ -73,7 +75,7 @@ def test_a_step_that_fails_ends_the_build(target: str, tmp_path: Path, monkeypat
         monkeypatch.setattr(Carrier, "_carry", fail)
         with pytest.raises(DevproxyError) as caught:
             build_on(plan, target)
-        assert doomed.describe() in caught.value.message, number
+        assert doomed.describe().partition(" [overlay")[0] in caught.value.message, number
         assert "/some/path: input/output error" in caught.value.message
         assert doomed.reason.source in caught.value.message
     assert _tree(tmp_path) == before
@@ -103,6 +105,10 @@ FAILURES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a source that is missing": (
         _with_mounts({"destination": "/x", "type": "bind", "source": "/no/such/source", "options": ["bind"]}),
         ["/no/such/source", "no such file or directory", "mounts[7]", "/x"],
+    ),
+    "a mount point whose name is too long": (
+        _with_mounts({"destination": f"/{'n' * 256}", "type": "tmpfs", "source": "tmpfs"}),
+        [f"mount tmpfs at /{'n' * 256}: /{'n' * 256}: file name too long", "mounts[7]"],
     ),
     "a root that is missing": ({"root": {"path": "nowhere"}}, ["root.path", "nowhere", "no such file"]),
     "a root that is a file": ({"root": {"path": "config.json"}}, ["root.path", "config.json", "not a directory"]),
@@ -199,3 +205,37 @@ def test_a_directory_that_holds_no_layers_is_the_one_that_is_named(directory: st
         build_on(plan, "kernel")
     assert caught.value.message.startswith(f"{directory}/.devproxy.overlay cannot hold the upper layer of an overlay")
     assert "rootfs" not in caught.value.message
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_lies_at_no_path_of_the_root_is_neither_masked_nor_sealed(target: str, tmp_path: Path) -> None:
+    """runc takes such paths too, and hides nothing."""
+    paths = ["/dev/stdin", "/dev/fd/0", "/loop", "/loop/x", "/proc/self/root/etc", "/proc/self/exe"]
+    plan = _plan(tmp_path, linux={"maskedPaths": paths, "readonlyPaths": paths})
+    (tmp_path / "bundle" / "rootfs" / "loop").symlink_to("loop")
+    with build_on(plan, target) as root:
+        told = [outcome for outcome in root.outcomes if outcome.step.path in paths]
+        told = [outcome for outcome in told if isinstance(outcome.step, Mask | SealPath)]
+        assert {outcome.result for outcome in told} == {Result.SKIPPED}
+        assert len(told) == 2 * len(paths)
+        assert not any(outcome.warning for outcome in told)
+        assert devproxy.verify(plan, root).findings == ()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("target", ["memory", "kernel"])
+def test_a_rootfs_that_its_user_cannot_read_is_named(target: str) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        plan = _plan(Path(directory))
+        os.chmod(f"{directory}/bundle/rootfs", 0o700)
+
+        def work(_: Path) -> str:
+            with pytest.raises(DevproxyError) as caught:
+                build_on(plan, target).close()
+            return caught.value.message
+
+        message = as_user(work)
+    assert f"{directory}/bundle/rootfs/" in message.partition(": ")[2]
+    assert ": permission denied" in message
+    assert "when_missing" not in message

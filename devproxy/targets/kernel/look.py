@@ -7,6 +7,7 @@ import os
 import stat
 from typing import Final
 
+from devproxy.linux.syscalls import about
 from devproxy.node import number_of_rdev
 from devproxy.targets.kernel.tree import Tree
 from devproxy.targets.target import FileKind, Look, NumberFound
@@ -26,7 +27,8 @@ def look(tree: Tree, path: str) -> Look | None:
     """See `Target.look`. One fstatat(2) where the directory is held open already."""
     try:
         parent, name = tree.parent(path)
-        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        with about(path):
+            found = os.stat(name, dir_fd=parent, follow_symlinks=False)
     except FileNotFoundError:
         return None
     link = os.readlink(name, dir_fd=parent) if stat.S_ISLNK(found.st_mode) else None

@@ -47,7 +47,10 @@ class Names:
 
     def find(self, path: str, *, follow: bool = True) -> VirtualDentry:
         """The place that a path names, inside the root. Errors: ENOENT, ENOTDIR, ELOOP."""
-        return self._vfs.get_dentry_at(ROOT, self.operation(path, follow=follow))
+        try:
+            return self._vfs.get_dentry_at(ROOT, self.operation(path, follow=follow))
+        except OSError as problem:
+            raise OSError(problem.errno, problem.strerror, path) from None
 
     def operation(self, path: str, *, follow: bool = True) -> PathOperation:
         """A path as the VFS's calls take it."""
