@@ -57,6 +57,8 @@ def test_a_node_opens_the_driver_behind_its_number(world: World, kind: DeviceKin
         assert file.pread(3, 1) == b"ell"
         assert file.ioctl(5, "x") == (5, "x")
         assert file.seek(0) == file.position == 7
+        with raises(errno.ENODEV):
+            file.allocate(0, 0, 1)
         assert world.ns.root_mount.writers == 0
     file.close()
     assert driver.device.closed == 1

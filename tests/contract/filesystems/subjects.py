@@ -82,13 +82,16 @@ def _mapping(vfs: VirtualFilesystem, place: Path) -> Mount:
     return vfs.mount_disconnected(ROOT, "none", "mapping", options)
 
 
-def _overlay(vfs: VirtualFilesystem, place: Path) -> Mount:
-    upper, lower = (vfs.mount_disconnected(ROOT, "none", "tmpfs") for _ in range(2))
-    root = root_of(lower)
-    vfs.mkdir_all_at(ROOT, PathOperation(root, root, "/directory/below"))
-    vfs.symlink_at(ROOT, PathOperation(root, root, "/link"), "directory")
-    options = MountOptions(internal=OverlayOptions(root_of(upper), (root,)))
-    return vfs.mount_disconnected(ROOT, "none", "overlay", options)
+def _overlay(layers: int) -> Callable[[VirtualFilesystem, Path], Mount]:
+    def mount(vfs: VirtualFilesystem, place: Path) -> Mount:
+        upper, *lowers = (root_of(vfs.mount_disconnected(ROOT, "none", "tmpfs")) for _ in range(1 + layers))
+        for number, root in enumerate(lowers):
+            vfs.mkdir_all_at(ROOT, PathOperation(root, root, f"/directory/below{number}"))
+            vfs.symlink_at(ROOT, PathOperation(root, root, "/link"), "directory")
+        options = MountOptions(internal=OverlayOptions(upper, tuple(lowers)))
+        return vfs.mount_disconnected(ROOT, "none", "overlay", options)
+
+    return mount
 
 
 SUBJECTS = (
@@ -101,7 +104,8 @@ SUBJECTS = (
     Subject("mapping, of the page on writing a type", _mapping, writable=False, flat=True),
     Subject("hostfs, exclusive", _hostfs(writable=True, exclusive=True), writable=True),
     Subject("mqueue", _by_name("mqueue"), writable=False),
-    Subject("overlay", _overlay, writable=True),
+    Subject("overlay", _overlay(1), writable=True),
+    Subject("overlay of several layers", _overlay(3), writable=True),
     Subject("proc", _by_name("proc"), writable=False),
     Subject("sysfs", _by_name("sysfs"), writable=False),
     Subject("tmpfs", _by_name("tmpfs"), writable=True),
