@@ -57,6 +57,8 @@ def served(*command: str, room: int = 0) -> Iterator[tuple[int, subprocess.Popen
         try:
             yield ours.fileno(), process
         finally:
+            # A server ends when nobody can ask it any more.
+            ours.close()
             if process.poll() is None:
                 try:
                     process.wait(2)

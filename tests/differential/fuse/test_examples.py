@@ -21,7 +21,6 @@ from vfs import (
     ROOT,
     Credentials,
     File,
-    FuseOptions,
     FuseType,
     MountOptions,
     OpenOptions,
@@ -29,6 +28,7 @@ from vfs import (
     VirtualDentry,
     VirtualFilesystem,
 )
+from vfs.fs.fuse.filesystem import FuseFilesystem
 
 pytestmark = [pytest.mark.peer]
 
@@ -57,11 +57,11 @@ class Client:
 
 
 @contextmanager
-def client(*command: str, timeout: float = 30) -> Iterator[Client]:
+def client(*command: str) -> Iterator[Client]:
     vfs = VirtualFilesystem()
     vfs.register_filesystem_type(FuseType())
     with served(*command) as (descriptor, process):
-        options = MountOptions(data=f"fd={descriptor},{REQUIRED}", internal=FuseOptions(timeout=timeout))
+        options = MountOptions(data=f"fd={descriptor},{REQUIRED}")
         mount = vfs.mount_disconnected(ROOT, "server", "fuse", options)
         try:
             yield Client(vfs, VirtualDentry(mount, mount.root), process.pid)
@@ -144,8 +144,11 @@ def test_a_server_that_is_killed(tmp_path: Path) -> None:
 
 
 def test_a_server_that_is_stopped(tmp_path: Path) -> None:
-    with client(example("passthrough_ll"), "-o", f"source={tmp_path}", timeout=0.1) as fuse:
+    with client(example("passthrough_ll"), "-o", f"source={tmp_path}") as fuse:
         fuse.stat("/")
+        fs = fuse.root.mount.fs
+        assert isinstance(fs, FuseFilesystem)
+        fs.connection.timeout = 0.1
         os.kill(fuse.process, signal.SIGSTOP)
         try:
             with raises(errno.ETIMEDOUT):

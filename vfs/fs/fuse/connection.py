@@ -74,7 +74,7 @@ class Connection:
     """A server. `told` hears of notifications, with `lock` held. What a node was looked up for and is no longer needed is put
     into `forgets`, from anywhere, and sent with the next request.
 
-    `unsupported` are the opcodes that the server answered with ENOSYS: it is not asked for them again.
+    `timeout` is how many seconds a request may take. `unsupported` are the opcodes that the server answered with ENOSYS: it is not asked for them again.
     """
 
     def __init__(self, channel: Channel, timeout: float, max_pages: int, told: Told) -> None:
@@ -85,7 +85,7 @@ class Connection:
         self.flags = InitFlags(0)
         self.max_write = self.max_data = PAGE_SIZE
         self._channel = channel
-        self._timeout = timeout
+        self.timeout = timeout
         self._max_pages = max_pages
         self._told = told
         self._unique = 0
@@ -98,7 +98,7 @@ class Connection:
             self._init = self._send(Opcode.INIT, 0, (init,), None, self._deadline())
 
     def _deadline(self) -> float:
-        return time.monotonic() + self._timeout
+        return time.monotonic() + self.timeout
 
     # requests
 
@@ -217,7 +217,7 @@ class Connection:
             raise
 
     def _interrupt(self, unique: int) -> bytes:
-        grace = time.monotonic() + min(_GRACE, self._timeout)
+        grace = time.monotonic() + min(_GRACE, self.timeout)
         self._send(Opcode.INTERRUPT, 0, (INTERRUPT_IN.pack(unique),), None, grace, unique=unique | INTERRUPT_BIT)
         try:
             return self._answer(unique, grace)
@@ -279,7 +279,7 @@ class Connection:
                 self.lock.release()
 
     def _listen(self) -> None:
-        deadline = time.monotonic() + min(_GRACE, self._timeout)
+        deadline = time.monotonic() + min(_GRACE, self.timeout)
         while self._failure is None and self._channel.waiting() and time.monotonic() < deadline:
             try:
                 self._receive(deadline)
