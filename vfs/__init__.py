@@ -19,6 +19,9 @@ directory, limits. A `File` of O_PATH, or of any directory, is a place to start 
 proc_sys_fs(5), protected_hardlinks is 1; protected_symlinks, protected_fifos and protected_regular are 0. There are no access
 control lists, no flags of files (FS_IOC_SETFLAGS), no leases and no quotas by user.
 
+A tree can also be somebody else's: `vfs.fs.hostfs` shows the machine's files, `vfs.fs.fuse` what a FUSE server at the other end of
+a socket holds; `vfs.fuse` is the wire format of the latter.
+
 Concurrency: any number of threads may use one VFS. Locks are taken in this order, and none is waited for with a later one held:
 
 1. `VirtualFilesystem.lock`, reentrant, one a VFS: every change to trees, inodes, mounts and the data of files. Each
@@ -26,7 +29,8 @@ Concurrency: any number of threads may use one VFS. Locks are taken in this orde
 2. Locks of a file system type's own (the connection of a fuse mount), for its methods alone.
 3. The lock of the device table, a leaf: nothing is called with it held.
 
-Drivers and `Filesystem.release` may be called under `VirtualFilesystem.lock` and must not wait for another thread that needs it.
+Drivers and `Filesystem.release` may be called under `VirtualFilesystem.lock` and must not wait for another thread that needs it;
+nor may the server of a fuse mount, which is asked under it, need the VFS that it is mounted in.
 
 Readers (walks, stat, listings of names) take no lock. They see what was before a change or what is after it, never half of it:
 

@@ -12,6 +12,7 @@ from vfs.credentials import ROOT
 from vfs.filesystem import FilesystemType
 from vfs.fs.cgroupfs import Cgroup2Type, CgroupType
 from vfs.fs.devpts import DevptsType
+from vfs.fs.fuse import FuseType
 from vfs.fs.hostfs import HostfsType
 from vfs.fs.mqueue import MqueueType
 from vfs.fs.overlay import OverlayType
@@ -25,7 +26,7 @@ from vfs.virtual_filesystem import VirtualFilesystem
 
 MOUNTABLE: Final = ("cgroup", "cgroup2", "devpts", "devtmpfs", "mqueue", "proc", "sysfs", "tmpfs")
 """The types that a plan can mount by name (S1): those that work. An overlay's layers are the machine's, so it has a verb of
-its own.
+its own; no bundle can name the server of a fuse mount.
 """
 
 SUPERBLOCK_FLAGS: Final = ("sync", "async", "dirsync", "mand", "nomand", "lazytime", "nolazytime", "rw", "ro")
@@ -41,6 +42,7 @@ def new_world(sysfs: SysfsTree) -> VirtualFilesystem:
         CgroupType(),
         Cgroup2Type(),
         DevptsType(),
+        FuseType(),
         MqueueType(),
         ProcType(),
         SysfsType(sysfs),
