@@ -23,6 +23,7 @@ from vfs.pathcache import PathCache
 from vfs.pipe import Pipes
 from vfs.propagation import GroupIds
 from vfs.resolve import PathOperation, resolve
+from vfs.task import Tasks
 from vfs.watches import Watches
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class VirtualFilesystem(AttributeCalls, MountCalls):
     applied to modes. Besides what each names, all raise what resolution does: ENOENT, ENOTDIR, EACCES, ELOOP,
     ENAMETOOLONG. Calls that change something raise EROFS on a read-only mount.
 
+    `tasks` are the processes that it is told of. `shared` is what all mounts of a file system type have in common, by its name.
+
     `lock` guards every change; calls take it themselves. It is reentrant. The calls about mounts are those of `MountCalls`, those about
     attributes that stat(2) does not know of `AttributeCalls`.
     """
@@ -60,6 +63,8 @@ class VirtualFilesystem(AttributeCalls, MountCalls):
         self.pipes = Pipes()
         self.watches = Watches()
         self.locks = Locks(threading.Condition(self.lock))
+        self.tasks = Tasks(self.lock)
+        self.shared: dict[str, object] = {}
         self.mountpoints: dict[Dentry, list[Mount]] = {}
         self.mount_changes = MountChanges(self)
         self.expiring: set[Mount] = set()

@@ -101,6 +101,12 @@ def test_memory_shows_what_the_kernel_shows(tmp_path: Path, version: str, namesp
         assert told[0] == told[1] != []
         roots = {line.root for line in memory.mountinfo() if line.fstype.startswith("cgroup")}
         assert roots <= {"/"}
+        for row in table(kernel.mountinfo()):
+            if row[1] != "tmpfs":
+                shown = [name for name in memory.listdir(row[0]) if "." in name or name == "tasks"]
+                assert shown
+                # The kernel shows the group that the caller is in: if that is not the root, it lacks the root's own files.
+                assert set(shown) <= {*kernel.listdir(row[0]), "release_agent", "cgroup.sane_behavior"}, row
 
 
 @pytest.mark.parametrize("version", [pytest.param("v1", marks=V1), "v2"])
