@@ -49,6 +49,10 @@ VERBS: Final[tuple[Verb, ...]] = (
 )
 
 
+# The verbs that the configuration means something to.
+_CONFIGURED: Final = frozenset({"plan", "run", "inspect", "verify"})
+
+
 class VerbModule(Protocol):
     """What a verb's module offers."""
 
@@ -176,8 +180,15 @@ def _parse(words: Sequence[str], known: argparse.Namespace) -> argparse.Namespac
     verb = next((verb for verb in VERBS if words[:1] == [verb.name]), None)
     if verb is None:
         return make_parser(every_verb=True).parse_args(words, namespace=known)
-    parser = argparse.ArgumentParser(prog=f"devproxy {verb.name}", **_style(verb))
+    helped = not {"-h", "--help"}.isdisjoint(words)
+    # The global options are taken out by now; whoever asks for help has to see them all the same.
+    parents = [_global_parser()] if helped else []
+    parser = argparse.ArgumentParser(prog=f"devproxy {verb.name}", parents=parents, **_style(verb))
     _module(verb.name).add_arguments(parser)
+    if helped and verb.name in _CONFIGURED:
+        from devproxy.cli.keys import described
+
+        parser.add_argument_group("keys of --set and --config, with their defaults", described())
     known.verb = verb.name
     if verb.name == "run":
         return parser.parse_args(words[1:], namespace=known)  # one place alone, so the quicker way does
@@ -190,7 +201,7 @@ def make_parser(*, every_verb: bool = False) -> argparse.ArgumentParser:
         prog="devproxy",
         description="Turns an OCI bundle and an accelerator host into a working container root, and proves that it works.",
         epilog="Start with 'devproxy probe', then 'devproxy plan BUNDLE', then 'devproxy run BUNDLE'. "
-        "'devproxy VERB --help' explains one verb.",
+        "'devproxy VERB --help' explains one verb; that of plan, run, inspect and verify lists the keys of --set.",
         allow_abbrev=False,
         parents=[_global_parser()],
     )

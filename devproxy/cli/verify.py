@@ -15,6 +15,7 @@ from devproxy.check.verify import verify
 from devproxy.cli.arguments import add_format_arguments, wants_json
 from devproxy.cli.bundle import add_bundle_arguments, make_plan, tell_outcomes
 from devproxy.cli.context import Context
+from devproxy.cli.render import outcome_document
 from devproxy.node import LikeHost, OfDriver, number_of_rdev
 from devproxy.outcome import Outcome, Result
 from devproxy.plan.plan import Plan
@@ -60,7 +61,8 @@ def _print(plan: Plan, root: Root, report: Report, args: argparse.Namespace, con
         }
         built = {what: paths for what, paths, _ in _built(root.outcomes)}
         privileged = {"rootless": root.rootless is not None}
-        context.print_json({**where, **privileged, "built": built, **report_document(report)})
+        outcomes = {"outcomes": [outcome_document(outcome) for outcome in root.outcomes]}
+        context.print_json({**where, **privileged, "built": built, **report_document(report), **outcomes})
         return report.exit_code
     _print_built(plan, root, context)
     if report.findings:

@@ -11,8 +11,9 @@ import pytest
 
 from devproxy import __version__
 from devproxy.cli.context import Context
+from devproxy.cli.keys import KEYS
 from devproxy.cli.main import VERBS, main
-from devproxy.oci.configuration import Configuration
+from devproxy.oci.configuration import _KEYS, Configuration
 from devproxy.process import run
 from tests.bundles import runc_spec_like, write_bundle
 
@@ -63,6 +64,16 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert usage_error("--help") == 0
     out = capsys.readouterr().out
     assert all(verb.name in out for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", [verb.name for verb in VERBS])
+def test_the_help_of_a_verb_has_the_global_options_and_the_keys(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert usage_error(verb, "--help") == 0
+    out = capsys.readouterr().out
+    assert all(option in out for option in ("--config FILE.toml", "--set KEY=VALUE", "--log-format", "-v,", "-q,"))
+    listed = {line.split()[0] for line in out.splitlines() if line.strip()} & set(_KEYS)
+    assert listed == (set(_KEYS) if verb in ("plan", "run", "inspect", "verify") else set())
+    assert set(KEYS) == set(_KEYS)
 
 
 @pytest.mark.parametrize("verb", [verb.name for verb in VERBS if verb.name not in ("probe", "record")])

@@ -123,6 +123,12 @@ class TestRun:
         assert main(["run", path, "--set", "strict=true"]) == 125
 
 
+def _decided_by_the_kernel(document: dict[str, Any]) -> list[str]:
+    """Masks and the like in proc and sysfs, of which each root has its own."""
+    steps = [outcome["step"] for outcome in document["outcomes"]]
+    return [step for step in steps if step.startswith(("mask /proc", "mask /sys", "read-only /proc"))]
+
+
 @root
 class TestVerify:
     def test_the_example_for_newcomers(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -143,6 +149,16 @@ class TestVerify:
         assert document["findings"] == []
         assert "/dev/null" in document["built"]["device nodes"]
         assert document["compared"]["mounts"] == len(document["built"]["mounts"])
+        assert len(document["outcomes"]) == document["compared"]["outcomes"] + len(_decided_by_the_kernel(document))
+
+    def test_json_says_that_a_major_of_the_spec_is_stale(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        devices = [{"path": "/dev/nvidia-uvm", "type": "c", "major": 99, "minor": 0}]
+        path = bundle(tmp_path, linux={"devices": devices})
+        assert main(["verify", path, "--host", RECORDING]) == 0
+        outcomes = json.loads(capsys.readouterr().out)["outcomes"]
+        assert [each["found"] for each in outcomes if "the spec said 99" in each["found"]] != []
 
     @pytest.mark.parametrize(
         ("report", "code", "verdict"),
