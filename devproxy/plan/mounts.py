@@ -17,6 +17,8 @@ from devproxy.plan.steps import Bind, Level, MountFilesystem, Reason, Seal, Skip
 from devproxy.plan.visible_mounts import Mounted, VisibleMounts
 
 _TYPES = ("proc", "sysfs", "tmpfs", "devtmpfs", "devpts", "mqueue")
+# Types that are the machine's own, one for all who mount them, or that take of it what nothing accounts for.
+_OF_THE_MACHINE = ("bpf", "configfs", "debugfs", "efivarfs", "hugetlbfs", "pstore", "ramfs", "securityfs", "tracefs")
 _BOUND_DEV = "/dev is a bind, nothing is made in it"
 _TMPFS_KIND = ("tmpfs", "devtmpfs")
 # devtmpfs is 0755 (S8), where a tmpfs would be 01777.
@@ -104,7 +106,7 @@ class MountPlanner:
         fstype, note = self._type_of(mount)
         if fstype not in _TYPES:
             what = f"the mount of type {mount.type} at {mount.destination}"
-            self._skip(mount, what, f"unknown file system type, known: {', '.join(_TYPES)}", Level.WARNING)
+            self._skip(mount, what, _why_not_mounted(fstype), Level.WARNING)
             return
         options, seal = _without_readonly(_options_for(fstype, mount))
         self._attach(mount, Reason(f"{mount.where}.options", "read-only last") if seal else None)
@@ -141,6 +143,16 @@ class MountPlanner:
 
     def _skip(self, mount: Mount, what: str, why: str, level: Level) -> None:
         self.steps.append(Skip(mount.destination, what, level, Reason(mount.where, why)))
+
+
+def _why_not_mounted(fstype: str) -> str:
+    """Why a type is left out (S48)."""
+    known = f"mounted are {', '.join(_TYPES)} and binds"
+    if fstype == "overlay":
+        return f"layers named by paths of the host are not mounted, overlay2 lays one over the root or a bind; {known}"
+    if fstype in _OF_THE_MACHINE:
+        return f"{fstype} shows or takes what is the machine's, and is not mounted; {known}"
+    return f"unknown file system type; {known}"
 
 
 def _options_for(fstype: str, mount: Mount) -> MountOptions:

@@ -324,6 +324,7 @@ NODES = (
         devices(device("/dev/twice", "c", 1, 5, fileMode=0o600), device("/dev/twice", "c", 1, 5, fileMode=0o600)),
         paths=("/dev/twice",),
     ),
+    Case("a bind over a node of /dev", mounts=[bind("/dev/full", "file")], paths=("/dev/full",), then="cat /dev/full"),
     Case("a device without a mode", devices(device("/dev/plain", "c", 1, 7)), paths=("/dev/plain",)),
     Case(
         "a device of a user and a group",
@@ -366,6 +367,13 @@ NODES = (
 )
 
 PROGRAMS = (
+    Case(
+        "a name in a relative entry of PATH alone",
+        process(env=["PATH=tools"]),
+        args=("tool",),
+        prepare=program("tools/tool", "#!/bin/sh\necho found\n"),
+        refused=True,
+    ),
     Case("a name in PATH", process(env=["PATH=/nowhere:/bin"]), args=("echo", "found")),
     Case("a name and no PATH", process(env=["A=1"]), args=("echo", "found"), refused=True),
     Case(

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.differential.cases import CASES, Case
+from tests.differential.cases import CASES, Case, device, devices, writable
 from tests.differential.decisions import Decision, Difference, differences, only_ours, type_is, unexplained
-from tests.differential.more_cases import MORE
+from tests.differential.more_cases import MORE, image_device, process
 from tests.differential.peers import in_the_oldest_way, with_devproxy, with_runc
 from tests.differential.view import Entry, View
 
@@ -146,6 +146,32 @@ def test_refuses_what_runc_refuses(case: Case, tmp_path: Path) -> None:
         assert (view.mounts, view.text) == ([], "")
     assert words.startswith("devproxy: error: ")
     assert "Traceback" not in words
+
+
+def test_a_device_that_is_another_already_is_an_error_here_alone(tmp_path: Path) -> None:
+    """The specification has it so (config-linux.md, "Devices"); runc starts, and says nothing (S69)."""
+    case = Case(
+        "another device",
+        {**writable(), **devices(device("/img/null", "c", 1, 7, fileMode=0o666))},
+        prepare=image_device,
+        paths=("/img/null",),
+    )
+    theirs, _ = with_runc(case.write(str(tmp_path / "runc")))
+    kept = theirs.entries["/img/null"]
+    assert kept is not None
+    assert (theirs.code, kept.number) == (0, "1:3")
+    ours, words = with_devproxy(case.write(str(tmp_path / "devproxy")))
+    assert (ours.code, ours.mounts) == (125, [])
+    assert "/img/null is character device 1:3, expected character device 1:7" in words
+
+
+def test_relative_entries_of_path_are_passed_over_here_alone(tmp_path: Path) -> None:
+    """runc stops at the first that has the program, and refuses it (S13)."""
+    case = Case("relative", process(env=["PATH=.:bin:sbin/../bin:/bin"]), args=("echo", "found"))
+    theirs, _ = with_runc(case.write(str(tmp_path / "runc")))
+    ours, words = with_devproxy(case.write(str(tmp_path / "devproxy")))
+    assert theirs.code != 0
+    assert (ours.code, ours.text) == (0, "found"), words
 
 
 def test_every_decision_is_needed() -> None:

@@ -174,6 +174,20 @@ def test_s48_an_unknown_type_is_skipped_with_a_warning(fstype: str) -> None:
         bare(config=STRICT, mounts=[mount("/x", fstype)])
 
 
+@pytest.mark.parametrize(
+    ("fstype", "why"),
+    [
+        ("overlay", "layers named by paths of the host are not mounted"),
+        ("tracefs", "tracefs shows or takes what is the machine's"),
+        ("made-up", "unknown file system type"),
+    ],
+)
+def test_s48_why_a_type_is_not_mounted_is_told(fstype: str, why: str) -> None:
+    (skip,) = steps_of(bare(mounts=[mount("/x", fstype)]), Skip)
+    assert skip.reason.note.startswith(why)
+    assert skip.reason.note.endswith("; mounted are proc, sysfs, tmpfs, devtmpfs, devpts, mqueue and binds")
+
+
 @pytest.mark.parametrize("fstype", ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "tmpfs.anything"])
 def test_s48_every_other_type_is_mounted(fstype: str) -> None:
     (step,) = at(bare(config=STRICT, mounts=[mount("/x", fstype, source="s")]), "/x")
