@@ -39,6 +39,18 @@ def _list(*paths: str) -> list[Call]:
 
 ON = Options(1, redirect_dir="on")
 PROGRAMS = {
+    "a file that is cut while it is copied up has a new time": Programs(
+        (
+            [
+                Call("open", (0, "a", _FILE, 0o666)),
+                Call("write", (0, b"z" * 9000)),
+                Call("utime", ("a", 5, 5, False)),
+            ],
+            [],
+        ),
+        [Call("truncate", ("a", 4095), "user")],
+        Options(1),
+    ),
     "what a redirect is not followed to is refused though nothing is there": Programs(
         ([], [*_mkdir("c"), _redirect("c", b"/b/a")]), _list("c"), Options(1)
     ),

@@ -16,6 +16,7 @@ from vfs import ROOT, MountOptions, OpenOptions, SetStat, StatFilesystem
 from vfs.abi import MAX_FILE_SIZE, PAGE_SIZE, TMPFS_MAGIC
 from vfs.fs.tmpfs import TmpfsFilesystem, TmpfsOptions
 from vfs.fs.tmpfs.options import parse
+from vfs.resolve import at
 
 K = 1024
 
@@ -202,6 +203,22 @@ def test_pages_of_a_nameless_file_live_until_it_is_closed(world: World) -> None:
         assert fs.pages == 2
         assert len(file.read()) == 5000
     assert fs.pages == 0
+
+
+def test_a_place_kept_of_a_file_that_is_gone_counts_nothing_twice(world: World) -> None:
+    fs = tmpfs(world, "nr_inodes=5")
+    world.write("/m/f", b"x" * 5000)
+    world.vfs.setxattr_at(ROOT, world.at("/m/f"), "user.a", b"value")
+    place = at(world.vfs.get_dentry_at(ROOT, world.at("/m/f")))
+    world.vfs.unlink_at(ROOT, world.at("/m/f"))
+    assert (fs.inodes, fs.pages, fs.xattr_space) == (1, 0, 0)
+    for _ in range(2):
+        with world.vfs.open_at(ROOT, place, OpenOptions(os.O_RDWR)) as file:
+            assert (file.read().strip(b"\0"), file.list_xattr()) == (b"", [])
+            file.truncate(0)
+            file.write(b"y")
+            assert (fs.inodes, fs.pages) == (2, 1)
+        assert (fs.inodes, fs.pages, fs.xattr_space) == (1, 0, 0)
 
 
 def test_files_have_a_largest_size(world: World) -> None:

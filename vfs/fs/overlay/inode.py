@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from vfs import dcache
@@ -104,6 +105,9 @@ class OverlayInode(Inode):
 
         Errors: EROFS without an upper layer; ENOSPC.
         """
+        if changes.size is not None and changes.size != self.size:
+            # No more than stays is copied up, so that the upper part may have the size already.
+            changes = replace(changes, mtime_now=True)
         upper = copy_up(self, size=changes.size)
         dcache.set_stat(upper.dentry, changes)
         self.refresh()

@@ -29,7 +29,7 @@ _INLINE_LINK: Final = 128
 class TmpfsInode(Inode):
     """What all files of a tmpfs have in common; by itself a node, fifo or socket."""
 
-    __slots__ = ("_btime_ns", "_xattrs")
+    __slots__ = ("_btime_ns", "xattrs")
 
     fs: TmpfsFilesystem  # type: ignore[mutable-override]  # an inode never changes its file system
 
@@ -44,7 +44,7 @@ class TmpfsInode(Inode):
         self.size = 0
         self.rdev = 0
         self.atime_ns = self.mtime_ns = self.ctime_ns = self._btime_ns = time.time_ns()
-        self._xattrs: dict[str, bytes] | None = None
+        self.xattrs: dict[str, bytes] | None = None
 
     def stat(self) -> os.stat_result:
         """Only contents take blocks."""
@@ -64,7 +64,7 @@ class TmpfsInode(Inode):
                 self.mtime_ns = now
             elif not changes.mtime_now and changes.mode is None:
                 return
-        if self._xattrs and (changes.size is not None or (changes.chown and not stat.S_ISDIR(self.mode))):
+        if self.xattrs and (changes.size is not None or (changes.chown and not stat.S_ISDIR(self.mode))):
             self.drop_capability()
         if changes.mode is not None:
             self.mode = stat.S_IFMT(self.mode) | changes.mode
@@ -104,19 +104,19 @@ class TmpfsInode(Inode):
     def free(self) -> None:
         """Give back what the file took."""
         self.fs.uncharge_inode()
-        for name, value in (self._xattrs or {}).items():
+        for name, value in (self.xattrs or {}).items():
             self.fs.uncharge_xattr(name, value)
 
     def get_xattr(self, name: str) -> bytes:
         """See `Inode.get_xattr`."""
-        value = (self._xattrs or {}).get(name)
+        value = (self.xattrs or {}).get(name)
         if value is None:
             raise error(errno.ENODATA, name)
         return value
 
     def set_xattr(self, name: str, value: bytes, flags: int) -> None:
         """See `Inode.set_xattr`. Attributes take their room from that of inodes."""
-        xattrs = self._xattrs or {}
+        xattrs = self.xattrs or {}
         self.fs.charge_xattr(name, value)
         old = xattrs.get(name)
         if (flags & XATTR_CREATE and old is not None) or (flags & XATTR_REPLACE and old is None):
@@ -124,27 +124,22 @@ class TmpfsInode(Inode):
             raise error(errno.ENODATA if old is None else errno.EEXIST, name)
         if old is not None:
             self.fs.uncharge_xattr(name, old)
-        self._xattrs = {**xattrs, name: bytes(value)}
+        self.xattrs = {**xattrs, name: bytes(value)}
         self.ctime_ns = time.time_ns()
-
-    @property
-    def has_xattrs(self) -> bool:
-        """Whether there are any."""
-        return self._xattrs is not None
 
     def drop_capability(self) -> None:
         """Forget what the file grants to whoever executes it; an empty value grants nothing, and stays."""
-        if self._xattrs and self._xattrs.get(CAPABILITY):
+        if self.xattrs and self.xattrs.get(CAPABILITY):
             self.remove_xattr(CAPABILITY)
 
     def list_xattr(self) -> list[str]:
         """See `Inode.list_xattr`."""
-        return list(self._xattrs or ())
+        return list(self.xattrs or ())
 
     def remove_xattr(self, name: str) -> None:
         """See `Inode.remove_xattr`."""
         self.fs.uncharge_xattr(name, self.get_xattr(name))
-        self._xattrs = {key: value for key, value in (self._xattrs or {}).items() if key != name}
+        self.xattrs = {key: value for key, value in (self.xattrs or {}).items() if key != name}
         self.ctime_ns = time.time_ns()
 
 

@@ -29,12 +29,14 @@ Page = bytes | bytearray | memoryview
 _SHIFT: Final = PAGE_SIZE.bit_length() - 1
 _MASK: Final = PAGE_SIZE - 1
 _BEHIND_ALL: Final = MAX_FILE_SIZE + 1
+_GONE: Final = -1
 _ZEROS: Final = bytes(PAGE_SIZE)
 _SHARED: Final = 16 * PAGE_SIZE
 
 
 class RegularFile(TmpfsInode):
-    """Contents by page index. `opens` counts open files: pages of a file without names live as long as one is open.
+    """Contents by page index. `opens` counts open files: a file without names, with all that it takes, lives as long as one is
+    open; after that it is -1.
 
     Invariant: no page lies wholly at or behind `size`, unless fallocate(2) was told to keep the size.
     """
@@ -52,6 +54,10 @@ class RegularFile(TmpfsInode):
 
     def open(self, location: VirtualDentry, flags: int, creds: Credentials) -> File:
         """See `Inode.open`."""
+        if self.opens == _GONE:
+            # Somebody kept the place: a file of zeros that counts again.
+            self.opens = 0
+            self.fs.inodes += 1
         self.opens += 1
         return RegularOpenFile(location, flags, creds)
 
@@ -72,7 +78,7 @@ class RegularFile(TmpfsInode):
         if not self.nlink and not self.opens:
             super().free()
             self.fs.uncharge_pages(len(self.pages))
-            self.pages = {}
+            self.pages, self.xattrs, self.opens = {}, None, _GONE
 
     def resize(self, size: int) -> None:
         """Cut off or extend by a hole. Cutting off takes what fallocate(2) put behind the end, too."""
@@ -259,7 +265,7 @@ class RegularOpenFile(File):
             inode.mode = without_set_id(self.creds, inode.mode, inode.gid)
             if inode.mode != before:
                 inode.fs.watches.attributes(self.location.dentry)
-        if inode.has_xattrs:
+        if inode.xattrs:
             inode.drop_capability()
 
     def release(self) -> None:
