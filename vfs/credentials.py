@@ -30,6 +30,7 @@ class Capability(enum.IntFlag):
     FSETID = enum.auto()
     MKNOD = enum.auto()
     SYS_ADMIN = enum.auto()
+    SYS_PTRACE = enum.auto()
     SETFCAP = enum.auto()
 
 

@@ -1,4 +1,4 @@
-"""What /proc/PID/mountinfo and /proc/PID/mounts say about a namespace (proc_pid_mountinfo(5); S56).
+"""What /proc/PID/mountinfo, mounts and mountstats say about a namespace (proc_pid_mountinfo(5); S56).
 
 The options shown are the flags in force. Sorted by mount id.
 """
@@ -32,6 +32,11 @@ _ESCAPES: Final = str.maketrans({" ": "\\040", "\t": "\\011", "\n": "\\012", "\\
 def escape(text: str) -> str:
     """The text with the characters that separate fields written in octal."""
     return text.translate(_ESCAPES)
+
+
+def _source(mount: Mount) -> str:
+    # What fstab(5) takes for a comment is escaped too, in sources alone (mangle()).
+    return escape(mount.source or "none").replace("#", "\\043")
 
 
 def mount_flags(mount: Mount) -> str:
@@ -70,7 +75,7 @@ def mountinfo(namespace: MountNamespace, root: VirtualDentry | None = None) -> l
         options = _options(fs)
         lines.append(
             f"{mount.id} {parent_id} 0:{fs.minor} {_root(mount)} {escape(point)} {mount_flags(mount)}"
-            f"{_tags(mount)} - {fs.type_name} {escape(mount.source or 'none')} {'ro' if fs.read_only else 'rw'}{options}"
+            f"{_tags(mount)} - {fs.type_name} {_source(mount)} {'ro' if fs.read_only else 'rw'}{options}"
         )
     return lines
 
@@ -80,8 +85,16 @@ def mounts(namespace: MountNamespace, root: VirtualDentry | None = None) -> list
     lines = []
     for mount, point in _reachable(namespace, root):
         shown = mount_flags(mount) + _options(mount.fs)
-        lines.append(f"{escape(mount.source or 'none')} {escape(point)} {mount.fs.type_name} {shown} 0 0")
+        lines.append(f"{_source(mount)} {escape(point)} {mount.fs.type_name} {shown} 0 0")
     return lines
+
+
+def mountstats(namespace: MountNamespace, root: VirtualDentry | None = None) -> list[str]:
+    """The lines of /proc/PID/mountstats (show_vfsstat)."""
+    return [
+        f"device {_source(mount)} mounted on {escape(point)} with fstype {mount.fs.type_name}"
+        for mount, point in _reachable(namespace, root)
+    ]
 
 
 def _reachable(namespace: MountNamespace, root: VirtualDentry | None) -> list[tuple[Mount, str]]:

@@ -200,6 +200,10 @@ class MemoryTarget:
             raise path_error(errno.ENOTDIR, path)
         self._namespace = MountNamespace(mount.mount, ROOT)
         self._names = Names(self._vfs, self._namespace.root, self.rootless)
+        # The container's process: what /proc/self is.
+        process = self._vfs.tasks.spawn()
+        process.root = process.cwd = self._namespace.root
+        self._vfs.tasks.default = process
 
     def _connect(self, mount: Mount, place: VirtualDentry) -> None:
         self._vfs.connect_mount_at(ROOT, mount, at(place))

@@ -49,12 +49,15 @@ def root_of(mount: Mount) -> VirtualDentry:
 
 
 class Subject(NamedTuple):
-    """How to mount one type; `writable` says that anything can be made in it, `flat` that regular files can, and nothing else."""
+    """How to mount one type; `writable` says that anything can be made in it, `flat` that regular files can, and nothing else.
+    `makes` is the one call that makes something in a type where the others are refused.
+    """
 
     name: str
     mount: Callable[[VirtualFilesystem, Path], Mount]
     writable: bool
     flat: bool = False
+    makes: str = ""
 
 
 def _by_name(name: str) -> Callable[[VirtualFilesystem, Path], Mount]:
@@ -94,19 +97,24 @@ def _overlay(layers: int) -> Callable[[VirtualFilesystem, Path], Mount]:
     return mount
 
 
+def _proc(vfs: VirtualFilesystem, _place: Path) -> Mount:
+    vfs.tasks.default = vfs.tasks.spawn()
+    return vfs.mount_disconnected(ROOT, "none", "proc")
+
+
 SUBJECTS = (
-    Subject("cgroup", _by_name("cgroup"), writable=False),
-    Subject("cgroup2", _by_name("cgroup2"), writable=False),
+    Subject("cgroup", _by_name("cgroup"), writable=False, makes="mkdir"),
+    Subject("cgroup2", _by_name("cgroup2"), writable=False, makes="mkdir"),
     Subject("devpts", _by_name("devpts"), writable=False),
     Subject("devtmpfs", _by_name("devtmpfs"), writable=True),
     Subject("hostfs", _hostfs(writable=False), writable=False),
     Subject("hostfs, writable", _hostfs(writable=True), writable=True),
     Subject("mapping, of the page on writing a type", _mapping, writable=False, flat=True),
     Subject("hostfs, exclusive", _hostfs(writable=True, exclusive=True), writable=True),
-    Subject("mqueue", _by_name("mqueue"), writable=False),
     Subject("overlay", _overlay(1), writable=True),
     Subject("overlay of several layers", _overlay(3), writable=True),
-    Subject("proc", _by_name("proc"), writable=False),
+    Subject("mqueue", _by_name("mqueue"), writable=False, makes="open"),
+    Subject("proc", _proc, writable=False),
     Subject("sysfs", _by_name("sysfs"), writable=False),
     Subject("tmpfs", _by_name("tmpfs"), writable=True),
 )
