@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Final
 
 from vfs.dentry import Dentry
 from vfs.filesystem import FilesystemType
@@ -36,7 +36,7 @@ def hierarchies(vfs: VirtualFilesystem) -> Hierarchies:
 class CgroupFilesystem(StaticFilesystem):
     """A hierarchy, shown. Which files a group has can change (cgroup.subtree_control), so that names are asked for anew."""
 
-    revalidates: ClassVar[bool] = True
+    revalidates = True
 
     def __init__(
         self, vfs: VirtualFilesystem, type_name: str, hierarchy: Hierarchy, options: str, *, noprefix: bool

@@ -6,7 +6,7 @@ import errno
 import itertools
 import stat
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vfs.credentials import Capability
 from vfs.dentry import Dentry
@@ -56,7 +56,7 @@ class ProcOptions(NamedTuple):
 class ProcFilesystem(StaticFilesystem):
     """One mount. Tasks come and go, so that every name is asked for anew."""
 
-    revalidates: ClassVar[bool] = True
+    revalidates = True
 
     def __init__(self, vfs: VirtualFilesystem, options: ProcOptions) -> None:
         # A name that no process or entry has is not even looked up for making one: ENOENT, not EPERM.
