@@ -40,6 +40,8 @@ Readers (walks, stat, listings of names) take no lock. They see what was before 
 * whole paths that were walked are remembered in a dictionary that every change of names, rights or mounts replaces
   (`vfs.pathcache`): a walk keeps its result in the one that it began with.
 
+What threads do with one `File` is whole for each call by offset (pread, pwrite, O_APPEND); the position is theirs to agree on.
+
 A walk of several steps is not one: between two of them the tree may change, as on Linux.
 """
 

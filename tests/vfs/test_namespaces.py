@@ -9,6 +9,7 @@ import pytest
 
 from tests.vfs.world import USER, World, raises
 from vfs import ROOT, BindOptions, MountFlags, MountNamespace, PathOperation, Propagation, UmountOptions, VirtualDentry
+from vfs import namespace as namespace_module
 from vfs.abi import MNT_DETACH, MNT_EXPIRE, MNT_FORCE
 from vfs.mountinfo import mountinfo
 
@@ -204,3 +205,18 @@ def test_mounting_takes_the_capability(world: World) -> None:
             call()
     with raises(errno.ENOENT):
         vfs.mount_at(USER, "none", world.at("/missing"), "nosuchtype")
+
+
+def test_the_limit_leaves_nothing_of_a_recursive_bind(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.mount("/a/m")
+    world.vfs.set_propagation_at(ROOT, world.at("/"), Propagation.SHARED)
+    copy = world.vfs.copy_mount_namespace(ROOT, world.ns).namespace
+    fs = world.ns.root_mount.fs
+    before = mountinfo(world.ns), mountinfo(copy), fs.mounts, len(world.vfs.mountpoints)
+    monkeypatch.setattr(namespace_module, "MOUNT_MAX", 4)
+    with raises(errno.ENOSPC):
+        world.vfs.bind_at(ROOT, world.at("/a"), world.at("/b"), BindOptions(recursive=True))
+    assert (mountinfo(world.ns), mountinfo(copy), fs.mounts, len(world.vfs.mountpoints)) == before
+    monkeypatch.setattr(namespace_module, "MOUNT_MAX", 5)
+    world.vfs.bind_at(ROOT, world.at("/a"), world.at("/b"), BindOptions(recursive=True))
+    assert (world.ns.mount_count, copy.mount_count) == (5, 5)

@@ -372,3 +372,28 @@ def test_it_is_mounted_by_descriptor_only(options: MountOptions) -> None:
     with pytest.raises(OSError) as refused:
         vfs.mount_disconnected(ROOT, "/", "hostfs", options)
     assert refused.value.errno == errno.EINVAL
+
+
+def test_a_place_kept_from_before_shows_nothing_of_who_has_the_number_now(world: MakeWorld, tmp_path: Path) -> None:
+    shown, other = tmp_path / "shown", tmp_path / "other"
+    for directory in (shown, other):
+        directory.mkdir()
+        (directory / "f").touch()
+    made = world(shown)
+    assert isinstance(made.mount.fs, HostFilesystem)
+    number = made.mount.fs.root_fd
+    made.vfs.discard_mount(made.mount)
+    fd = os.open(other, os.O_PATH)
+    os.dup2(fd, number)
+    try:
+        assert made.stat("/").st_ino == shown.stat().st_ino, "as it was last seen"
+        with pytest.raises(OSError) as caught:
+            made.listdir("/")
+        assert caught.value.errno == errno.EBADF
+        with pytest.raises(OSError) as caught:
+            made.stat("/f")
+        assert caught.value.errno == errno.EBADF
+    finally:
+        os.close(number)
+        if fd != number:
+            os.close(fd)

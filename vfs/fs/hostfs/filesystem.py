@@ -133,4 +133,6 @@ class HostFilesystem(Filesystem):
     def release(self) -> None:
         """Close every descriptor."""
         self.descriptors.forget(self)
-        os.close(self.root_fd)
+        root_fd, self.root_fd = self.root_fd, -1
+        # Who looks at a place kept from before, or walked here while it went, shall not find what gets this number next.
+        os.close(root_fd)
