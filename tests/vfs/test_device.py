@@ -149,3 +149,13 @@ def test_anonymous_minors_are_unique_and_the_lowest_released_comes_back(releases
             assert minor not in held
             assert minor == min(set(range(1, 100)) - held)
             held.add(minor)
+
+
+def test_when_every_anonymous_minor_is_held_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AnonymousDevices, "LIMIT", 4)
+    devices = AnonymousDevices()
+    assert [devices.allocate() for _ in range(3)] == [1, 2, 3]
+    with raises(errno.EMFILE):
+        devices.allocate()
+    devices.release(2)
+    assert devices.allocate() == 2
