@@ -39,8 +39,14 @@ def _comparison(programs: st.Recipe[list[Call]], *, exclusive: bool, with_calls:
 
 
 def _mixed(program: list[Call], others: list[Call], places: list[int]) -> list[Call]:
-    """A program in which somebody else does something at some places, and nothing is kept from one call to the next."""
-    calls = [call for call in program if comparable(call) and call.name not in {"chdir", "openat"}]
+    """A program in which somebody else does something at some places. Where a directory stays in somebody's hands, it is not moved
+    away or removed meanwhile: what is then changed about it cannot be seen any more.
+    """
+    calls = [call for call in program if comparable(call)]
+    if places[0] % 2:
+        calls = [call for call in calls if call.name not in {"chdir", "openat"}]
+    else:
+        others = [other for other in others if other.arguments[0] not in {"rmdir", "rename"}]
     for other, place in zip(others, places, strict=False):
         calls.insert(place % (len(calls) + 1), other)
     return calls
@@ -91,6 +97,24 @@ PROGRAMS: dict[str, tuple[str, list[Call]]] = {
             Call("open", (2, "a", _NEW, 0o4755), "user"),
             Call("outside", ("chmod", "a", "c")),
             Call("ftruncate", (2, 1), "user"),
+        ],
+    ),
+    "what others changed about the working directory decides": (
+        "hostfs, shared",
+        [
+            Call("mkdir", ("c", 0o777), "user"),
+            Call("chdir", ("c",)),
+            Call("outside", ("chmod", "c", "a")),
+            Call("rmdir", ("b/a",), "bare root"),
+        ],
+    ),
+    "O_NOATIME is the machine's": (
+        "hostfs, shared",
+        [
+            Call("open", (1, "a", _NEW, 0o644), "user"),
+            Call("outside", ("utime", "a", "a")),
+            Call("open", (2, "a", os.O_RDWR | os.O_NOATIME, 0), "user"),
+            Call("pread", (2, 9000, 0), "user"),
         ],
     ),
     "the other name of a file stays": (

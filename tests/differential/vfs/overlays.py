@@ -253,10 +253,15 @@ def upper_rows(place: int, prefix: str) -> list[object]:
         # A whiteout is a whiteout, whatever it had been marked with.
         names = [] if stat.S_ISCHR(info.st_mode) else [prefix + mark for mark in MARKS]
         marks = [_xattr(f"/proc/self/fd/{place}/{path}", name) for name in names]
-        rows.append((path.removeprefix("upper") or "/", oct(info.st_mode), info.st_rdev, marks))
+        rows.append((path.removeprefix("upper") or "/", kind(info.st_mode, info.st_rdev), info.st_rdev, marks))
         if stat.S_ISDIR(info.st_mode):
             pending += [f"{path}/{name}" for name in os.listdir(f"/proc/self/fd/{place}/{path}")]
     return sorted(rows, key=repr)
+
+
+def kind(mode: int, rdev: int) -> str:
+    """The mode of a file in the upper layer. Whiteouts that were there before may have one, which Linux moves about with them."""
+    return "whiteout" if stat.S_ISCHR(mode) and not rdev else oct(mode)
 
 
 def _xattr(path: str, name: str) -> bytes | None:
@@ -327,7 +332,7 @@ class SimulatedWorld(simulated.World):
             inode = dentry.inode
             names = [] if stat.S_ISCHR(inode.mode) else [self.options.prefix + mark for mark in MARKS]
             marks = [inode.get_xattr(name) if name in inode.list_xattr() else None for name in names]
-            rows.append((path, oct(inode.mode), inode.rdev, marks))
+            rows.append((path, kind(inode.mode, inode.rdev), inode.rdev, marks))
             if stat.S_ISDIR(inode.mode):
                 for entry in inode.iterate():
                     child = dcache.lookup(dentry, entry.name)

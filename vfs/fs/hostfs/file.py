@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vfs.mount import VirtualDentry
     from vfs.options import SetStat
 
-_PASSED_ON: Final = os.O_ACCMODE | os.O_APPEND | os.O_SYNC | os.O_DSYNC
+_PASSED_ON: Final = os.O_ACCMODE | os.O_APPEND | os.O_NOATIME | os.O_SYNC | os.O_DSYNC
 
 
 class HostFile(File):
@@ -29,7 +29,7 @@ class HostFile(File):
         """Errors: ESTALE; the machine's own."""
         super().__init__(location, flags, creds)
         self._host = host
-        self._fd = os.open(host.link_path(), flags & _PASSED_ON | os.O_CLOEXEC)
+        self._fd = _open(host, flags & _PASSED_ON | os.O_CLOEXEC)
         host.refresh(os.fstat(self._fd))
         host.is_opened(self._fd)
 
@@ -127,6 +127,16 @@ class HostFile(File):
         """Close the descriptor."""
         self._host.is_closed(self._fd)
         os.close(self._fd)
+
+
+def _open(host: HostInode, flags: int) -> int:
+    try:
+        return os.open(host.link_path(), flags)
+    except PermissionError:
+        # What the caller may, the process need not: then the machine keeps its times.
+        if not flags & os.O_NOATIME:
+            raise
+        return os.open(host.link_path(), flags & ~os.O_NOATIME)
 
 
 class HostFifo(File):

@@ -50,6 +50,8 @@ class HostfsType(FilesystemType):
 class HostFilesystem(Filesystem):
     """A tree of the machine.
 
+    `last_found` is the file that a walk has found last, and whose attributes nobody has asked for since.
+
     Invariant: `_inodes` has every live inode of the tree under its device and inode number, and no number twice.
     """
 
@@ -65,10 +67,12 @@ class HostFilesystem(Filesystem):
         self.descriptors = descriptors
         self.synthetic_inos = itertools.count(_SYNTHETIC_INO)
         self._inodes: WeakValueDictionary[tuple[int, int], HostInode] = WeakValueDictionary()
+        self.last_found: HostInode | None = None
         self._hidden: dict[tuple[int, int], Inode] = {}
         self._devices: dict[int, int] = {}
         self.root_fd = os.dup(options.root_fd)
         self.root = Dentry("", None, self._new_inode(None, "", os.fstat(self.root_fd)))
+        self.last_found = None
 
     def inode_of(self, parent: HostDirectory, name: str, found: os.stat_result) -> Inode:
         """The inode of what was found at a name: the one that is known, brought up to date, or a new one."""
@@ -79,12 +83,14 @@ class HostFilesystem(Filesystem):
             return self._new_inode(parent, name, found)
         inode.move_to(parent, name)
         inode.refresh(found)
+        self.last_found = inode
         return inode
 
     def _new_inode(self, parent: HostDirectory | None, name: str, found: os.stat_result) -> HostInode:
         kind = HostDirectory if stat.S_ISDIR(found.st_mode) else HostInode
         inode = kind(self, self.ino_on(found.st_dev, found.st_ino), found, parent, name)
         self.add(inode)
+        self.last_found = inode
         return inode
 
     def _hidden_inode(self, found: os.stat_result) -> Inode:

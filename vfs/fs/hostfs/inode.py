@@ -41,7 +41,7 @@ class HostInode(SyntheticParent):
         self.parent = parent
         self.name = name
         self.open_fds: tuple[int, ...] = ()
-        self.others: list[tuple[HostDirectory, str]] = []
+        self.others: tuple[tuple[HostDirectory, str], ...] = ()
         self.refresh(found)
 
     @property
@@ -72,15 +72,17 @@ class HostInode(SyntheticParent):
         """Note where the file was found last."""
         if self.parent is not None and not (parent is self.parent and name == self.name):
             if self.fs.exclusive and self.name and not stat.S_ISDIR(self.mode):
-                self.others.append((self.parent, self.name))
+                self.others = (*self.others, (self.parent, self.name))
             self.parent, self.name = parent, name
 
     def lose(self, parent: HostDirectory, name: str) -> None:
         """Note that a name is gone: where there is another, the file is found by that."""
         self.fresh = False
-        self.others = [each for each in self.others if each != (parent, name)]
+        self.others = tuple(each for each in self.others if each != (parent, name))
         if parent is self.parent and name == self.name:
-            self.parent, self.name = self.others.pop() if self.others else (parent, "")
+            (self.parent, self.name), self.others = (
+                (self.others[-1], self.others[:-1]) if self.others else ((parent, ""), ())
+            )
 
     def set_atime(self, now: int) -> None:
         """The machine keeps the times at which its files were looked at."""
@@ -90,6 +92,7 @@ class HostInode(SyntheticParent):
         """The attributes of this moment; those last seen if the name is gone, as for a file still open."""
         if self.fresh and self.fs.exclusive:
             return self.stat_result(self.blocks)
+        self.fs.last_found = None
         with self.fs.lock:
             try:
                 found = self._look()
@@ -102,9 +105,12 @@ class HostInode(SyntheticParent):
             return self.stat_result(self.blocks)
 
     def check_access(self, creds: Credentials, mask: int) -> None:
-        """See `Inode.check_access`. Walks bring every file up to date but the root, where they begin."""
-        if self.parent is None and not self.fs.exclusive:
-            self.refresh(os.fstat(self.root_fd))
+        """See `Inode.check_access`. A walk brings every file up to date but the one where it begins."""
+        fs = self.fs
+        if fs.last_found is self:
+            fs.last_found = None
+        elif not fs.exclusive:
+            self.stat()
         super().check_access(creds, mask)
 
     def _look(self) -> os.stat_result:

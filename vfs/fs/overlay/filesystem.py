@@ -114,8 +114,10 @@ class OverlayFilesystem(Filesystem):
         self.layers = layers
         self.read_only = layers.upper is None
         self.marks = Marks(user=layers.user_xattr)
-        self.renames_directories = layers.redirect_dir is RedirectDir.ON
-        self.follows_redirects = layers.redirect_dir is not RedirectDir.NOFOLLOW
+        # What anybody may write to a file must not lead anywhere.
+        self.redirect_dir = RedirectDir.NOFOLLOW if layers.user_xattr else layers.redirect_dir
+        self.renames_directories = self.redirect_dir is RedirectDir.ON
+        self.follows_redirects = self.redirect_dir is not RedirectDir.NOFOLLOW
         self._next_ino = itertools.count(1)
         self.inos: dict[tuple[int, int], int] = {}
         self._linked: WeakValueDictionary[int, OverlayInode] = WeakValueDictionary()
@@ -172,8 +174,8 @@ class OverlayFilesystem(Filesystem):
         """The layers, if a text named them, and what is not as usual (ovl_show_options of Linux)."""
         layers = self.layers
         shown = [layers.shown] if layers.shown else []
-        if layers.redirect_dir is not RedirectDir.FOLLOW:
-            shown.append(f"redirect_dir={layers.redirect_dir.value}")
+        if self.redirect_dir is not RedirectDir.FOLLOW:
+            shown.append(f"redirect_dir={self.redirect_dir.value}")
         if layers.volatile and layers.upper is not None:
             shown.append("fsync=volatile")
         if layers.user_xattr:
