@@ -14,6 +14,9 @@ Object model, from the outside in:
 * `Dentry` is a cached name, `Inode` the file behind it; a `FilesystemType` brings its own inodes. `vfs.dcache` changes both
   together. `File` is an open file.
 
+Besides the tree there are `vfs.locks` (fcntl and flock: `VirtualFilesystem.locks`) and `vfs.inotify` (`Inotify(vfs)`), each of which
+costs nothing where it is not used.
+
 What a process has and this has not is the caller's: the umask (modes come with it applied), the table of descriptors, the working
 directory, limits. A `File` of O_PATH, or of any directory, is a place to start from: `file.location`. Of the settings of
 proc_sys_fs(5), protected_hardlinks is 1; protected_symlinks, protected_fifos and protected_regular are 0. There are no access
@@ -31,6 +34,9 @@ Concurrency: any number of threads may use one VFS. Locks are taken in this orde
 
 Drivers and `Filesystem.release` may be called under `VirtualFilesystem.lock` and must not wait for another thread that needs it;
 nor may the server of a fuse mount, which is asked under it, need the VFS that it is mounted in.
+
+Who waits for a file lock (`vfs.locks`) waits on a condition of `VirtualFilesystem.lock`, which is free meanwhile: it must not be held
+by whoever asks to wait. Reading events (`vfs.inotify`) never waits.
 
 Readers (walks, stat, listings of names) take no lock. They see what was before a change or what is after it, never half of it:
 

@@ -96,11 +96,21 @@ class File:
     # for subclasses
 
     def read_at(self, size: int, offset: int) -> bytes:
-        """At most `size` bytes from `offset`, fewer at the end."""
+        """At most `size` bytes from `offset`, fewer at the end.
+
+        Preconditions: the file is open for reading; the lock may be held or not: this may run beside a change.
+
+        Errors: EINVAL here; EISDIR; the type's own.
+        """
         raise error(errno.EINVAL)
 
     def write_at(self, data: bytes | bytearray | memoryview, offset: int) -> int:
-        """Write at `offset` and return how much was taken."""
+        """Write at `offset` and return how much was taken.
+
+        Preconditions: the file is open for writing; the lock may be held or not, and is taken by a type that needs it.
+
+        Errors: EINVAL here; ENOSPC; EFBIG; the type's own.
+        """
         raise error(errno.EINVAL)
 
     def change(self, changes: SetStat) -> None:
@@ -110,7 +120,12 @@ class File:
         dcache.set_stat(self.location.dentry, changes)
 
     def allocate_range(self, mode: int, offset: int, length: int) -> None:
-        """The work of fallocate(2), after its checks. Errors: EOPNOTSUPP here; ENOSPC."""
+        """The work of fallocate(2).
+
+        Preconditions: the file is regular and open for writing, the mode is one of Linux's, the range ends before the largest size.
+
+        Errors: EOPNOTSUPP here; ENOSPC.
+        """
         raise error(errno.EOPNOTSUPP)
 
     def release(self) -> None:

@@ -49,7 +49,10 @@ ELSEWHERE = {
         f"Inode.{name}.ENOSPC": FULL
         for name in ["set_stat", "mknod", "mkdir", "symlink", "link", "rename", "tmpfile", "set_xattr"]
     },
-    **{f"File.{name}.ENOSPC": FULL for name in ["allocate_range", "write", "truncate", "allocate", "set_stat"]},
+    **{
+        f"File.{name}.ENOSPC": FULL
+        for name in ["allocate_range", "write_at", "write", "truncate", "allocate", "set_stat"]
+    },
     **{f"Inode.{name}.EMLINK": NO_LIMIT for name in ("mkdir", "link")},
     **{
         f"Inode.{name}.ENOTSUP": "the types that can be written have attributes"
@@ -63,6 +66,7 @@ ELSEWHERE = {
     "File.allocate_range.EOPNOTSUPP": "as File.allocate",
     "File.read.EAGAIN": "of pipes: tests/vfs/test_pipe.py",
     "File.write.EPIPE": "of pipes: tests/vfs/test_pipe.py",
+    "File.write_at.EFBIG": "as File.write",
     "File.write.EFBIG": "of limits that the kernel of a host has, too: tests/differential/vfs",
     "File.truncate.EFBIG": NO_LIMIT,
     "File.seek_hole_or_data.ENXIO": "as File.seek",
@@ -153,6 +157,9 @@ RAISED: dict[str, Raiser] = {
     "File.read.EBADF": _opened("/t/f", WRONLY, lambda file: file.read(1)),
     "File.read.EISDIR": _opened("/t", RDONLY, lambda file: file.read(1)),
     "File.read.EINVAL": _opened("/t/p", os.O_PATH, lambda file: File.read_at(file, 1, 0)),
+    "File.read_at.EINVAL": _opened("/t/p", os.O_PATH, lambda file: File.read_at(file, 1, 0)),
+    "File.read_at.EISDIR": _opened("/t", RDONLY, lambda file: file.read_at(1, 0)),
+    "File.write_at.EINVAL": _opened("/t/p", os.O_PATH, lambda file: File.write_at(file, b"x", 0)),
     "File.pread.ESPIPE": _opened("/t/p", RDWR, lambda file: file.pread(1, 0)),
     "File.pread.EINVAL": _opened("/t/f", RDONLY, lambda file: file.pread(1, -1)),
     "File.write.EBADF": _opened("/t/f", RDONLY, lambda file: file.write(b"x")),
