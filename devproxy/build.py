@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from devproxy.carry import Carrier
 from devproxy.errors import DevproxyError
@@ -66,6 +66,12 @@ class Root:
     def read_bytes(self, path: str) -> bytes:
         """The contents of a regular file. Raises OSError; EINVAL for anything that is no regular file."""
         return self.tree.read_bytes(path)
+
+    def open(self, path: str, mode: str = "rb", *, devices: bool = False) -> IO[Any]:
+        """Open a file inside the root as the built-in of that name does; without `b` in the mode it is UTF-8 text. A device, fifo
+        or socket is opened only with `devices`. Raises OSError as the built-in does; EINVAL for what is not to be opened.
+        """
+        return self.tree.open(path, mode, devices=devices)
 
     def readlink(self, path: str) -> str:
         """The target of a symbolic link. Raises OSError as os.readlink does."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from types import TracebackType
-from typing import Protocol, Self
+from typing import IO, Any, Protocol, Self
 
 from devproxy.linux.mountinfo import MountLine
 
@@ -34,6 +34,15 @@ class Root(Protocol):
     def read_bytes(self, path: str) -> bytes:
         """The contents of a regular file, links followed inside the root. Errors: EINVAL for anything that is no
         regular file: a device or fifo is never opened by looking.
+        """
+
+    def open(self, path: str, mode: str = "rb", *, devices: bool = False) -> IO[Any]:
+        """Open a file as the built-in of that name does, by its modes: `rb`, `wb`, `ab`, `xb`, each with `+` too; without `b` it is
+        UTF-8 text. Links are followed inside the root, also one that leads nowhere when a file is made. What is written
+        goes where the process's own writes go. The file may outlive the root.
+
+        Errors: those of open(2); EISDIR; EINVAL for devices, fifos and sockets, which `devices` opens. ValueError for
+        another mode.
         """
 
     def readlink(self, path: str) -> str:

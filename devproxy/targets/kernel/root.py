@@ -7,17 +7,20 @@ import os
 import signal
 import stat
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import IO, Any, Final, Self
 
 from devproxy.errors import DevproxyError
 from devproxy.linux.mountinfo import MountLine, parse_line
 from devproxy.linux.paths import Opener, above_stdio
 from devproxy.linux.process import send_signal
+from devproxy.linux.syscalls import about
 from devproxy.targets.kernel.channel import Channel, Message
 from devproxy.targets.kernel.failure import from_json
 from devproxy.targets.rootless import Rootless
 
 _CHUNK: Final = 1 << 16
+_MOST_LINKS: Final = 40  # path_resolution(7)
+_PLAIN: Final = str.maketrans({"b": None, "t": None, "x": "w"})  # what an open descriptor has still to be told
 
 
 class KernelRoot:
@@ -83,6 +86,56 @@ class KernelRoot:
                 return file.read()
         finally:
             os.close(found)
+
+    def open(self, path: str, mode: str = "rb", *, devices: bool = False) -> IO[Any]:
+        """See `Root.open`. What is there is looked at first, and opened through the descriptor that found it."""
+        # Files are opened this way by few, and every run imports this module.
+        import io
+
+        from devproxy.targets.opening import flags_of, require_openable, wrapped
+
+        flags = flags_of(mode)
+        try:
+            descriptor = self._make(path, flags) if flags & os.O_CREAT else -1
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, path) from None
+        if descriptor < 0:
+            found = self._open(path, os.O_PATH)
+            try:
+                require_openable(os.fstat(found).st_mode, path, devices=devices)
+                with about(path):
+                    descriptor = os.open(f"/proc/self/fd/{found}", flags & ~os.O_CREAT | os.O_NOCTTY)
+            finally:
+                os.close(found)
+        return wrapped(io.FileIO(descriptor, mode.translate(_PLAIN)), mode)
+
+    def _make(self, path: str, flags: int) -> int:
+        """Make a file that is missing and open it; -1 if something is there.
+
+        Errors: EEXIST where it had to be new; ELOOP for links in a circle.
+        """
+        place = path
+        for _ in range(_MOST_LINKS):
+            directory, _, name = place.rpartition("/")
+            if name in ("", ".", ".."):
+                return -1
+            parent = self._open(directory or "/", os.O_PATH | os.O_DIRECTORY)
+            try:
+                return os.open(name, flags & ~os.O_TRUNC | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=parent)
+            except FileExistsError:
+                if flags & os.O_EXCL:
+                    raise
+                found = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=parent)
+            finally:
+                os.close(parent)
+            try:
+                if not stat.S_ISLNK(os.fstat(found).st_mode):
+                    return -1
+                target = os.readlink("", dir_fd=found)
+            finally:
+                os.close(found)
+            place = target if target.startswith("/") else f"{directory}/{target}"
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
 
     def readlink(self, path: str) -> str:
         """See `Root.readlink`."""

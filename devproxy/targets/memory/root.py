@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from devproxy.linux.mountinfo import MountLine, parse_line
+from devproxy.targets.memory.raw_file import RawFile
+from devproxy.targets.opening import flags_of, require_openable, wrapped
 from vfs.credentials import ROOT
 from vfs.errors import error
 from vfs.mountinfo import mountinfo
@@ -63,6 +66,19 @@ class MemoryRoot:
             raise error(errno.EINVAL, path)
         with self.vfs.open_at(ROOT, at(place), _READ) as file:
             return b"".join(iter(lambda: file.read(_CHUNK), b""))
+
+    def open(self, path: str, mode: str = "rb", *, devices: bool = False) -> IO[Any]:
+        """See `Root.open`."""
+        flags = flags_of(mode)
+        with suppress(FileNotFoundError):
+            require_openable(self._find(path).dentry.inode.mode, path, devices=devices)
+        try:
+            file = self.vfs.open_at(ROOT, PathOperation(self._root, self._root, path), OpenOptions(flags))
+        except OSError as problem:
+            raise OSError(problem.errno, problem.strerror, path) from None
+        if flags & os.O_APPEND and file.seekable:
+            file.seek(0, os.SEEK_END)
+        return wrapped(RawFile(file, flags), mode)
 
     def readlink(self, path: str) -> str:
         """See `Root.readlink`."""

@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Self
+from typing import IO, Any, Self
 
 from devproxy.build import Root
 from devproxy.linux.mountinfo import MountLine
@@ -80,6 +80,10 @@ class LyingTree:
     def read_bytes(self, path: str) -> bytes:
         self._check(path)
         return self._lies.contents[path] if path in self._lies.contents else self._truth.read_bytes(path)
+
+    def open(self, path: str, mode: str = "rb", *, devices: bool = False) -> IO[Any]:
+        self._check(path)
+        return self._truth.open(path, mode, devices=devices)
 
     def readlink(self, path: str) -> str:
         self._check(path)
