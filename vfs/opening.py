@@ -132,11 +132,16 @@ def _create(creds: Credentials, parent: Parent, options: OpenOptions) -> File:
     mount.check_writable()
     directory.inode.check_access(creds, MAY_WRITE | MAY_EXEC)
     node = node_options(stat.S_IFREG | options.mode & S_IALLUGO)
-    if directory.odd & ODD_REVALIDATE:
-        dentry = dcache.create(creds, directory, parent.name, node, options.flags)
-    else:
+    if not directory.odd & ODD_REVALIDATE:
         dentry = dcache.mknod(creds, directory, parent.name, node)
-    return open_unchecked(creds, VirtualDentry(mount, dentry), options.flags)
+        return open_unchecked(creds, VirtualDentry(mount, dentry), options.flags)
+    dentry = dcache.create(creds, directory, parent.name, node, options.flags)
+    file = open_unchecked(creds, VirtualDentry(mount, dentry), options.flags)
+    if options.flags & _O_NOATIME and not is_owner(creds, dentry.inode):
+        # Somebody else's server may make files its own; what was made stays, as on Linux (may_open).
+        file.close()
+        raise error(errno.EPERM, parent.name)
+    return file
 
 
 def _open_existing(creds: Credentials, location: VirtualDentry, flags: int, path: str) -> File:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Callable
 from functools import partial
 
@@ -68,6 +69,17 @@ def named_shortly(program: list[Call]) -> list[Call]:
     return [call for call in program if all(name not in str(each) for each in call.arguments for name in TOO_LONG)]
 
 
+def without_whiteouts(program: list[Call]) -> list[Call]:
+    """The same without making a character device 0:0, after which fuse-overlayfs 1.10 answers ENOENT to a listing: the end of it to
+    the C library that asks on the kernel's side.
+    """
+    return [
+        call
+        for call in named_shortly(program)
+        if call.name != "mknod" or call.arguments[1] != stat.S_IFCHR or call.arguments[3]
+    ]
+
+
 def removing_nothing(program: list[Call]) -> list[Call]:
     """The same without removing what may be open: libfuse hides it under numbers that count what was asked before."""
     return [call for call in named_shortly(program) if call.name not in {"unlink", "rename"}]
@@ -107,7 +119,7 @@ def test_any_program_does_what_it_does_with_the_kernels_client(options: str, cac
 
 
 @needs_device
-@pytest.mark.parametrize(("make", "change"), [(passthrough, removing_nothing), (overlayfs, named_shortly)])
+@pytest.mark.parametrize(("make", "change"), [(passthrough, removing_nothing), (overlayfs, without_whiteouts)])
 def test_any_program_does_the_same_with_other_servers(
     make: Callable[[], Server], change: Callable[[list[Call]], list[Call]]
 ) -> None:
