@@ -159,6 +159,7 @@ def test_a_server_that_is_stopped(tmp_path: Path) -> None:
             os.kill(fuse.process, signal.SIGCONT)
 
 
+@pytest.mark.root
 def test_an_overlay_by_others(tmp_path: Path) -> None:
     program = shutil.which("fuse-overlayfs")
     if program is None:
