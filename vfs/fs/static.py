@@ -76,12 +76,12 @@ class StaticFile(Inode):
     def open(self, location: VirtualDentry, flags: int, creds: Credentials) -> File:
         """A file to read; nodes as everywhere.
 
-        Errors: EROFS for writing to a regular file.
+        Errors: for writing to a regular file, EACCES as sysfs says to everybody (kernfs_fop_open), EROFS in memory over a machine's.
         """
         if not stat.S_ISREG(self.mode):
             return super().open(location, flags, creds)
         if flags & os.O_ACCMODE != os.O_RDONLY:
-            raise error(errno.EROFS)
+            raise error(errno.EACCES if isinstance(self.fs, StaticFilesystem) else errno.EROFS)
         return OpenStaticFile(self.data, location, flags, creds)
 
 
@@ -138,8 +138,9 @@ class OpenDirectory(StaticDirectory, SyntheticParent):
         self._refusal = refusal
 
     def mknod(self, creds: Credentials, name: str, options: MknodOptions) -> Inode:
-        """Errors: always, the file system's refusal."""
-        raise error(self._refusal, name)
+        """Errors: always, the file system's refusal; where that is EPERM, a regular file is EACCES (vfs_create)."""
+        creates = stat.S_ISREG(options.mode) and self._refusal == errno.EPERM
+        raise error(errno.EACCES if creates else self._refusal, name)
 
     def mkdir(self, creds: Credentials, name: str, options: MkdirOptions) -> Inode:
         """Errors: always, the file system's refusal."""
