@@ -166,7 +166,9 @@ class Carrier:
                 return self._bind(step)
             case MakeDirectory():
                 made = self._target.make_directory(step.path, step.mode)
-                return Outcome(step, Result.DONE, "" if made else "exists", kept=not made)
+                return Outcome(
+                    step, Result.DONE, "" if made else "exists", kept=not made, made=step.path if made else ""
+                )
             case MakeNode():
                 return self._make_node(step)
             case RequireNode():
@@ -234,8 +236,8 @@ class Carrier:
         made = self._attach(mounts.pop(""), step.path, step.options)
         if mounts:
             self._attach_hierarchies(mounts, step)
-        found = made if step.when is None else made or f"{step.when.path} is empty"
-        return Outcome(step, Result.DONE if step.when is None else Result.CHOSEN, found)
+        found = f"made {made}" if made else "" if step.when is None else f"{step.when.path} is empty"
+        return Outcome(step, Result.DONE if step.when is None else Result.CHOSEN, found, made=made)
 
     def _new_filesystems(self, step: MountFilesystem) -> dict[str, Detached]:
         """The mounts of a step by their names below its path: one, but for the hierarchies of cgroup version 1, which
@@ -270,18 +272,18 @@ class Carrier:
         if step.options.change:
             self._target.change(own.mount, step.options.change, recursive=False)
         made = self._attach(own.mount, step.path, step.options)
-        found = f"{own.found}, {made}" if made else own.found
-        return Outcome(step, Result.CHOSEN, found, own.warning, aside=own.aside)
+        found = f"{own.found}, made {made}" if made else own.found
+        return Outcome(step, Result.CHOSEN, found, own.warning, aside=own.aside, made=made)
 
     def _attach(self, mount: Detached, path: str, options: MountOptions) -> str:
-        """Attach a mount, making the mount point if it is missing; says what was made."""
+        """Attach a mount, making the mount point if it is missing; returns the first path that was made."""
         target, made = self._target, ""
         if options.recursive:
             target.change(mount, options.recursive, recursive=True)
         try:
             target.attach(mount, path)
         except FileNotFoundError:
-            made = f"made {target.make_mount_point(path, directory=mount.is_directory)}"
+            made = target.make_mount_point(path, directory=mount.is_directory)
             target.attach(mount, path)
         for propagation, recursive in options.propagation:
             target.propagate(path, propagation, recursive=recursive)

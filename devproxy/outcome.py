@@ -25,7 +25,7 @@ class Outcome(NamedTuple):
     `warning` marks what the user has to know; under strict it is an error. `kept` says that the node, link or directory was
     there already and stays as it was, or is the host's, and of the root that it is the directory itself. `rootless` says that want of privileges made it less than was
     asked for. `aside` is true of this target alone, where others come to the same root: what was cleaned up, where a layer
-    is.
+    is. `made` is the first path that had to be made for a mount or a directory.
     """
 
     step: Step
@@ -35,6 +35,7 @@ class Outcome(NamedTuple):
     kept: bool = False
     rootless: bool = False
     aside: str = ""
+    made: str = ""
 
     def describe(self) -> str:
         """The step's line, with what was found. Why it is there the step's reason says."""

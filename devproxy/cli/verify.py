@@ -10,6 +10,7 @@ import stat
 from devproxy.build import Root, build
 from devproxy.check import text
 from devproxy.check.finding import Report
+from devproxy.check.left import left_on_host
 from devproxy.check.report_json import report_document
 from devproxy.check.verify import verify
 from devproxy.cli.arguments import add_format_arguments, wants_json
@@ -28,6 +29,7 @@ examples:
   devproxy verify . --json > report.json          for a script
 
 Compared are the mount table with its flags, all of /dev, every path that the plan names, masked and read-only paths.
+Mount points that are missing in what is bound, or with overlay2=none in the rootfs, are made there as by a run, and noted.
 
 Without root the root is built in a user namespace of the caller alone; it is held to what can be had there, and what cannot
 is told.
@@ -48,7 +50,12 @@ def run(args: argparse.Namespace, context: Context) -> int:
     plan = make_plan(args, context)
     with build(plan, "kernel") as root:
         tell_outcomes(root, context)
-        return _print(plan, root, verify(plan, root), args, context)
+        report = verify(plan, root)
+        left = left_on_host(root) if report.compared else ()
+        if left:
+            note = f"made in what is bound, and left there as a run leaves it: {' '.join(left)}"
+            report = report._replace(notes=(*report.notes, note))
+        return _print(plan, root, report, args, context)
 
 
 def _print(plan: Plan, root: Root, report: Report, args: argparse.Namespace, context: Context) -> int:

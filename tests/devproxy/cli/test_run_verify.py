@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -150,6 +151,39 @@ class TestVerify:
         assert "/dev/null" in document["built"]["device nodes"]
         assert document["compared"]["mounts"] == len(document["built"]["mounts"])
         assert len(document["outcomes"]) == document["compared"]["outcomes"] + len(_decided_by_the_kernel(document))
+
+    def test_what_is_made_on_the_host_is_told(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """As with runc: a mount point in what is bound is made there, and stays."""
+        source = tmp_path / "source"
+        source.mkdir()
+        mounts = [
+            {"destination": "/v", "type": "bind", "source": str(source), "options": ["bind"]},
+            {"destination": "/v/n/m", "type": "tmpfs", "source": "tmpfs"},
+            {"destination": "/w/x", "type": "tmpfs", "source": "tmpfs"},
+        ]
+        config = runc_spec_like()
+        path = bundle(tmp_path, mounts=[*config["mounts"], *mounts])
+        assert main(["verify", path]) == 0
+        assert json.loads(capsys.readouterr().out)["notes"] == [
+            f"made in what is bound, and left there as a run leaves it: {source}/n"
+        ]
+        assert os.listdir(source) == ["n"]
+        assert main(["verify", path]) == 0
+        assert json.loads(capsys.readouterr().out)["notes"] == []
+
+    def test_without_overlays_what_is_made_in_the_rootfs_is_told(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        devices = [{"path": "/opt/null", "type": "c", "major": 1, "minor": 3}]
+        path = bundle(tmp_path, linux={"devices": devices}, root={"readonly": False})
+        rootfs = Path(path, "rootfs")
+        for name in ("dev", "proc", "sys"):
+            (rootfs / name).rmdir()
+        assert main(["verify", path, "--set", "overlay2=none"]) == 0
+        [note] = json.loads(capsys.readouterr().out)["notes"]
+        assert set(note.partition(": ")[2].split()) == {
+            f"{rootfs}/{name}" for name in ("dev", "proc", "sys", "opt/null")
+        }
 
     def test_json_says_that_a_major_of_the_spec_is_stale(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
