@@ -69,41 +69,44 @@ def mountinfo(namespace: MountNamespace, root: VirtualDentry | None = None) -> l
     A root mount is its own parent, as it has none that could be seen.
     """
     lines = []
-    for mount, point in _reachable(namespace, root):
-        fs = mount.fs
-        parent_id = mount.id if mount.parent is None else mount.parent.id
-        options = _options(fs)
-        lines.append(
-            f"{mount.id} {parent_id} 0:{fs.minor} {_root(mount)} {escape(point)} {mount_flags(mount)}"
-            f"{_tags(mount)} - {fs.type_name} {_source(mount)} {'ro' if fs.read_only else 'rw'}{options}"
-        )
+    # Mounts that come, go and move meanwhile shall be seen once, or not at all.
+    with namespace.root_mount.fs.lock:
+        for mount, point in _reachable(namespace, root):
+            fs = mount.fs
+            parent_id = mount.id if mount.parent is None else mount.parent.id
+            options = _options(fs)
+            lines.append(
+                f"{mount.id} {parent_id} 0:{fs.minor} {_root(mount)} {escape(point)} {mount_flags(mount)}"
+                f"{_tags(mount)} - {fs.type_name} {_source(mount)} {'ro' if fs.read_only else 'rw'}{options}"
+            )
     return lines
 
 
 def mounts(namespace: MountNamespace, root: VirtualDentry | None = None) -> list[str]:
     """The lines of /proc/mounts: source, mount point, type, options, and two zeros (fstab(5))."""
     lines = []
-    for mount, point in _reachable(namespace, root):
-        shown = mount_flags(mount) + _options(mount.fs)
-        lines.append(f"{_source(mount)} {escape(point)} {mount.fs.type_name} {shown} 0 0")
+    # Mounts that come, go and move meanwhile shall be seen once, or not at all.
+    with namespace.root_mount.fs.lock:
+        for mount, point in _reachable(namespace, root):
+            shown = mount_flags(mount) + _options(mount.fs)
+            lines.append(f"{_source(mount)} {escape(point)} {mount.fs.type_name} {shown} 0 0")
     return lines
 
 
 def mountstats(namespace: MountNamespace, root: VirtualDentry | None = None) -> list[str]:
     """The lines of /proc/PID/mountstats (show_vfsstat)."""
-    return [
-        f"device {_source(mount)} mounted on {escape(point)} with fstype {mount.fs.type_name}"
-        for mount, point in _reachable(namespace, root)
-    ]
+    with namespace.root_mount.fs.lock:
+        return [
+            f"device {_source(mount)} mounted on {escape(point)} with fstype {mount.fs.type_name}"
+            for mount, point in _reachable(namespace, root)
+        ]
 
 
 def _reachable(namespace: MountNamespace, root: VirtualDentry | None) -> list[tuple[Mount, str]]:
     start = namespace.root if root is None else root
     found = []
-    # Mounts that come, go and move meanwhile shall be seen once, or not at all.
-    with namespace.root_mount.fs.lock:
-        for mount in namespace:
-            point = path_from(start, VirtualDentry(mount, mount.root))
-            if point is not None:
-                found.append((mount, point))
+    for mount in namespace:
+        point = path_from(start, VirtualDentry(mount, mount.root))
+        if point is not None:
+            found.append((mount, point))
     return found
