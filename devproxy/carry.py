@@ -31,7 +31,7 @@ from devproxy.plan.steps import (
     Skip,
     Step,
 )
-from devproxy.targets.target import Detached, Look, NumberFound, Source, Target
+from devproxy.targets.target import Detached, FileKind, Look, NumberFound, Source, Target
 from devproxy.without_root import Fitted, bound, fit, other_owner
 
 PTMX = "/dev/ptmx"
@@ -205,12 +205,22 @@ class Carrier:
         if path.split("/")[1] == LAYERS:
             return True  # whatever is there now: an overlay's layer, which no root shows
         try:
-            return self._look_in(source, path) is None
+            there = self._look_in(source, path)
         except OSError as error:
             if error.errno not in (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
                 raise
             # It cannot be there; the step that needs it says so in its own words.
             return True
+        return there is None or (there.kind is FileKind.SYMLINK and self._leads_nowhere(source, path))
+
+    def _leads_nowhere(self, source: Source, link: str) -> bool:
+        """Whether what a link leads to has to be made."""
+        try:
+            return self._look_in(source, f"{link}/.") is None
+        except OSError as error:
+            if error.errno not in (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
+                raise
+            return False  # a file, or a circle, in which nothing can be made
 
     def _look_in(self, source: Source, path: str) -> Look | None:
         try:
