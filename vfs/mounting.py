@@ -140,9 +140,12 @@ def _graft(vfs: VirtualFilesystem, mount: Mount, target: VirtualDentry) -> None:
 
     A copy goes beneath what is mounted at its place already.
 
-    Errors: ENOENT for a tree whose root has no name any more; ENOSPC.
+    Errors: ENOENT for a tree whose root, or what is mounted over it, has no name any more; ENOSPC.
     """
-    if mount.root.dead:
+    top = mount
+    while (above := top.children.get(top.root)) is not None:
+        top = above
+    if top.root.dead:
         raise error(errno.ENOENT)
     tree = mount.tree()
     newly_shared = [each for each in tree if each.peers is None] if target.mount.peers is not None else []

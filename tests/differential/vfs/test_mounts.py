@@ -29,3 +29,8 @@ def test_what_is_copied_is_numbered_depth_first() -> None:
         Call("umount", ("b/..", 0)),
     ]
     check(Comparison(MOUNTING, run_simulated, run_kernel), [*START, *program])
+
+
+def test_a_tree_under_what_has_no_name_any_more_is_not_attached() -> None:
+    program = [Call("bind", ("a/b", "a/..", True)), Call("rmdir", ("a/b",)), Call("bind", (".", "b", True))]
+    check(Comparison(MOUNTING, run_simulated, run_kernel), [*START, *program])
