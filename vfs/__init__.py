@@ -14,8 +14,8 @@ Object model, from the outside in:
 * `Dentry` is a cached name, `Inode` the file behind it; a `FilesystemType` brings its own inodes. `vfs.dcache` changes both
   together. `File` is an open file.
 
-Besides the tree there are `vfs.locks` (fcntl and flock: `VirtualFilesystem.locks`) and `vfs.inotify` (`Inotify(vfs)`), each of which
-costs nothing where it is not used.
+Besides the tree there are `vfs.locks` (fcntl and flock: `VirtualFilesystem.locks`), `vfs.inotify` (`Inotify(vfs)`), and `vfs.task`
+(`VirtualFilesystem.tasks`: who proc, control groups and fuse servers are told of), each of which costs nothing where it is not used.
 
 What a process has and this has not is the caller's: the umask (modes come with it applied), the table of descriptors, the working
 directory, limits. A `File` of O_PATH, or of any directory, is a place to start from: `file.location`. Of the settings of
