@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 from example.mappingfs import MappingType
+from tests.differential.fuse.servers import example, served
 from vfs import ROOT, FilesystemType, Mount, MountOptions, PathOperation, VirtualDentry, VirtualFilesystem
 from vfs.fs.cgroupfs import Cgroup2Type, CgroupType
 from vfs.fs.devpts import DevptsType
 from vfs.fs.devtmpfs import DevtmpfsType
+from vfs.fs.fuse import FuseType
+from vfs.fs.fuse.options import FuseOptions
 from vfs.fs.hostfs import HostfsOptions, HostfsType
 from vfs.fs.mqueue import MqueueType
 from vfs.fs.overlay import OverlayOptions, OverlayType
@@ -25,6 +28,7 @@ TYPES: tuple[FilesystemType, ...] = (
     Cgroup2Type(),
     DevptsType(),
     DevtmpfsType(),
+    FuseType(),
     HostfsType(),
     MappingType(),
     MqueueType(),
@@ -50,7 +54,8 @@ def root_of(mount: Mount) -> VirtualDentry:
 
 class Subject(NamedTuple):
     """How to mount one type; `writable` says that anything can be made in it, `flat` that regular files can, and nothing else.
-    `makes` is the one call that makes something in a type where the others are refused.
+    `makes` is the one call that makes something in a type where the others are refused. `served` says that the files are those
+    of a FUSE server, which starts and ends with the mount.
     """
 
     name: str
@@ -58,6 +63,7 @@ class Subject(NamedTuple):
     writable: bool
     flat: bool = False
     makes: str = ""
+    served: bool = False
 
 
 def _by_name(name: str) -> Callable[[VirtualFilesystem, Path], Mount]:
@@ -97,6 +103,12 @@ def _overlay(layers: int) -> Callable[[VirtualFilesystem, Path], Mount]:
     return mount
 
 
+def _fuse(vfs: VirtualFilesystem, connection: Path) -> Mount:
+    options = FuseOptions(connection=int(connection.name))
+    data = "rootmode=40755,user_id=0,group_id=0,allow_other,default_permissions"
+    return vfs.mount_disconnected(ROOT, "none", "fuse.passthrough", MountOptions(data=data, internal=options))
+
+
 def _proc(vfs: VirtualFilesystem, _place: Path) -> Mount:
     vfs.tasks.default = vfs.tasks.spawn()
     return vfs.mount_disconnected(ROOT, "none", "proc")
@@ -107,6 +119,7 @@ SUBJECTS = (
     Subject("cgroup2", _by_name("cgroup2"), writable=False, makes="mkdir"),
     Subject("devpts", _by_name("devpts"), writable=False),
     Subject("devtmpfs", _by_name("devtmpfs"), writable=True),
+    Subject("fuse, of a server of libfuse's", _fuse, writable=True, served=True),
     Subject("hostfs", _hostfs(writable=False), writable=False),
     Subject("hostfs, writable", _hostfs(writable=True), writable=True),
     Subject("mapping, of the page on writing a type", _mapping, writable=False, flat=True),
@@ -123,9 +136,18 @@ SUBJECTS = (
 @contextmanager
 def mounted(subject: Subject, place: Path) -> Iterator[tuple[VirtualFilesystem, Mount]]:
     """The subject, mounted for the length of a test."""
-    vfs = new_vfs()
-    mount = subject.mount(vfs, place)
-    try:
-        yield vfs, mount
-    finally:
-        vfs.discard_mount(mount)
+    with _server(place) if subject.served else nullcontext(place) as source:
+        vfs = new_vfs()
+        mount = subject.mount(vfs, source)
+        try:
+            yield vfs, mount
+        finally:
+            vfs.discard_mount(mount)
+
+
+@contextmanager
+def _server(place: Path) -> Iterator[Path]:
+    """The connection to a server that shows `place`, by its path in /dev/fd."""
+    command = [example("passthrough_ll"), "-o", f"source={place},cache=never,xattr"]
+    with served(*command) as (connection, _):
+        yield Path("/dev/fd", str(connection))

@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.contract.filesystems.conftest import WRITABLE
 from tests.contract.filesystems.subjects import Subject
-from tests.contract.filesystems.test_writing import WRITABLE, Tree
+from tests.contract.filesystems.test_writing import Tree
 from vfs import ROOT, Mount, RenameOptions, VirtualFilesystem
 from vfs.abi import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, RENAME_EXCHANGE, RENAME_WHITEOUT
 from vfs.copying import copy_range

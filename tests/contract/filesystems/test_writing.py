@@ -7,7 +7,8 @@ import os
 
 import pytest
 
-from tests.contract.filesystems.subjects import SUBJECTS, Subject, root_of
+from tests.contract.filesystems.conftest import WRITABLE
+from tests.contract.filesystems.subjects import Subject, root_of
 from tests.vfs.world import raises
 from vfs import (
     ROOT,
@@ -50,15 +51,6 @@ class Tree:
 
     def names(self, path: str) -> list[str]:
         return sorted(self.vfs.listdir_at(ROOT, self.at(path)))
-
-
-# Making files for root in a directory of the machine needs to be root.
-_HOST = "hostfs, writable"
-WRITABLE = [
-    pytest.param(subject, id=subject.name, marks=[pytest.mark.root] if subject.name == _HOST else [])
-    for subject in SUBJECTS
-    if subject.writable
-]
 
 
 @pytest.fixture(params=WRITABLE)
