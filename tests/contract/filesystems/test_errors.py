@@ -16,8 +16,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.contract.filesystems.conftest import WRITABLE
-from tests.contract.filesystems.subjects import Subject
-from tests.contract.filesystems.test_writing import Tree
+from tests.contract.filesystems.tree import Tree
 from tests.vfs.world import USER, raises
 from vfs import (
     ROOT,
@@ -191,10 +190,7 @@ RAISED: dict[str, Raiser] = {
 }
 
 
-@pytest.fixture(params=WRITABLE)
-def subject(request: pytest.FixtureRequest) -> Subject:
-    chosen: Subject = request.param
-    return chosen
+_ON_WRITABLE = pytest.mark.parametrize("subject", WRITABLE, indirect=True)
 
 
 @pytest.fixture
@@ -229,6 +225,7 @@ def test_every_documented_error_is_raised_here_or_elsewhere() -> None:
     assert documented() == RAISED.keys() | ELSEWHERE.keys()
 
 
+@_ON_WRITABLE
 @pytest.mark.parametrize("name", RAISED)
 def test_an_error_is_raised_as_documented(tree: Tree, name: str) -> None:
     with raises(getattr(errno, name.rpartition(".")[2])):
@@ -241,6 +238,7 @@ def makes_unnamed(tree: Tree) -> bool:
     return type(inode).tmpfile is not Inode.tmpfile and inode.fs.type_name.partition(".")[0] != "fuse"
 
 
+@_ON_WRITABLE
 def test_files_without_names_are_made_or_refused(tree: Tree) -> None:
     unnamed = OpenOptions(os.O_TMPFILE | os.O_RDWR, 0o600)
     if not makes_unnamed(tree):
@@ -254,6 +252,7 @@ def test_files_without_names_are_made_or_refused(tree: Tree) -> None:
     assert tree.read("/t/new") == b"x"
 
 
+@_ON_WRITABLE
 def test_names_of_different_kinds_are_exchanged(tree: Tree) -> None:
     before = tree.stat("/t/f").st_ino, tree.stat("/t/d").st_ino
     exchange = RenameOptions(RENAME_EXCHANGE)
@@ -266,6 +265,7 @@ def test_names_of_different_kinds_are_exchanged(tree: Tree) -> None:
     assert (tree.stat("/t/d").st_ino, tree.stat("/t/f").st_ino) == before
 
 
+@_ON_WRITABLE
 def test_attributes_are_kept_listed_and_removed(tree: Tree) -> None:
     inode = _inode(tree, "/t/f")
     inode.set_xattr("user.b", b"value", 0)
@@ -275,6 +275,7 @@ def test_attributes_are_kept_listed_and_removed(tree: Tree) -> None:
     assert "user.b" not in inode.list_xattr()
 
 
+@_ON_WRITABLE
 def test_what_was_made_is_what_lookup_finds(tree: Tree) -> None:
     with tree.vfs.lock:
         made = dcache.mkdir(ROOT, tree.vfs.get_dentry_at(ROOT, tree.at("/t")).dentry, "new", MkdirOptions(0o700))

@@ -10,17 +10,12 @@ from collections.abc import Callable
 import pytest
 
 from tests.contract.filesystems.conftest import WRITABLE
-from tests.contract.filesystems.subjects import Subject
-from tests.contract.filesystems.test_writing import Tree
+from tests.contract.filesystems.tree import Tree
 from vfs import ROOT, Mount, RenameOptions, VirtualFilesystem
 from vfs.abi import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, RENAME_EXCHANGE, RENAME_WHITEOUT
 from vfs.copying import copy_range
 
-
-@pytest.fixture(params=WRITABLE)
-def subject(request: pytest.FixtureRequest) -> Subject:
-    chosen: Subject = request.param
-    return chosen
+pytestmark = pytest.mark.parametrize("subject", WRITABLE, indirect=True)
 
 
 @pytest.fixture
