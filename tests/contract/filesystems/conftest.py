@@ -18,7 +18,7 @@ def _parameters(subjects: Iterable[Subject], *as_root: str) -> list[ParameterSet
     ]
 
 
-WRITABLE = _parameters((each for each in SUBJECTS if each.writable), "hostfs, writable")
+WRITABLE = _parameters((each for each in SUBJECTS if each.writable), "hostfs, writable", "hostfs, exclusive")
 """Making files for root in a directory of the machine needs to be root."""
 
 

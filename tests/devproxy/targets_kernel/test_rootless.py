@@ -313,7 +313,7 @@ def test_the_rootfs_of_somebody_else_can_be_the_lower_layer() -> None:
     assert found(result, "root ")[1] == "/ belongs to 0:0, its own owner cannot be had without root"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs files of two users")
+@pytest.mark.root
 def test_the_top_of_an_overlaid_bind_belongs_to_the_caller_and_it_says_so() -> None:
     """Of a directory and of a file, whose own owners cannot be had."""
     with tempfile.TemporaryDirectory() as volume:

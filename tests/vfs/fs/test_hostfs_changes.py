@@ -86,6 +86,7 @@ def swapping(*, step: Callable[[], None]) -> Iterator[None]:
         thread.join()
 
 
+@pytest.mark.root
 def test_a_directory_swapped_for_a_link_leads_nowhere(view: MakeView, tmp_path: Path) -> None:
     outside, inside = tmp_path / "outside", tmp_path / "inside"
     (outside / "d").mkdir(parents=True)
@@ -205,6 +206,7 @@ def test_appending_and_reading_to_the_end_know_what_others_wrote(view: MakeView,
         assert file.read() == b"12345678"
 
 
+@pytest.mark.root
 def test_a_removed_file_is_changed_by_what_is_open(view: MakeView, tmp_path: Path) -> None:
     shown = view(tmp_path)
     with shown.open("/f", os.O_RDWR | os.O_CREAT) as file:
