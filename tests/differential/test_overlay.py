@@ -51,6 +51,11 @@ PROGRAMS = {
         [Call("truncate", ("a", 4095), "user")],
         Options(1),
     ),
+    "under userxattr a link to a copied socket": Programs(
+        ([Call("mknod", ("a", stat.S_IFSOCK, 0o777, 0))], [], [], []),
+        [Call("link", ("a", "b", True))],
+        Options(3, redirect_dir="nofollow", user_xattr=True),
+    ),
     "what a redirect is not followed to is refused though nothing is there": Programs(
         ([], [*_mkdir("c"), _redirect("c", b"/b/a")]), _list("c"), Options(1)
     ),

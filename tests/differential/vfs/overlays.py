@@ -175,6 +175,24 @@ def without_blocks(result: object) -> object:
     return result
 
 
+def answers(results: list[object], options: Options) -> list[object]:
+    """What is compared of the results, the last of which is the tree that is left.
+
+    With `userxattr` Linux cannot note on a node, fifo, socket or link what it was copied from (xattr(7)): a hard link made of it
+    then is a file of its own, as to inode numbers. Here it is one.
+    """
+    *calls, tree = map(without_blocks, results)
+    assert isinstance(tree, list)
+    return [*calls, [_apart(row) for row in tree] if options.user_xattr else tree]
+
+
+def _apart(row: tuple[object, ...]) -> tuple[object, ...]:
+    if len(row) < 4 or not isinstance(row[2], tuple):
+        return row
+    mode = int(row[2][0], 8)
+    return row if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else (row[0], row[0], *row[2:])
+
+
 class KernelWorld(kernel.World):
     """The calls through the kernel's overlay, in a mount namespace of one's own."""
 
@@ -193,7 +211,7 @@ class KernelWorld(kernel.World):
         for name, program in zip(names, programs.layers, strict=True):
             self.fill(name, program)
         check(libc.mount(b"overlay", b"merged", b"overlay", 0, programs.options.text().encode()))
-        self.prefix = programs.options.prefix
+        self.options, self.prefix = programs.options, programs.options.prefix
         self.enter("merged")
 
     def enter(self, name: str) -> None:
@@ -232,7 +250,7 @@ class KernelWorld(kernel.World):
     def run(self, program: list[Call]) -> list[object]:
         results = super().run(program)
         self.leave()
-        return [*map(without_blocks, results), upper_rows(self.place, self.prefix)]
+        return [*answers(results, self.options), upper_rows(self.place, self.prefix)]
 
 
 def _is_gone(path: str) -> bool:
@@ -322,7 +340,7 @@ class SimulatedWorld(simulated.World):
             rows.append((path, refused.errno))
 
     def run(self, program: list[Call]) -> list[object]:
-        return [*map(without_blocks, super().run(program)), self.upper_rows()]
+        return [*answers(super().run(program), self.options), self.upper_rows()]
 
     def upper_rows(self) -> list[object]:
         rows: list[object] = []

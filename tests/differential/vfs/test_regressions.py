@@ -62,6 +62,12 @@ PROGRAMS = {
         Call("utime", ("a", "now", -1, True)),
         Call("truncate", ("a", 0)),
     ],
+    "a truncation to the same size moves the time where there are pages": [
+        Call("open", (2, "d", _NEW, 0o777), "user"),
+        Call("write", (2, b"x"), "user"),
+        Call("utime", ("d", "omit", 5, False), "user"),
+        Call("truncate", ("d", 1)),
+    ],
     "ftruncate to the same size frees what was allocated": [
         Call("open", (0, "a", _NEW, 0o777)),
         Call("fallocate", (0, 1, 4095, 10000)),

@@ -17,7 +17,8 @@ index, metacopy (and with it layers of data alone), nfs_export, verity and xino 
 
 Differences: there is no work directory, as every change happens under the lock of the VFS; a text that names an upper layer
 has to name one all the same. Device and inode numbers are the overlay's own and keep while it is mounted, through copy-up
-too; there is no `uuid` for them to depend on. Copying up leaves holes holes. A directory that one layer alone has is listed
+too, and are those of one file for all its names: Linux forgets that under `userxattr` for nodes, links, fifos and sockets.
+There is no `uuid` for them to depend on. Copying up leaves holes holes. A directory that one layer alone has is listed
 without its whiteouts. Layers must not be changed by others meanwhile.
 """
 

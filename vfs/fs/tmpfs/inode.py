@@ -58,9 +58,7 @@ class TmpfsInode(Inode):
         """See `Inode.set_stat`."""
         now = time.time_ns()
         if changes.size is not None:
-            stays = changes.size == self.size
-            self.resize(changes.size)
-            if not stays:
+            if self.resize(changes.size):
                 self.mtime_ns = now
             elif not changes.mtime_now and changes.mode is None:
                 return
@@ -85,8 +83,8 @@ class TmpfsInode(Inode):
             self.mtime_ns = changes.mtime_ns
         self.ctime_ns = now
 
-    def resize(self, size: int) -> None:
-        """Errors: EINVAL: only regular files have a size to set."""
+    def resize(self, size: int) -> bool:
+        """Set the size; whether that is a change of contents, which moves their time. Errors: EINVAL: only regular files have one."""
         raise error(errno.EINVAL)
 
     def get_name(self) -> None:

@@ -80,11 +80,15 @@ class RegularFile(TmpfsInode):
             self.fs.uncharge_pages(len(self.pages))
             self.pages, self.xattrs, self.opens = {}, None, _GONE
 
-    def resize(self, size: int) -> None:
-        """Cut off or extend by a hole. Cutting off takes what fallocate(2) put behind the end, too."""
+    def resize(self, size: int) -> bool:
+        """Cut off or extend by a hole. Cutting off takes what fallocate(2) put behind the end, too; with the size that it has, a
+        file with pages counts as changed, and one without as it was (shmem_setattr).
+        """
+        changes = size != self.size or bool(self.pages)
         if size <= self.size:
             self.punch(size, _BEHIND_ALL)
         self.size = size
+        return changes
 
     def read(self, size: int, offset: int) -> bytes:
         """At most `size` bytes from `offset`, zeros where there are no pages."""
