@@ -18,7 +18,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tests.differential.fuse.servers import served
 from tests.differential.vfs import kernel, simulated
-from vfs import ROOT, File, MkdirOptions, MountOptions, PathOperation, SetStat, VirtualDentry, VirtualFilesystem
+from vfs import (
+    ROOT,
+    File,
+    MkdirOptions,
+    MountFlags,
+    MountOptions,
+    PathOperation,
+    SetStat,
+    VirtualDentry,
+    VirtualFilesystem,
+)
 from vfs.fs.fuse import FuseType
 
 if TYPE_CHECKING:
@@ -72,7 +82,9 @@ def ours(server: Server, options: str) -> Iterator[Run]:
         server.prepare(directory)
         with served(*server.command(directory)) as (descriptor, _):
             data = f"fd={descriptor},{REQUIRED},{options}"
-            mount = vfs.mount_disconnected(ROOT, "server", "fuse", MountOptions(data=data))
+            # libfuse, which mounts on the kernel's side, wants these unless it is told otherwise.
+            flags = MountFlags.NODEV | MountFlags.NOSUID
+            mount = vfs.mount_disconnected(ROOT, "server", "fuse", MountOptions(flags, data))
             root = VirtualDentry(mount, mount.root)
             numbers = itertools.count()
 
