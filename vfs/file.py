@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from vfs.credentials import Credentials
     from vfs.inode import DirectoryEntry, Inode
+    from vfs.locks import LockKeeper
     from vfs.mount import Mount, VirtualDentry
     from vfs.statx import Statx
 
@@ -127,6 +128,11 @@ class File:
         Errors: EOPNOTSUPP here; ENOSPC.
         """
         raise error(errno.EOPNOTSUPP)
+
+    @property
+    def lock_keeper(self) -> LockKeeper | None:
+        """Who keeps its locks in place of the VFS; nobody here."""
+        return None
 
     def release(self) -> None:
         """Let go of what the open file holds. Called once, by `close`."""

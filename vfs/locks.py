@@ -9,7 +9,8 @@ waits on a condition of the VFS's lock, which is free meanwhile. Precondition of
 waiting: the caller does not hold that lock. All who wait are woken by a change and look again: who comes first gets it,
 where Linux keeps an order. Mandatory locks and leases are absent, as are the former in Linux since 5.15.
 
-Locks cost nothing where there are none: they are kept by inode, beside the inodes, as long as some are held.
+Locks cost nothing where there are none: they are kept by inode, beside the inodes, as long as some are held. A file whose
+locks others share keeps them elsewhere (`File.lock_keeper`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from vfs.abi import MAX_FILE_SIZE
 from vfs.errors import error
@@ -60,6 +61,29 @@ class _Range(NamedTuple):
     end: int
     kind: int
 
+    def lock(self, pid: int) -> FileLock:
+        return FileLock(self.kind, os.SEEK_SET, self.start, _length(self.start, self.end), pid)
+
+
+class LockKeeper(Protocol):
+    """Keeps locks of files elsewhere (the operations lock and flock of Linux's struct file_operations).
+
+    It is asked without the lock of the VFS held, and with what was checked: ranges count from the beginning. What it answers False
+    or None to, the VFS keeps. Errors and timeouts are those of `Locks`.
+    """
+
+    def set(self, file: File, lock: FileLock, owner: LockOwner | None, timeout: float | None) -> bool:
+        """See `Locks.set`."""
+
+    def get(self, file: File, lock: FileLock, owner: LockOwner | None) -> FileLock | None:
+        """See `Locks.get`: the lock in the way, or one of the type F_UNLCK."""
+
+    def flock(self, file: File, kind: int, timeout: float | None) -> bool:
+        """See `Locks.flock`; `kind` is F_RDLCK, F_WRLCK or F_UNLCK."""
+
+    def close(self, file: File, owner: LockOwner) -> None:
+        """See `Locks.close`; what the VFS keeps goes too."""
+
 
 class _Held:
     """The locks on one inode. Owners come in the order in which they began to hold something, which F_GETLK shows."""
@@ -95,6 +119,9 @@ class Locks:
         if (lock.type == _READ and not file.readable) or (lock.type == _WRITE and not file.writable):
             raise error(errno.EBADF)
         _check_pid(lock, owner)
+        keeper = file.lock_keeper
+        if keeper is not None and keeper.set(file, wanted.lock(0 if owner is None else owner.pid), owner, timeout):
+            return
         key: Hashable = file if owner is None else owner
 
         def attempt() -> Hashable:
@@ -117,6 +144,10 @@ class Locks:
             raise error(errno.EINVAL)
         wanted = self._range(file, lock)
         _check_pid(lock, owner)
+        keeper = file.lock_keeper
+        told = None if keeper is None else keeper.get(file, wanted.lock(0), owner)
+        if told is not None:
+            return lock._replace(type=_UNLOCK) if told.type == _UNLOCK else told
         with file.inode.fs.lock:
             if lock.type == _UNLOCK:
                 found = self._own(file, wanted)
@@ -124,9 +155,8 @@ class Locks:
                 found = self._blocker(file.inode, file if owner is None else owner, wanted)
         if found is None:
             return lock._replace(type=_UNLOCK)
-        holder, (start, end, kind) = found
-        length = 0 if end == MAX_FILE_SIZE else end - start + 1
-        return FileLock(kind, os.SEEK_SET, start, length, holder.pid if isinstance(holder, LockOwner) else -1)
+        holder, blocker = found
+        return blocker.lock(holder.pid if isinstance(holder, LockOwner) else -1)
 
     def flock(self, file: File, operation: int, *, timeout: float | None = 0) -> None:
         """Take, change or drop a BSD lock (flock(2)). It waits for the timeout (None: without limit), and with LOCK_NB not at all.
@@ -146,19 +176,34 @@ class Locks:
         if kind != _UNLOCK and not file.readable and not file.writable:
             raise error(errno.EBADF)
 
+        timeout = 0 if operation & fcntl.LOCK_NB else timeout
+        keeper = file.lock_keeper
+        if keeper is not None and keeper.flock(file, kind, timeout):
+            return
+
         def attempt() -> Hashable:
             return self._place_bsd(file, kind)
 
-        self._retry(file, file, attempt, 0 if operation & fcntl.LOCK_NB else timeout)
+        self._retry(file, file, attempt, timeout)
 
     def close(self, file: File, owner: LockOwner) -> None:
         """An owner has closed one descriptor of the file: its POSIX locks on it go, whichever descriptor made them.
 
         For who keeps a table of descriptors. `File.close`, which is the end of the open file description, does it for the
         owners that hold locks made through that, and drops what the description itself holds. O_PATH drops nothing.
+
+        Errors: those of the keeper of the file's locks; the locks are gone all the same.
         """
         if file.flags & os.O_PATH:
             return
+        keeper = file.lock_keeper
+        try:
+            if keeper is not None:
+                keeper.close(file, owner)
+        finally:
+            self._close(file, owner)
+
+    def _close(self, file: File, owner: LockOwner) -> None:
         with file.inode.fs.lock:
             held = self.held.get(file.inode)
             if held is not None:
@@ -297,6 +342,10 @@ class Locks:
 def _check_pid(lock: FileLock, owner: LockOwner | None) -> None:
     if owner is None and lock.pid:
         raise error(errno.EINVAL)
+
+
+def _length(start: int, end: int) -> int:
+    return 0 if end == MAX_FILE_SIZE else end - start + 1
 
 
 def _overlap(one: _Range, other: _Range) -> bool:
