@@ -4,6 +4,6 @@
 over a socket. A client packs what a server unpacks and the other way round, so each structure is described once. The client
 is `vfs.fs.fuse`.
 
-Source: include/uapi/linux/fuse.h, version 7.38. Numbers are in the order of the machine. Missing: locks (GETLK, SETLK),
-POLL, and what only virtiofs, DAX and CUSE use.
+Source: include/uapi/linux/fuse.h, version 7.38. Numbers are in the order of the machine. Missing: POLL, BMAP,
+and what only virtiofs, DAX and CUSE use.
 """

@@ -9,6 +9,8 @@ MAJOR: Final = 7
 MINOR: Final = 38
 OLDEST_MINOR: Final = 12
 """Before, structures had other sizes: libfuse before 2.8 (2009)."""
+OLDEST_FLOCK_MINOR: Final = 17
+"""Before, who kept POSIX locks kept BSD locks too."""
 
 ROOT_ID: Final = 1
 SUPER_MAGIC: Final = 0x6573_5546
@@ -53,6 +55,9 @@ class Opcode(enum.IntEnum):
     READDIR = 28
     RELEASEDIR = 29
     FSYNCDIR = 30
+    GETLK = 31
+    SETLK = 32
+    SETLKW = 33
     ACCESS = 34
     CREATE = 35
     INTERRUPT = 36
@@ -92,9 +97,11 @@ class Notify(enum.IntEnum):
 class InitFlags(enum.IntFlag):
     """What client and server can agree on."""
 
+    POSIX_LOCKS = 1 << 1
     ATOMIC_O_TRUNC = 1 << 3
     BIG_WRITES = 1 << 5
     DONT_MASK = 1 << 6
+    FLOCK_LOCKS = 1 << 10
     DO_READDIRPLUS = 1 << 13
     READDIRPLUS_AUTO = 1 << 14
     NO_OPEN_SUPPORT = 1 << 17
@@ -118,6 +125,9 @@ FOPEN_KEEP_CACHE: Final = 1 << 1
 FOPEN_NONSEEKABLE: Final = 1 << 2
 FOPEN_STREAM: Final = 1 << 4
 FOPEN_NOFLUSH: Final = 1 << 5
+
+LK_FLOCK: Final = 1 << 0
+RELEASE_FLOCK_UNLOCK: Final = 1 << 1
 
 GETATTR_FH: Final = 1 << 0
 FSYNC_FDATASYNC: Final = 1 << 0

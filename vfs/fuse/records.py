@@ -206,6 +206,27 @@ class FlushIn(NamedTuple):
     lock_owner: int
 
 
+class LkIn(NamedTuple):
+    """A lock of a file's `owner` from `start` to `end`, both within; `type` and `pid` are those of struct flock."""
+
+    fh: int
+    owner: int
+    start: int
+    end: int
+    type: int
+    pid: int
+    lk_flags: int = 0
+
+
+class LkOut(NamedTuple):
+    """The lock in the way of one that was asked for."""
+
+    start: int
+    end: int
+    type: int
+    pid: int
+
+
 class DataIn(NamedTuple):
     """READ and WRITE, whose data follow; READDIR and READDIRPLUS."""
 
@@ -360,6 +381,8 @@ CREATE_IN = Record("IIII", CreateIn)
 OPEN_OUT = Record("QI4x", OpenOut)
 RELEASE_IN = Record("QIIQ", ReleaseIn)
 FLUSH_IN = Record("Q8xQ", FlushIn)
+LK_IN = Record("QQQQIII4x", LkIn)
+LK_OUT = Record("QQII", LkOut)
 DATA_IN = Record("QQIIQI4x", DataIn)
 WRITE_OUT = Record("I4x", _number)
 KSTATFS = Record("QQQQQIII28x", Kstatfs)

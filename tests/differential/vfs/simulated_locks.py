@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Protocol
 
 from tests.differential.vfs.lock_programs import FILES, PROCESSES, SIZE, LockCall
 from tests.vfs.world import World
-from vfs import File, FileLock, LockOwner
+from vfs import File, FileLock, LockOwner, VirtualFilesystem
+
+
+class Opening(Protocol):
+    """A world, as far as processes that lock need one."""
+
+    vfs: VirtualFilesystem
+
+    def open(self, path: str, flags: int) -> File: ...
 
 
 class Process:
     """The descriptors of one process, by slot."""
 
-    def __init__(self, world: World, number: int, uses: Counter[File]) -> None:
+    def __init__(self, world: Opening, number: int, uses: Counter[File]) -> None:
         self.world = world
         self.locks = world.vfs.locks
         self.owner = LockOwner(f"process {number}", number)
@@ -71,13 +80,18 @@ def run(program: list[LockCall]) -> list[object]:
     world, uses = World(), Counter[File]()
     for name in FILES:
         world.write(name, b"x" * SIZE)
-    processes = [Process(world, number, uses) for number in range(PROCESSES)]
+    results = run_in([Process(world, number, uses) for number in range(PROCESSES)], program)
+    assert not world.vfs.locks.held
+    assert world.ns.root_mount.open_files == 0
+    return results
+
+
+def run_in(processes: list[Process], program: list[LockCall]) -> list[object]:
+    """The result of each call; afterwards every descriptor is closed."""
     results = [_attempt(processes, call) for call in program]
     for process in processes:
         for slot in list(process.slots):
             process.close(slot)
-    assert not world.vfs.locks.held
-    assert world.ns.root_mount.open_files == 0
     return results
 
 

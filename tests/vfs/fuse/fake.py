@@ -13,7 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from vfs import (
     ROOT,
@@ -67,6 +67,18 @@ Answer = bytes | int | Raw | None
 Handler = Callable[[InHeader, bytes], Answer]
 
 
+class Transport(Protocol):
+    """The server's end of the conversation: a socket, or what does as one."""
+
+    def recv(self, size: int, /) -> bytes: ...
+
+    def send(self, data: bytes, /) -> int: ...
+
+    def shutdown(self, how: int, /) -> None: ...
+
+    def close(self) -> None: ...
+
+
 def attr(nodeid: int, mode: int, size: int = 0, **changes: int) -> Attr:
     made = Attr(nodeid, size, (size + 511) >> 9, 1, 2, 3, 0, 0, 0, mode, 1, 0, 0, 0, 4096, 0)
     return made._replace(**changes)
@@ -84,16 +96,18 @@ def packet(unique: int, payload: bytes = b"", error: int = 0) -> bytes:
 class Server:
     """`/file` with contents, `/link` to it, and `/inner`, an empty directory; `answers` replaces single opcodes.
 
-    `log` has what was asked, `counts` what is looked up and not yet forgotten.
+    `log` has what was asked, `counts` what is looked up and not yet forgotten. `client` is for who is to ask, unless the
+    server was given another way to hear of it.
     """
 
-    def __init__(self) -> None:
-        self.client, self._socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    def __init__(self, transport: Transport | None = None, flags: int = 0xFFFF_FFFF) -> None:
+        self.client, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket: Transport = ours if transport is None else transport
         self.answers: dict[Opcode, Handler] = {}
         self.log: list[tuple[Opcode, InHeader, bytes]] = []
         self.counts: Counter[int] = Counter()
         self.ttl = 0
-        self.init = InitOut(7, 38, flags=0xFFFF_FFFF, max_write=1 << 17, max_pages=32)
+        self.init = InitOut(7, 38, flags=flags, max_write=1 << 17, max_pages=32)
         self.nodes = {
             DIRECTORY: attr(DIRECTORY, stat.S_IFDIR | 0o755, nlink=3),
             FILE: attr(FILE, stat.S_IFREG | 0o644, len(CONTENTS)),

@@ -9,7 +9,7 @@ Differences:
 
 * There is no page cache: every read and write goes to the server, as under FOPEN_DIRECT_IO. Names, attributes and, if agreed on,
   the text of links are kept for as long as the server allows.
-* One request at a time. A server in the same process must not need the lock of the VFS that it is mounted in, which is held
+* One request at a time, but for locks that are waited for (SETLKW), beside which others are served. A server in the same process must not need the lock of the VFS that it is mounted in, which is held
   while a change waits for its answer.
 * Every request has a deadline (`FuseOptions.timeout`). When it has passed, the request is interrupted; a server that does
   not answer even then has lost the connection. The caller is told ETIMEDOUT (not ECONNABORTED, as under Linux's
@@ -17,9 +17,12 @@ Differences:
   (EINTR) is ETIMEDOUT too, and the connection stays.
 * A server that dies: ECONNABORTED for who waits, ENOTCONN for who comes later. An answer of the wrong size, a node or a name
   that cannot be: EIO. What is no answer at all: EIO, and the connection ends.
+* Locks are the server's if it said so in INIT, as Linux has it, and asked for by what `vfs.locks` knows of owners. A lock that did
+  not come in time is given up with an INTERRUPT, and given back should the server grant it later. The end of an open file
+  description ends its record locks, of which Linux tells the server nothing; READ, WRITE and SETATTR do not say who asks.
 * At the end every look-up is taken back and DESTROY is sent: a socket has no other way to tell an orderly end.
 
-Missing: file locks, poll, writeback caching, DAX, submounts, passthrough, POSIX ACLs, character devices
+Missing: poll (open files have no readiness here, NOTIFY_POLL is passed over), bmap (it is for block devices), writeback caching, DAX, submounts, passthrough, POSIX ACLs, character devices
 (CUSE), servers older than 7.12. A descriptor that is no socket is refused; what else carries messages can be a `Channel`.
 """
 

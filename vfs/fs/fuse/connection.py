@@ -23,6 +23,7 @@ from vfs.fuse.abi import (
     MAJOR,
     MAX_ERROR,
     MINOR,
+    OLDEST_FLOCK_MINOR,
     OLDEST_MINOR,
     PAGE_SIZE,
     InitFlags,
@@ -44,11 +45,14 @@ from vfs.fuse.records import (
 
 if TYPE_CHECKING:
     from vfs.credentials import Credentials
+    from vfs.file import File
     from vfs.fuse.channel import Channel
     from vfs.fuse.records import InitOut
 
 WANTED: Final = (
-    InitFlags.ATOMIC_O_TRUNC
+    InitFlags.POSIX_LOCKS
+    | InitFlags.FLOCK_LOCKS
+    | InitFlags.ATOMIC_O_TRUNC
     | InitFlags.BIG_WRITES
     | InitFlags.DONT_MASK
     | InitFlags.DO_READDIRPLUS
@@ -90,6 +94,7 @@ class Connection:
         self._told = told
         self._unique = 0
         self._abandoned: dict[int, int] = {}
+        self._waits: dict[int, Wait] = {}
         self._failure: int | None = None
         self._init: int | None = None
         init = INIT_IN.pack(*InitIn(MAJOR, MINOR, _READAHEAD, WANTED))
@@ -117,6 +122,58 @@ class Connection:
             except _Broken as broken:
                 raise error(broken.number) from None
 
+    # locks that are waited for
+
+    def begin_wait(self, wait: Wait, parts: Sequence[bytes | memoryview], creds: Credentials) -> None:
+        """Ask for a lock that may be long in coming (SETLKW): others are served meanwhile. The answer comes to `wait`.
+
+        Errors: as `request`; EBADF for a file that was closed.
+        """
+        with self.lock:
+            wait.file.check_open()
+            self._begin()
+            try:
+                deadline = self._deadline()
+                self._prepare(deadline)
+                wait.unique = self._send(Opcode.SETLKW, wait.nodeid, parts, creds, deadline)
+            except _Broken as broken:
+                raise error(broken.number) from None
+            self._waits[wait.unique] = wait
+
+    def check_wait(self, wait: Wait) -> bool:
+        """Whether the answer is there. Errors: ECONNABORTED when the connection has ended meanwhile."""
+        if wait.answer is None:
+            self.listen()
+        if wait.answer is None and self._failure is not None:
+            raise error(errno.ECONNABORTED)
+        return wait.answer is not None
+
+    def interrupt_wait(self, wait: Wait) -> None:
+        """Tell the server that the lock is not wanted any more; it will answer, or not."""
+        with self.lock:
+            if wait.answer is None and self._failure is None:
+                with contextlib.suppress(_Broken):
+                    self._send_interrupt(wait.unique, self._deadline())
+
+    def give_up_wait(self, wait: Wait) -> bool:
+        """Whether no answer has come by now; a lock that is granted later is given back."""
+        with self.lock:
+            wait.given_up = wait.answer is None
+            return wait.given_up
+
+    def end_waits(self, file: File) -> None:
+        """Who waits is told EBADF, and nobody minds what the server answers. Precondition: the file counts as closed."""
+        with self.lock:
+            waits = [wait for wait in self._waits.values() if wait.file is file]
+        for wait in waits:
+            if not wait.given_up:
+                self.interrupt_wait(wait)
+            with self.lock:
+                if self._waits.pop(wait.unique, None) is not None:
+                    wait.tell(-errno.EBADF)
+
+    # the beginning
+
     def _begin(self) -> None:
         """The answer to INIT is waited for when it is first needed: the server may start after the mount."""
         if self._failure is not None:
@@ -140,6 +197,8 @@ class Connection:
         if out.major != MAJOR or out.minor < OLDEST_MINOR:
             raise error(errno.EPROTO)
         self.flags = InitFlags(out.flags & WANTED)
+        if out.minor < OLDEST_FLOCK_MINOR and self.flags & InitFlags.POSIX_LOCKS:
+            self.flags |= InitFlags.FLOCK_LOCKS
         pages = max(out.max_pages, 1) if self.flags & InitFlags.MAX_PAGES else DEFAULT_MAX_PAGES
         self.max_data = min(pages, self._max_pages) * PAGE_SIZE
         wanted = max(out.max_write, PAGE_SIZE) if self.flags & InitFlags.BIG_WRITES else PAGE_SIZE
@@ -153,13 +212,16 @@ class Connection:
         creds: Credentials | None,
         deadline: float,
     ) -> bytes:
+        self._prepare(deadline)
+        unique = self._send(opcode, nodeid, parts, creds, deadline)
+        return self._wait(opcode, unique, deadline)
+
+    def _prepare(self, deadline: float) -> None:
         self._send_forgets(deadline)
         # What arrived while nobody listened comes first: the end of the conversation, too.
         self._listen()
         if self._failure is not None:
             raise error(self._failure)
-        unique = self._send(opcode, nodeid, parts, creds, deadline)
-        return self._wait(opcode, unique, deadline)
 
     def _send(
         self,
@@ -218,7 +280,7 @@ class Connection:
 
     def _interrupt(self, unique: int) -> bytes:
         grace = time.monotonic() + min(_GRACE, self.timeout)
-        self._send(Opcode.INTERRUPT, 0, (INTERRUPT_IN.pack(unique),), None, grace, unique=unique | INTERRUPT_BIT)
+        self._send_interrupt(unique, grace)
         try:
             return self._answer(unique, grace)
         except InterruptedError:
@@ -226,6 +288,9 @@ class Connection:
         except _Late:
             self._end(errno.ENOTCONN)
             raise _Broken(errno.ETIMEDOUT) from None
+
+    def _send_interrupt(self, unique: int, deadline: float) -> None:
+        self._send(Opcode.INTERRUPT, 0, (INTERRUPT_IN.pack(unique),), None, deadline, unique=unique | INTERRUPT_BIT)
 
     def _answer(self, wanted: int, deadline: float) -> bytes:
         while True:
@@ -259,7 +324,12 @@ class Connection:
         return unique, number, payload
 
     def _take_back(self, unique: int, number: int, payload: bytes) -> None:
-        """A late answer that counts a look-up counts for nobody."""
+        """A late answer that counts a look-up counts for nobody; a lock that nobody waits for any more is given back."""
+        wait = self._waits.pop(unique, None)
+        if wait is not None:
+            wait.tell(number)
+            if wait.given_up and not number:
+                self._send(Opcode.SETLK, wait.nodeid, (wait.undo,), None, self._deadline())
         opcode = self._abandoned.pop(unique, None)
         if opcode in COUNTED and not number and len(payload) >= ENTRY_SIZE:
             nodeid = ENTRY_OUT.unpack(payload).nodeid
@@ -311,6 +381,28 @@ class Connection:
                     self._ask(Opcode.DESTROY, 0, (), None, self._deadline())
             self._failure = errno.ENOTCONN
             self._channel.close()
+
+
+class Wait:
+    """Somebody waits for a lock: `answer` is 0 or a negative errno, once `answered` is set. `undo` is the request that gives
+    the lock back.
+    """
+
+    __slots__ = ("answer", "answered", "file", "given_up", "nodeid", "undo", "unique")
+
+    def __init__(self, file: File, nodeid: int, undo: bytes) -> None:
+        self.file = file
+        self.nodeid = nodeid
+        self.undo = undo
+        self.unique = 0
+        self.answered = threading.Event()
+        self.answer: int | None = None
+        self.given_up = False
+
+    def tell(self, answer: int) -> None:
+        """Precondition: the lock of the connection is held."""
+        self.answer = answer
+        self.answered.set()
 
 
 class _Broken(Exception):

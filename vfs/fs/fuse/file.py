@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from vfs.credentials import Credentials
     from vfs.fs.fuse.inode import FuseInode
     from vfs.fs.fuse.listing import OpenListing
+    from vfs.fs.fuse.locks import FuseLocks
     from vfs.inode import DirectoryEntry
     from vfs.mount import VirtualDentry
 
@@ -96,6 +97,11 @@ class FuseFile(File):
         self.inode.check_good()
         self.inode.fs.note_caller(self.creds)
         return self.inode.fs.ask_if_known(opcode, self.inode.nodeid, parts, size)
+
+    @property
+    def lock_keeper(self) -> FuseLocks:
+        """See `File.lock_keeper`."""
+        return self.inode.fs.file_locks
 
     # contents
 
@@ -302,16 +308,29 @@ class FuseFile(File):
         super().sync()
         self.ask_if_known(Opcode.FSYNC, FSYNC_IN.pack(self.handle or 0, 0), size=0)
 
+    def flush(self, owner: int) -> bool:
+        """A descriptor is closed by a lock owner that the server knows by a number; whether it hears of that.
+
+        Errors: EIO; the server's.
+        """
+        if self.open_flags & abi.FOPEN_NOFLUSH:
+            return False
+        return self.ask_if_known(Opcode.FLUSH, FLUSH_IN.pack(self.handle or 0, owner), size=0) is not None
+
     def release(self) -> None:
-        """FLUSH, whose error is close's, then RELEASE."""
-        try:
-            if not self.open_flags & abi.FOPEN_NOFLUSH:
-                self.ask_if_known(Opcode.FLUSH, FLUSH_IN.pack(self.handle or 0, 0), size=0)
-        finally:
+        """FLUSH, whose error is close's, then RELEASE. Both say whose locks end."""
+        owners, flocked = self.lock_keeper.end(self)
+        with contextlib.ExitStack() as ending:
             if self.handle is not None:
-                head = RELEASE_IN.pack(self.handle, self.flags, 0, 0)
-                with contextlib.suppress(OSError):
-                    self.inode.fs.ask(Opcode.RELEASE, self.inode.nodeid, head, creds=self.creds)
+                ending.callback(self._give_handle_back, self.handle, flocked)
+            for owner in owners:
+                ending.callback(self.flush, owner)
+
+    def _give_handle_back(self, handle: int, flocked: int | None) -> None:
+        unlock = 0 if flocked is None else abi.RELEASE_FLOCK_UNLOCK
+        head = RELEASE_IN.pack(handle, self.flags, unlock, flocked or 0)
+        with contextlib.suppress(OSError):
+            self.inode.fs.ask(Opcode.RELEASE, self.inode.nodeid, head, creds=self.creds)
 
 
 class FuseUnseekable(FuseFile):

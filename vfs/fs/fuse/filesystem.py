@@ -16,6 +16,7 @@ from vfs.filesystem import Filesystem, StatFilesystem
 from vfs.fs.fuse.connection import Connection
 from vfs.fs.fuse.directory import FuseDirectory
 from vfs.fs.fuse.inode import FuseInode
+from vfs.fs.fuse.locks import FuseLocks
 from vfs.fs.fuse.nodes import Nodes
 from vfs.fs.fuse.notifications import told
 from vfs.fs.fuse.options import UNLIMITED, FuseOptions, ParsedOptions
@@ -63,6 +64,7 @@ class FuseFilesystem(Filesystem):
             raise
         self.connection = Connection(channel, options.timeout, options.max_pages, partial(told, self))
         self.nodes = Nodes(self.connection.forgets)
+        self.file_locks = FuseLocks(self)
         mode = parsed.rootmode or 0
         kind = FuseDirectory if stat.S_ISDIR(mode) else FuseInode
         attr = Attr(ROOT_ID, 0, 0, 0, 0, 0, 0, 0, 0, mode, 1, 0, 0, 0, 0, 0)
