@@ -233,7 +233,7 @@ class Locks:
         origins: dict[int, Callable[[], int]] = {
             os.SEEK_SET: lambda: 0,
             os.SEEK_CUR: lambda: file.position,
-            os.SEEK_END: lambda: file.inode.stat().st_size,
+            os.SEEK_END: lambda: file.stat().st_size,
         }
         if lock.whence not in origins:
             raise error(errno.EINVAL)

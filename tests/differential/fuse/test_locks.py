@@ -241,6 +241,23 @@ def test_a_lock_that_another_process_has_is_waited_for_and_given_up(tmp_path: Pa
         assert flocked(path, fcntl.LOCK_EX) == 0
 
 
+@pytest.mark.peer
+def test_threads_that_count_under_a_servers_lock_count_right(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"0")
+    with client(example("passthrough_ll"), "-o", f"source={tmp_path},flock") as fuse:
+
+        def count(_: int) -> None:
+            for _ in range(20):
+                with fuse.open("/f", os.O_RDWR) as file:
+                    fuse.vfs.locks.flock(file, fcntl.LOCK_EX, timeout=20)
+                    number = int(file.pread(10, 0))
+                    file.pwrite(b"%d" % (number + 1), 0)
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(count, range(4)))
+        assert fuse.read("/f") == b"80"
+
+
 def has_waiter(path: Path) -> bool:
     """Whether somebody waits for a lock of the file (/proc/locks)."""
     number = path.stat().st_ino

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import signal
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -132,6 +133,29 @@ def test_a_lock_that_comes_too_late_is_given_back(server: Slow, number: int) -> 
         (asked,) = server.locked(Opcode.SETLKW)
         given_back = asked._replace(type=fcntl.F_UNLCK, pid=0)
         assert server.locked(Opcode.SETLK) == ([] if number else [given_back])
+
+
+class Enough(Exception):
+    """What a signal's handler raises."""
+
+
+def test_a_signals_handler_that_takes_over_leaves_no_lock(server: Slow) -> None:
+    def handler(number: int, frame: object) -> None:
+        raise Enough
+
+    with mounted(server) as client, client.open("/a", os.O_RDWR) as file:
+        before = signal.signal(signal.SIGALRM, handler)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, SOON)
+            with pytest.raises(Enough):
+                client.vfs.locks.set(file, WRITE, ONE, timeout=PATIENCE)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        server.say()
+        client.stat("/b")
+        assert len(server.heard(Opcode.INTERRUPT)) == 1
+        assert [each.type for each in server.locked(Opcode.SETLK)] == [fcntl.F_UNLCK]
 
 
 def test_nothing_is_given_back_through_a_handle_that_is_no_more(server: Slow) -> None:

@@ -116,7 +116,9 @@ class FuseLocks:
         except BaseException:
             # A signal's handler took over, or the connection has ended.
             connection.interrupt_wait(wait)
-            connection.give_up_wait(wait)
+            if not connection.give_up_wait(wait) and wait.answer == 0:
+                with contextlib.suppress(OSError):
+                    file.ask(Opcode.SETLK, undo, size=0)
             raise
         if connection.give_up_wait(wait) or (late and wait.answer == -errno.EINTR):
             raise error(errno.EAGAIN)
