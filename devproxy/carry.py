@@ -6,6 +6,7 @@ import errno
 import os
 import posixpath
 
+from devproxy.carry_layers import NOT_WRITTEN, open_layers
 from devproxy.carry_overlay import Overlaid, check_directory, make_overlay
 from devproxy.carry_words import describe, expected, explain_number, failure, refuse_source, require_same, told
 from devproxy.errors import DevproxyError, InputError
@@ -31,7 +32,7 @@ from devproxy.plan.steps import (
     Skip,
     Step,
 )
-from devproxy.targets.target import Detached, FileKind, Look, NumberFound, Source, Target
+from devproxy.targets.target import Detached, FileKind, Layers, Look, NumberFound, Source, Target
 from devproxy.without_root import Fitted, bound, fit, other_owner
 
 PTMX = "/dev/ptmx"
@@ -54,6 +55,7 @@ class Carrier:
         self._fitted: dict[int, Fitted] = {}
         self._binds: dict[int, Detached] = {}
         self._layers: dict[int, str] = {}
+        self._opened: dict[int, Layers] = {}
         self._like_host: dict[LikeHost, NumberFound] = {}
         self._skipped: set[str] = set()
         self._makers: dict[str, str] = {}
@@ -70,6 +72,8 @@ class Carrier:
         for index, step in enumerate(self._plan.steps):
             if isinstance(step, MakeNode | RequireNode) and isinstance(step.identity, LikeHost):
                 self._look_at_host(step, step.identity)
+            if isinstance(step, MountFilesystem) and step.layers is not None:
+                self._opened[id(step.layers)] = open_layers(self._target, step, step.layers)
             if isinstance(step, Bind | MountRoot):
                 try:
                     source = self._sources[id(step)] = self._target.open_source(step.source)
@@ -247,13 +251,17 @@ class Carrier:
         if mounts:
             self._attach_hierarchies(mounts, step)
         found = f"made {made}" if made else "" if step.when is None else f"{step.when.path} is empty"
-        return Outcome(step, Result.DONE if step.when is None else Result.CHOSEN, found, made=made)
+        aside = NOT_WRITTEN if step.layers and step.layers.upper and not self._target.changes_host else ""
+        return Outcome(step, Result.DONE if step.when is None else Result.CHOSEN, found, aside=aside, made=made)
 
     def _new_filesystems(self, step: MountFilesystem) -> dict[str, Detached]:
         """The mounts of a step by their names below its path: one, but for the hierarchies of cgroup version 1, which
         are beside each other in a tmpfs (cgroups(7), "Mounting v1 controllers").
         """
         options, filesystem = step.options, self._target.filesystem
+        if step.layers is not None:
+            layers = self._opened[id(step.layers)]
+            return {"": self._target.layered(layers, step.source, options.change, options.superblock, options.data)}
         if step.fstype != "cgroup":
             return {"": filesystem(step.fstype, step.source, options.change, options.superblock, options.data)}
         found = hierarchies()

@@ -107,6 +107,7 @@ _HINTS = {
     errno.EADDRINUSE: "the recorded host cannot be shown on this machine; 'devproxy inspect' can show it in memory",
 }
 _WHITEOUT = Fixed(DeviceNumber(0, 0))
+_LAYERS_REFUSED = "the layers or options do not go together, or a file system cannot hold one; dmesg says which"
 _WRONG_KIND = "a directory can be mounted only over a directory, a file only over a file"
 
 
@@ -115,6 +116,8 @@ def failure(step: Step, error: OSError, *, rootless: bool) -> DevproxyError:
     hint = _not_permitted(step, rootless=rootless) if error.errno == errno.EPERM else _HINTS.get(error.errno or 0, "")
     if isinstance(step, Bind | MountFilesystem) and error.errno in (errno.ENOTDIR, errno.EISDIR):
         hint = _WRONG_KIND
+    if isinstance(step, MountFilesystem) and step.layers is not None and error.errno in (errno.EINVAL, errno.ELOOP):
+        hint = _LAYERS_REFUSED
     # What a root's overlay depends on is a long list, and seldom what failed.
     what = f"root {step.source}" if isinstance(step, MountRoot) else step.describe()
     return DevproxyError(f"{what}: {told(error)} ({step.reason})", hint=hint)

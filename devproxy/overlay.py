@@ -64,6 +64,26 @@ class Overlay2(NamedTuple):
 NO_OVERLAY = Overlay2(Overlaid.NONE)
 
 
+class Layers(NamedTuple):
+    """The layers of an overlay that a spec mounts: absolute paths of the host, the topmost lower one first. Without `upper`,
+    and then without `work`, it is read-only.
+    """
+
+    lowers: tuple[str, ...]
+    upper: str = ""
+    work: str = ""
+
+    @property
+    def named(self) -> list[tuple[str, str]]:
+        """Each path with the option that names it."""
+        others = [("upperdir", self.upper), ("workdir", self.work)] if self.upper else []
+        return [*(("lowerdir", path) for path in self.lowers), *others]
+
+    def describe(self) -> str:
+        """`over /a, /b with changes in /u`."""
+        return f"over {', '.join(self.lowers)}" + (f" with changes in {self.upper}" if self.upper else "")
+
+
 def layer_name(sandbox: str, index: int) -> str:
     """The name in LAYERS of the layer of a plan's step `index`."""
     return f"{sandbox}.{index}"

@@ -30,6 +30,8 @@ def fit(step: Step, plan: Plan, source: Source | None) -> Fitted:
     Raises DevproxyError for an accelerator of a recorded host: there is nothing to bind.
     """
     match step:
+        case MountFilesystem() if step.layers is not None:
+            return _fit_overlay(step)
         case MountFilesystem():
             data, lacks = without_owners(step.options.data)
             # gid=5 of a devpts is what every bundle has, and nobody misses it.
@@ -41,6 +43,17 @@ def fit(step: Step, plan: Plan, source: Source | None) -> Fitted:
             return _fit_node(step, plan)
         case _:
             return Fitted(step)
+
+
+def _fit_overlay(step: MountFilesystem) -> Fitted:
+    """An overlay that keeps its notes in user attributes, as trusted ones need root; they cannot hold redirects."""
+    data = step.options.data
+    if "userxattr" in data:
+        return Fitted(step)
+    out = [word for word in data if word.startswith("redirect_dir=") and word != "redirect_dir=nofollow"]
+    kept = (*(word for word in data if word not in out), "userxattr")
+    lacks = f"with userxattr{' instead of ' if out else ''}{', '.join(out)}, its trusted attributes need root"
+    return Fitted(step._replace(options=step.options._replace(data=kept)), lacks, asked=bool(out))
 
 
 def _fit_bind(step: Bind, source: Source) -> Fitted:

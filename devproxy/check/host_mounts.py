@@ -47,15 +47,19 @@ def host_mounts(root: Root, places: Places) -> HostMounts:
         place = places.real(step.path)
         hidden.pop(place, None)  # the bind below is covered itself
         if isinstance(step, MountFilesystem):
+            named = [] if step.layers is None else [step.layers.upper, *step.layers.lowers]
+            below = {point for source in named if source for point in points.below(source, place)}
+            if below:
+                hidden[place] = sorted(below)
             continue
         # Without root what the host has mounted below comes along (devproxy.without_root).
         recursive = isinstance(step, MountRoot) or step.options.recursive_bind or root.rootless is not None
         overlaid = step.overlay is not None and not outcome.kept
-        below = points.below(step.source, place)
+        mounts = points.below(step.source, place)
         if recursive and not overlaid:
-            shown[index] = frozenset(below)
+            shown[index] = frozenset(mounts)
         else:
-            hidden[place] = list(below)
+            hidden[place] = list(mounts)
     return HostMounts(shown, {place: point for point, below in hidden.items() for place in below})
 
 

@@ -34,4 +34,6 @@ def left_on_host(root: Root) -> tuple[str, ...]:
             bound.pop(place, None)
             if isinstance(step, Bind | MountRoot) and (step.overlay is None or outcome.kept):
                 bound[place] = step.source
+            elif isinstance(step, MountFilesystem) and step.layers is not None and step.layers.upper:
+                bound[place] = step.layers.upper
     return tuple(left)

@@ -13,6 +13,7 @@ from devproxy.check.entry import entry_at
 from devproxy.check.finding import Finding, Report, Severity, error, unreadable
 from devproxy.check.host_mounts import HostMounts, host_mounts
 from devproxy.check.masks import check_masks
+from devproxy.check.mount_table import parent
 from devproxy.check.mounts import compare_mounts
 from devproxy.check.side import Side, side_of
 from devproxy.host.facts import MajorLine
@@ -20,6 +21,7 @@ from devproxy.node import OfDriver
 from devproxy.outcome import Outcome, Result
 from devproxy.plan.plan import Plan
 from devproxy.plan.steps import (
+    Bind,
     Cover,
     Level,
     MakeNode,
@@ -137,8 +139,7 @@ def _notes(below_binds: int, hidden: set[str]) -> tuple[str, ...]:
 
 def _compare_outcomes(plan: Plan, expected: Side, observed: Side, hosts: HostMounts) -> tuple[list[Finding], int]:
     """What both builds decided, step by step, where the state of proc and sysfs has no say in it."""
-    # A root that is no overlay was written by the first of the two builds, and the second found what that one had made.
-    in_place = any(outcome.kept for outcome in observed.root.outcomes if isinstance(outcome.step, MountRoot))
+    written = _written(observed)
     findings: list[Finding] = []
     count = 0
     for want, found in zip(expected.root.outcomes, observed.root.outcomes, strict=True):
@@ -148,11 +149,35 @@ def _compare_outcomes(plan: Plan, expected: Side, observed: Side, hosts: HostMou
         if kernels and (isinstance(step, _COVERING) or want.step != step):
             continue
         count += 1
+        held = observed.table.holding(parent(place)) if place else None
+        # What the first of the two builds made on the host, the second found there.
+        in_place = "/" in written or (held is not None and held.mount_point in written)
         same_words = in_place or kernels or want.found == found.found or _is_reserved(plan, step)
         same_result = want.result is found.result or (in_place and want.kept and found.result is not Result.SKIPPED)
         if not same_result or not same_words:
             findings.append(_outcome_differs(want, found))
     return findings, count
+
+
+def _written(observed: Side) -> frozenset[str]:
+    """Where a build writes on the host: a root that is no overlay, binds, and overlays whose upper layer is the host's."""
+    written: set[str] = set()
+    for outcome in observed.root.outcomes:
+        step = outcome.step
+        if outcome.result is Result.SKIPPED or not isinstance(step, MountRoot | Bind | MountFilesystem):
+            continue
+        place = "/" if isinstance(step, MountRoot) else observed.places.real(step.path)
+        written.discard(place)  # what is below is covered
+        match step:
+            case MountRoot():
+                writes = outcome.kept
+            case Bind():
+                writes = step.overlay is None
+            case MountFilesystem():
+                writes = step.layers is not None and step.layers.upper != ""
+        if writes:
+            written.add(place)
+    return frozenset(written)
 
 
 def _outcome_differs(want: Outcome, found: Outcome) -> Finding:

@@ -54,6 +54,21 @@ _CGROUP1 = (
     "memory misc net_cls net_prio perf_event pids rdma"
 )
 _CGROUP2 = "nsdelegate favordynmods memory_localevents memory_recursiveprot memory_hugetlb_accounting pids_localevents"
+# What an overlay takes apart from its layers, with the values that go; of metacopy and verity, which say that a layer has
+# the data of another's files, `off` alone.
+_SWITCH = ("on", "off")
+_OVERLAY: dict[str, tuple[str, ...]] = {
+    "default_permissions": (),
+    "index": _SWITCH,
+    "metacopy": ("off",),
+    "nfs_export": _SWITCH,
+    "redirect_dir": ("on", "off", "follow", "nofollow"),
+    "userxattr": (),
+    "uuid": ("auto", "null", *_SWITCH),
+    "verity": ("off",),
+    "volatile": (),
+    "xino": ("auto", *_SWITCH),
+}
 _DATA: dict[str, frozenset[str]] = {
     "bind": frozenset(),
     "tmpfs": _TMPFS,
@@ -63,6 +78,7 @@ _DATA: dict[str, frozenset[str]] = {
     "sysfs": frozenset(),
     "none": frozenset(),  # without bind it is a sysfs (S49)
     "mqueue": frozenset(),
+    "overlay": frozenset(_OVERLAY),
     "cgroup": frozenset(_CGROUP1.split()),
     "cgroup2": frozenset(_CGROUP2.split()),
 }
@@ -185,3 +201,5 @@ def _check_data(word: JsonValue, kind: str) -> None:
         raise InputError(f"{word.path} is {quote(option)}, which is no mount option of {kind}{taken}")
     if key != "mpol" and len(values) > 1:
         raise word.wrong(f"{key}=VALUE with one =")
+    if kind == "overlay" and (values[0] if values else "") not in (_OVERLAY[key] or ("",)):
+        raise word.wrong(f"{key}={' or '.join(_OVERLAY[key])}" if _OVERLAY[key] else f"{key} without a value")

@@ -7,13 +7,16 @@ import os
 from devproxy.errors import InputError
 from devproxy.oci.json_path import JsonValue
 from devproxy.oci.mount_options import parse_options
+from devproxy.oci.overlay_layers import parse_layers
 from devproxy.oci.spec import Mount, Unsupported
+from devproxy.overlay import Layers
 
 
 def parse_mounts(document: JsonValue, bundle: str) -> tuple[tuple[Mount, ...], tuple[Unsupported, ...]]:
     """The mounts in the spec's order, and the options among them that are left out.
 
-    Errors: InputError for a relative destination (S26), a bind without a source (S32), an unknown option.
+    Errors: InputError for a relative destination (S26), a bind without a source (S32), an unknown option, layers of an
+    overlay that do not go together.
     """
     mounts: list[Mount] = []
     unsupported: list[Unsupported] = []
@@ -31,12 +34,18 @@ def _parse_mount(entry: JsonValue, bundle: str) -> tuple[Mount, tuple[str, ...]]
         if mappings is not None and any(True for _ in mappings.elements()):
             raise mappings.wrong("no mapping", hint="id-mapped mounts are not supported yet")
     fstype = entry.optional_text("type")
-    options, left_out = parse_options(entry.optional_elements("options"), fstype)
+    words = list(entry.optional_elements("options"))
+    layers: Layers | None = None
+    useless: tuple[str, ...] = ()
+    if fstype == "overlay" and not any(word.text() in ("bind", "rbind") for word in words):
+        layers, words, useless = parse_layers(entry, words, bundle)
+    options, left_out = parse_options(words, fstype)
     if options.bind:
         return Mount(destination, "bind", _bind_source(entry, bundle), options, entry.path), left_out
     if not fstype:
         raise InputError(f"{entry.path}.type is missing", hint='name a file system type, or add the option "bind"')
-    return Mount(destination, fstype, entry.optional_text("source"), options, entry.path), left_out
+    source = entry.optional_text("source")
+    return Mount(destination, fstype, source, options, entry.path, layers), (*left_out, *useless)
 
 
 def _bind_source(entry: JsonValue, bundle: str) -> str:

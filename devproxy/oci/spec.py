@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 from devproxy.mount_options import MountOptions, Propagation
 from devproxy.node import DeviceNumber, NodeKind
+from devproxy.overlay import Layers
 
 
 class Mount(NamedTuple):
     """One entry of `mounts`. `destination` is cleaned (S17); `source` is absolute for binds (relative ones were joined
-    to the bundle, S28); `type` is `bind` when an option says bind or rbind (S31).
+    to the bundle, S28); `type` is `bind` when an option says bind or rbind (S31). `layers` are those of an overlay.
     """
 
     destination: str
@@ -22,6 +23,7 @@ class Mount(NamedTuple):
     source: str
     options: MountOptions
     where: str
+    layers: Layers | None = None
 
 
 class Device(NamedTuple):

@@ -1,7 +1,7 @@
 """The mounts of a plan, from the spec's entries to steps (seed sections 1.3 to 1.8).
 
 Read-only comes last: mount points and devices inside a read-only mount are made before it is sealed (S36, S37). A
-read-only bind is read-only at once, because nothing may be made in what belongs to the user.
+read-only bind or overlay is read-only at once, because nothing may be made in what belongs to the user.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from devproxy.plan.overlays import Overlays
 from devproxy.plan.steps import Bind, Level, MountFilesystem, Reason, Seal, Skip, Step, WhenEmpty
 from devproxy.plan.visible_mounts import Mounted, VisibleMounts
 
-_TYPES = ("proc", "sysfs", "tmpfs", "devtmpfs", "devpts", "mqueue")
+_TYPES = ("proc", "sysfs", "tmpfs", "devtmpfs", "devpts", "mqueue", "overlay")
 # Types that are the machine's own, one for all who mount them, or that take of it what nothing accounts for.
 _OF_THE_MACHINE = ("bpf", "configfs", "debugfs", "efivarfs", "hugetlbfs", "pstore", "ramfs", "securityfs", "tracefs")
 _BOUND_DEV = "/dev is a bind, nothing is made in it"
@@ -104,14 +104,17 @@ class MountPlanner:
 
     def _plan_filesystem(self, mount: Mount) -> None:
         fstype, note = self._type_of(mount)
-        if fstype not in _TYPES:
+        if fstype not in _TYPES or (fstype == "overlay" and mount.layers is None):
             what = f"the mount of type {mount.type} at {mount.destination}"
             self._skip(mount, what, _why_not_mounted(fstype), Level.WARNING)
             return
-        options, seal = _without_readonly(_options_for(fstype, mount))
+        layers = mount.layers if fstype == "overlay" else None
+        options, seal = _options_for(fstype, mount), False
+        if layers is None:  # what is made in an overlay would stay in a layer of the user's
+            options, seal = _without_readonly(options)
         self._attach(mount, Reason(f"{mount.where}.options", "read-only last") if seal else None)
         reason = Reason(mount.where, note)
-        self.steps.append(MountFilesystem(mount.destination, fstype, mount.source, options, None, reason))
+        self.steps.append(MountFilesystem(mount.destination, fstype, mount.source, options, None, reason, layers))
 
     def _type_of(self, mount: Mount) -> tuple[str, str]:
         """The type that is mounted, and what was decided about it."""
@@ -148,8 +151,6 @@ class MountPlanner:
 def _why_not_mounted(fstype: str) -> str:
     """Why a type is left out (S48)."""
     known = f"mounted are {', '.join(_TYPES)} and binds"
-    if fstype == "overlay":
-        return f"layers named by paths of the host are not mounted, overlay2 lays one over the root or a bind; {known}"
     if fstype in _OF_THE_MACHINE:
         return f"{fstype} shows or takes what is the machine's, and is not mounted; {known}"
     return f"unknown file system type; {known}"

@@ -7,7 +7,8 @@
 A step has its own fields by their names, and always `step` (its kind), `path`, `reason` and `text` (its line). Modes
 are octal strings, identities `{"driver": "nvidia-uvm", "minor": 0}`, `{"like_host": "/dev/accel0"}` or `{"major": 1,
 "minor": 3}`, attributes of a mount lists of their names (`["nosuid", "ro"]`), an overlay `{"medium": "dir",
-"directory": "/d", "size": null}`, conditions `{"when_empty": "/tmp"}`. What is not there is null. `format` grows when a
+"directory": "/d", "size": null}`, the layers of one that the spec mounts `{"lowers": ["/a"], "upper": "/u", "work": "/w"}`,
+conditions `{"when_empty": "/tmp"}`. What is not there is null. `format` grows when a
 field changes its meaning or goes away.
 """
 
@@ -17,7 +18,7 @@ import enum
 
 from devproxy.mount_options import Attribute, Change, MountOptions
 from devproxy.node import Fixed, Identity, LikeHost, OfDriver
-from devproxy.overlay import Overlay
+from devproxy.overlay import Layers, Overlay
 from devproxy.plan.plan import Plan
 from devproxy.plan.steps import (
     Bind,
@@ -91,6 +92,8 @@ def _plain(value: object) -> object:
             return _identity(value)
         case Overlay():
             return {"medium": value.medium.value, "directory": value.directory or None, "size": value.size or None}
+        case Layers():
+            return {"lowers": list(value.lowers), "upper": value.upper or None, "work": value.work or None}
         case WhenEmpty():
             return {"when_empty": value.path}
         case WhenMissing():

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from devproxy.mount_options import Change, MountOptions, Propagation
 from devproxy.node import Identity, NodeKind
-from devproxy.overlay import Overlay
+from devproxy.overlay import Layers, Overlay
 
 
 class Reason(NamedTuple):
@@ -73,8 +73,8 @@ class MountRoot(NamedTuple):
 
 
 class MountFilesystem(NamedTuple):
-    """Mount a new file system of `fstype` at `path`. Read-only is not in `options`: it comes last, as a `Seal`. An
-    unknown type is skipped with a warning, on every target (S48).
+    """Mount a new file system of `fstype` at `path`. Read-only is not in `options`: it comes last, as a `Seal`, but for an
+    overlay, whose `layers` are directories of the host. An unknown type is skipped with a warning, on every target (S48).
     """
 
     path: str
@@ -83,10 +83,12 @@ class MountFilesystem(NamedTuple):
     options: MountOptions
     when: WhenEmpty | None
     reason: Reason
+    layers: Layers | None = None
 
     def describe(self) -> str:
         """`mount tmpfs at /tmp [nosuid,mode=1777] when_empty(/tmp)`."""
-        return f"mount {self.fstype} at {self.path}{_options(self.options)}{_when(self.when)}"
+        layers = "" if self.layers is None else f" {self.layers.describe()}"
+        return f"mount {self.fstype} at {self.path}{_options(self.options)}{layers}{_when(self.when)}"
 
 
 class Bind(NamedTuple):

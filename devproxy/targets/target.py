@@ -47,7 +47,7 @@ class Look(NamedTuple):
 
 
 class Source(Protocol):
-    """Something of the host, opened before anything is mounted. Used by exactly one `bind` or `overlay`; a leftover is
+    """Something of the host, opened before anything is mounted. Used by exactly one `bind`, `overlay` or `layered`; a leftover is
     an error.
     """
 
@@ -82,6 +82,19 @@ class Upper(NamedTuple):
     size: str = ""
     name: str = ""
     directory: str = ""
+
+
+class Layers(NamedTuple):
+    """The opened layers of an overlay that a spec mounts, the topmost lower one first; `upper` and `work`, or none of them."""
+
+    lowers: tuple[Source, ...]
+    upper: Source | None
+    work: Source | None
+
+    @property
+    def all(self) -> list[Source]:
+        """Every one of them."""
+        return [each for each in (*self.lowers, self.upper, self.work) if each is not None]
 
 
 IN_MEMORY = Upper()
@@ -148,6 +161,16 @@ class Target(Protocol):
 
         Errors: EINVAL if the source is neither; ENOSPC for a file larger than the upper layer's size; ENOENT for a
         layer on the host that was not made; what the kernel says of a layer on a file system that cannot hold one.
+        """
+
+    def layered(
+        self, layers: Layers, source: str, change: Change, flags: Sequence[str], data: Sequence[str]
+    ) -> Detached:
+        """An overlay of directories of the host as they are, with changes in its own upper one; without `upper` it is
+        read-only. In a root in memory changes stay in memory, over the upper layer.
+
+        Errors: what the kernel says of layers that do not go together; EPERM, with the reason in words, where a rootless
+        target cannot have it; ENODEV.
         """
 
     def change(self, mount: Detached, change: Change, *, recursive: bool) -> None:

@@ -32,13 +32,18 @@ class Case:
     refused: bool = False
 
     def write(self, directory: str) -> str:
-        """Write the bundle and return its path. `@HOST@` in a mount's source is a directory made beside it."""
+        """Write the bundle and return its path. `@HOST@` in a mount's source or options is a directory made beside
+        it."""
         host = os.path.join(directory, "host")
         os.makedirs(os.path.join(host, "dir", "sub"))
         with open(os.path.join(host, "file"), "w", encoding="utf-8") as file:
             file.write("of the host\n")
         mounts = [
-            {**mount, "source": str(mount["source"]).replace("@HOST@", host)}
+            {
+                **mount,
+                "source": str(mount["source"]).replace("@HOST@", host),
+                "options": [option.replace("@HOST@", host) for option in mount.get("options", [])],
+            }
             for mount in [*DEFAULT_MOUNTS, *self.mounts]
         ]
         config = runc_spec_like(**{"mounts": mounts, **self.changes})

@@ -12,6 +12,7 @@ import pytest
 from tests.differential.cases import CASES, Case, device, devices, writable
 from tests.differential.decisions import Decision, Difference, differences, only_ours, type_is, unexplained
 from tests.differential.more_cases import MORE, image_device, process
+from tests.differential.overlay_cases import OVERLAYS
 from tests.differential.peers import in_the_oldest_way, with_devproxy, with_runc
 from tests.differential.view import Entry, View
 
@@ -108,7 +109,7 @@ DECISIONS = (
 )
 
 
-EVERY = (*CASES, *MORE)
+EVERY = (*CASES, *MORE, *OVERLAYS)
 STARTED = [case for case in EVERY if not case.refused]
 REFUSED = [case for case in EVERY if case.refused]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 from devproxy.linux import mounts
 from devproxy.linux.cgroups import OwnView
@@ -71,22 +72,64 @@ def new_overlay(lower: int, layer: int, *, by_fd: bool, rootless: bool) -> int:
     upper = os.open("upper", os.O_PATH | os.O_DIRECTORY, dir_fd=layer)
     work = os.open("work", os.O_PATH | os.O_DIRECTORY, dir_fd=layer)
     os.mknod(LAYERS, stat.S_IFCHR, 0, dir_fd=upper)
-    context = mounts.fsopen("overlay")
+    options = (*_OVERLAY_OPTIONS, *(["userxattr"] if rootless else []))
     try:
-        mounts.fsconfig_string(context, "source", "overlay")
-        set_layer = mounts.fsconfig_descriptor if by_fd else _set_layer_by_path
-        set_layer(context, "lowerdir+" if by_fd else "lowerdir", lower)
-        set_layer(context, "upperdir", upper)
-        set_layer(context, "workdir", work)
-        for option in (*_OVERLAY_OPTIONS, *(["userxattr"] if rootless else [])):
-            _configure(context, option)
-        mounts.fsconfig_create(context)
-        return mounts.fsmount(context, 0)
+        return layered(LayerDescriptors((lower,), upper, work), "overlay", 0, (), options, by_fd=by_fd)
     finally:
-        for descriptor in (upper, work, context):
+        for descriptor in (upper, work):
             os.close(descriptor)
 
 
-def _set_layer_by_path(context: int, key: str, descriptor: int) -> None:
-    """Name a layer by its descriptor in /proc, so that no path of the host is parsed (a `:` in one would split it)."""
-    mounts.fsconfig_string(context, key, f"/proc/self/fd/{descriptor}")
+class LayerDescriptors(NamedTuple):
+    """The layers of an overlay, opened; the topmost lower one first. -1 stands for no upper layer."""
+
+    lowers: tuple[int, ...]
+    upper: int = -1
+    work: int = -1
+
+
+def layered(
+    layers: LayerDescriptors, source: str, attributes: int, flags: Sequence[str], data: Sequence[str], *, by_fd: bool
+) -> int:
+    """The mount of an overlay of these layers, given by descriptor or, to an older kernel, by path."""
+    context = mounts.fsopen("overlay")
+    try:
+        if source:
+            mounts.fsconfig_string(context, "source", source)
+        if by_fd:
+            for lower in layers.lowers:
+                mounts.fsconfig_descriptor(context, "lowerdir+", lower)
+        else:
+            _set_lowers_by_path(context, layers.lowers)
+        for key, descriptor in (("upperdir", layers.upper), ("workdir", layers.work)):
+            if descriptor >= 0 and by_fd:
+                mounts.fsconfig_descriptor(context, key, descriptor)
+            elif descriptor >= 0:
+                mounts.fsconfig_string(context, key, _by_path(descriptor))
+        for flag in flags:
+            mounts.fsconfig_flag(context, flag)
+        for option in data:
+            _configure(context, option)
+        mounts.fsconfig_create(context)
+        return mounts.fsmount(context, attributes)
+    finally:
+        os.close(context)
+
+
+def _set_lowers_by_path(context: int, lowers: Sequence[int]) -> None:
+    """All at once where the string is short enough for fsconfig(2), else one by one, which the kernel takes since 6.8."""
+    paths = [_by_path(lower) for lower in lowers]
+    together = ":".join(paths)
+    if len(together) < _LONGEST_STRING:
+        mounts.fsconfig_string(context, "lowerdir", together)
+        return
+    for path in paths:
+        mounts.fsconfig_string(context, "lowerdir+", path)
+
+
+_LONGEST_STRING: Final = 256
+
+
+def _by_path(descriptor: int) -> str:
+    """A layer by its descriptor in /proc, so that no path of the host is parsed (a `:` in one would split it)."""
+    return f"/proc/self/fd/{descriptor}"

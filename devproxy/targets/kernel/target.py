@@ -21,7 +21,7 @@ from devproxy.linux.syscalls import about
 from devproxy.mount_options import ATIME, Attribute, Change, Propagation
 from devproxy.node import DeviceNumber, Identity, LikeHost, NodeKind
 from devproxy.targets.kernel.file_mount import new_file
-from devproxy.targets.kernel.filesystems import new_filesystem
+from devproxy.targets.kernel.filesystems import LayerDescriptors, layered, new_filesystem
 from devproxy.targets.kernel.handles import KernelMount, KernelSource, open_null
 from devproxy.targets.kernel.look import look, look_at, number_on_host
 from devproxy.targets.kernel.overlays import Overlays
@@ -29,7 +29,7 @@ from devproxy.targets.kernel.paths import KernelPaths
 from devproxy.targets.kernel.tree import Closer, Tree
 from devproxy.targets.numbers import Numbers
 from devproxy.targets.rootless import Rootless, open_host_node
-from devproxy.targets.target import IN_MEMORY, Detached, Look, NumberFound, Source, Upper
+from devproxy.targets.target import IN_MEMORY, Detached, Layers, Look, NumberFound, Source, Upper
 
 _PROPAGATION = {
     Propagation.SHARED: mounts.MS_SHARED,
@@ -110,6 +110,24 @@ class KernelTarget:
             mount = overlays.make(opened, upper)
         opened.tree.close()
         return KernelMount(mount, is_directory=opened.is_directory)
+
+    def layered(
+        self, layers: Layers, source: str, change: Change, flags: Sequence[str], data: Sequence[str]
+    ) -> KernelMount:
+        """See `Target.layered`."""
+        opened = [self._use(each) for each in layers.all]
+        descriptors, lowers = [each.descriptor for each in opened], len(layers.lowers)
+        given = LayerDescriptors(tuple(descriptors[:lowers]), *descriptors[lowers:])
+        try:
+            mount = layered(given, source, int(change.set), flags, data, by_fd=self._paths.layers_by_fd)
+        except PermissionError:
+            if self.rootless is None:
+                raise
+            raise self.rootless.refuse("overlay") from None
+        finally:
+            for each in opened:
+                each.tree.close()
+        return KernelMount(mount, is_directory=True)
 
     def change(self, mount: Detached, change: Change, *, recursive: bool) -> None:
         """See `Target.change`."""

@@ -12,16 +12,39 @@ from devproxy.targets.memory.flags import DEFAULT
 from devproxy.targets.memory.names import path_error
 from devproxy.targets.target import NOT_OVERLAID
 from vfs.credentials import ROOT
+from vfs.fs.overlay import OverlayOptions, RedirectDir
 from vfs.fs.tmpfs import TmpfsOptions
 from vfs.mount import Mount, VirtualDentry
 from vfs.options import MknodOptions, MountOptions, OpenOptions, SetStat
 from vfs.resolve import PathOperation, at
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vfs.virtual_filesystem import VirtualFilesystem
 
 _CHUNK: Final = 1 << 20
 _WHITEOUT: Final = MknodOptions(stat.S_IFCHR, 0)
+
+
+def overlay_options(layers: Sequence[VirtualDentry], data: Sequence[str], *, writable: bool) -> OverlayOptions:
+    """For layers of which the first is the upper one if it is `writable`. What is about inode numbers, file handles or how
+    layers are kept in order on a disk changes nothing here.
+    """
+    asked = dict(word.partition("=")[::2] for word in data)
+    redirect = asked.get("redirect_dir", "off")
+    return OverlayOptions(
+        layers[0] if writable else None,
+        tuple(layers[1:] if writable else layers),
+        redirect_dir=RedirectDir.FOLLOW if redirect == "off" else RedirectDir(redirect),
+        user_xattr="userxattr" in asked,
+        volatile="volatile" in asked,
+    )
+
+
+def over_upper(vfs: VirtualFilesystem, like: os.stat_result, owner: tuple[int, int]) -> Mount:
+    """A layer for the changes to an overlay whose own upper one is the host's."""
+    return vfs.mount_disconnected(ROOT, "overlay", "tmpfs", MountOptions(data=_data(like, owner, "")))
 
 
 def new_layer(vfs: VirtualFilesystem, like: os.stat_result, owner: tuple[int, int], size: str) -> Mount:

@@ -22,14 +22,14 @@ from devproxy.node import DeviceNumber, Identity, NodeKind
 from devproxy.targets.memory import flags as mount_flags
 from devproxy.targets.memory.file_mount import new_file
 from devproxy.targets.memory.names import Names, is_directory, path_error
-from devproxy.targets.memory.overlays import copy_file, new_layer
+from devproxy.targets.memory.overlays import copy_file, new_layer, over_upper, overlay_options
 from devproxy.targets.memory.root import MemoryRoot
 from devproxy.targets.memory.sharing import TYPES, hear_from_machine
 from devproxy.targets.memory.sysfs import sysfs_tree
 from devproxy.targets.memory.world import MOUNTABLE, SUPERBLOCK_FLAGS, new_world, null_mount
 from devproxy.targets.numbers import Numbers
 from devproxy.targets.rootless import Rootless, attributes_of, open_host_node
-from devproxy.targets.target import IN_MEMORY, Detached, Look, NumberFound, Source, Upper
+from devproxy.targets.target import IN_MEMORY, Detached, Layers, Look, NumberFound, Source, Upper
 from vfs.credentials import ROOT
 from vfs.fs.hostfs import HostfsOptions
 from vfs.fs.overlay import OverlayOptions
@@ -157,6 +157,32 @@ class MemoryTarget:
         # The overlay holds its layers from now on, and lets them go when it goes.
         self._detached.remove(layer)
         self._detached.remove(below)
+        return mount
+
+    def layered(
+        self, layers: Layers, source: str, change: Change, flags: Sequence[str], data: Sequence[str]
+    ) -> MemoryMount:
+        """See `Target.layered`. The upper layer is one more lower one here, below a new one."""
+        opened = [self._use(each) for each in layers.all]
+        below = [*opened[len(layers.lowers) : len(layers.lowers) + 1], *opened[: len(layers.lowers)]]
+        own: list[Mount] = []
+        try:
+            if self.rootless is not None and "overlay" in self.rootless.refused:
+                raise self.rootless.refuse("overlay")
+            if layers.upper is not None:
+                like = os.fstat(below[0].descriptor)
+                owner = (like.st_uid, like.st_gid) if self.rootless is None else (self.rootless.uid, self.rootless.gid)
+                own.append(self._keep(over_upper(self._vfs, like, owner)).mount)
+            own += [self._show(each, recursive=False).mount for each in below]
+        finally:
+            for each in opened:
+                each.close()
+        roots = [VirtualDentry(mount, mount.root) for mount in own]
+        options = overlay_options(roots, data, writable=layers.upper is not None)
+        wanted = mount_flags.changed(mount_flags.DEFAULT, Change(set=change.set, atime=change.atime))
+        mount = self._new(source, "overlay", MountOptions(wanted, internal=options, superblock=tuple(flags)))
+        for layer in own:
+            self._detached.remove(layer)
         return mount
 
     def _show(self, source: MemorySource, *, recursive: bool) -> MemoryMount:

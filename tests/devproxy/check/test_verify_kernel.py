@@ -325,3 +325,10 @@ def test_damage_done_to_a_root_is_found(tmp_path: Path, live: Host) -> None:
     }
     assert quick - {("mode-differs", "/dev/zero")} == seen
     assert found - {("mode-differs", "/dev/zero")} == seen | {("entry-unexpected", "/dev/surplus")}
+
+
+def test_what_the_first_build_made_in_a_bind_is_no_difference(tmp_path: Path, live: Host) -> None:
+    (tmp_path / "data").mkdir()
+    bundle = with_mounts(tmp_path, bind("/data", f"{tmp_path}/data"), tmpfs("/data/made/here"))
+    assert compare(plan(load(bundle), live)).findings == ()
+    assert (tmp_path / "data/made/here").is_dir()

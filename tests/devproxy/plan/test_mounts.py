@@ -7,8 +7,9 @@ import pytest
 from devproxy.errors import InputError
 from devproxy.mount_options import Attribute, MountOptions
 from devproxy.plan.plan import Plan
+from devproxy.plan.plan_json import to_json
 from devproxy.plan.steps import Bind, Level, MakeNode, MountFilesystem, Seal, Skip, WhenEmpty
-from tests.devproxy.plan.planning import LISTED, STRICT, bare, lines, mount, steps_of
+from tests.devproxy.plan.planning import BUNDLE, LISTED, STRICT, bare, lines, mount, steps_of
 
 
 def order(plan: Plan) -> list[str]:
@@ -164,7 +165,7 @@ def test_s16_cgroup_mounts_are_left_out_with_a_note(fstype: str) -> None:
     assert lines(plan, "mount proc") == ["mount proc at /proc"], "a dropped mount does not count as /proc"
 
 
-@pytest.mark.parametrize("fstype", ["foofs", "xfs", "overlay", "9p", "fuse.sshfs", "ext4"])
+@pytest.mark.parametrize("fstype", ["foofs", "xfs", "overlay.x", "9p", "fuse.sshfs", "ext4"])
 def test_s48_an_unknown_type_is_skipped_with_a_warning(fstype: str) -> None:
     plan = bare(mounts=[mount("/x", fstype, "ro", "anything=goes")])
     assert [(step.path, step.level) for step in steps_of(plan, Skip)] == [("/x", Level.WARNING)]
@@ -177,7 +178,6 @@ def test_s48_an_unknown_type_is_skipped_with_a_warning(fstype: str) -> None:
 @pytest.mark.parametrize(
     ("fstype", "why"),
     [
-        ("overlay", "layers named by paths of the host are not mounted"),
         ("tracefs", "tracefs shows or takes what is the machine's"),
         ("made-up", "unknown file system type"),
     ],
@@ -185,7 +185,7 @@ def test_s48_an_unknown_type_is_skipped_with_a_warning(fstype: str) -> None:
 def test_s48_why_a_type_is_not_mounted_is_told(fstype: str, why: str) -> None:
     (skip,) = steps_of(bare(mounts=[mount("/x", fstype)]), Skip)
     assert skip.reason.note.startswith(why)
-    assert skip.reason.note.endswith("; mounted are proc, sysfs, tmpfs, devtmpfs, devpts, mqueue and binds")
+    assert skip.reason.note.endswith("; mounted are proc, sysfs, tmpfs, devtmpfs, devpts, mqueue, overlay and binds")
 
 
 @pytest.mark.parametrize("fstype", ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "tmpfs.anything"])
@@ -322,3 +322,22 @@ def test_s57_a_tmp_of_the_users_own_is_left_alone(destination: str, fstype: str)
     plan = bare(mounts=[mount(destination, fstype)])
     assert len(at(plan, "/tmp")) == 1
     assert not lines(plan, "mount tmpfs at /tmp [mode=01777]")
+
+
+def test_s48_an_overlay_of_the_bundle_is_one_step_with_its_layers() -> None:
+    entry = mount("/x", "overlay", "lowerdir=/a:b", "upperdir=/u", "workdir=/w", "ro", "index=off", source="overlay")
+    plan = bare(config=STRICT, mounts=[entry])
+    (step,) = at(plan, "/x")
+    assert isinstance(step, MountFilesystem)
+    assert step.describe() == f"mount overlay at /x [ro,index=off] over /a, {BUNDLE}/b with changes in /u"
+    assert not steps_of(plan, Seal), "what is made in it would be made on the host"
+    steps = to_json(plan)["steps"]
+    assert isinstance(steps, list)
+    written = [each["layers"] for each in steps if each["path"] == "/x"]
+    assert written == [{"lowers": ["/a", f"{BUNDLE}/b"], "upper": "/u", "work": "/w"}]
+
+
+def test_s18_an_overlay_at_dev_is_the_devtmpfs_of_every_container() -> None:
+    (step,) = at(bare(mounts=[mount("/dev", "overlay", "lowerdir=/a:/b")]), "/dev")
+    assert isinstance(step, MountFilesystem)
+    assert (step.fstype, step.layers, step.options.data) == ("devtmpfs", None, ("mode=0755",))
