@@ -51,7 +51,7 @@ def _write(proc: int, name: str, text: str) -> None:
 def in_first_user_namespace() -> bool:
     """Whether this process's users are the machine's own: all of them are mapped, each to itself."""
     try:
-        with open("/proc/self/uid_map", encoding="ascii") as file:
+        with open("/proc/self/uid_map", encoding="utf-8") as file:
             return file.read().split() == ["0", "0", str(0xFFFFFFFF)]
     except FileNotFoundError:
         return True  # no procfs, or a kernel without user namespaces

@@ -32,7 +32,7 @@ def hear_from_machine(mount: Mount, descriptor: int) -> None:
 
 def _tags(descriptor: int) -> tuple[str, ...]:
     """The optional fields of the line that the machine's mountinfo has about a descriptor's mount."""
-    with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as about:
+    with open(f"/proc/self/fdinfo/{descriptor}", encoding="utf-8") as about:
         mount_id = next((line.split()[1] for line in about if line.startswith("mnt_id:")), "")
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
         found = next((line for line in table if line.startswith(f"{mount_id} ")), None)
