@@ -193,9 +193,11 @@ def test_a_build_that_fails_leaves_no_descriptor(image: str) -> None:
 
 
 def test_closing_twice_is_closing_once(image: str) -> None:
+    before = os.listdir("/proc/self/fd")
     root = build_in_memory(lambda target: overlay_root(target, image))
     root.close()
     root.close()
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_many_binds_need_one_descriptor_each(image: str) -> None:
