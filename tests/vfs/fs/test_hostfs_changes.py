@@ -8,7 +8,7 @@ import resource
 import stat
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -218,20 +218,38 @@ def test_a_removed_file_is_changed_by_what_is_open(view: MakeView, tmp_path: Pat
         assert (found.st_nlink, found.st_mode, found.st_mtime) == (0, stat.S_IFREG | 0o600, 7)
 
 
-def test_fewer_descriptors_than_the_limit_do(view: MakeView, tmp_path: Path) -> None:
-    for index in range(400):
+@contextmanager
+def few_descriptors(spare: int) -> Iterator[None]:
+    """No more than `spare` can be opened, wherever there are gaps among those that are open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = [os.open("/dev/null", os.O_RDONLY) for _ in range(spare)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(free) + 1, hard))
+    filling = []
+    try:
+        with suppress(OSError):
+            while True:
+                filling.append(os.open("/dev/null", os.O_RDONLY))
+        for fd in free:
+            os.close(fd)
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for fd in filling:
+            os.close(fd)
+
+
+@pytest.mark.parametrize("spare", range(4, 28))
+def test_fewer_descriptors_than_the_limit_do(view: MakeView, tmp_path: Path, spare: int) -> None:
+    for index in range(40):
         (tmp_path / f"d{index}" / "e").mkdir(parents=True)
         (tmp_path / f"d{index}" / "e" / "f").write_text("x")
     shown = view(tmp_path)
-    used = max(int(each) for each in os.listdir("/proc/self/fd"))
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 24, hard))
-    try:
-        for index in range(400):
+    with few_descriptors(spare):
+        for index in range(40):
             assert shown.read(f"/d{index}/e/f") == b"x"
             assert shown.vfs.listdir_at(ROOT, shown.at(f"/d{index}")) == ["e"]
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            shown.open(f"/d{index}/e/g", os.O_CREAT | os.O_WRONLY).close()
+            shown.vfs.rename_at(ROOT, shown.at(f"/d{index}/e/g"), shown.at(f"/d{index}/g"), RenameOptions())
 
 
 @pytest.mark.root

@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import os
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from vfs.errors import error
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 LIMIT: Final = 128
 """Descriptors kept for one VFS, however many trees of the machine it shows; each tree's root has one more."""
+
+Opened = TypeVar("Opened")
 
 _FLAGS: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -59,16 +62,28 @@ class Descriptors:
         return fd
 
     def _open_path(self, name: str, parent_fd: int) -> int:
+        return self.with_room(lambda: os.open(name, _FLAGS, dir_fd=parent_fd), parent_fd)
+
+    def with_room(self, opening: Callable[[], Opened], used: int = -1) -> Opened:
+        """What `opening` opens. Where the process may have no more, descriptors that are kept are given up for it.
+
+        The one asked for last stays, and `used`. Errors: those of `opening`.
+        """
         while True:
             try:
-                return os.open(name, _FLAGS, dir_fd=parent_fd)
+                return opening()
             except OSError as problem:
-                # Where a process may have fewer than the limit, one is given up for another.
-                oldest = next(iter(self._open.items()), None)
-                if problem.errno not in {errno.EMFILE, errno.ENFILE} or oldest is None or oldest[1] == parent_fd:
+                if problem.errno not in {errno.EMFILE, errno.ENFILE} or not self._give_up(used):
                     raise
-                self._limit = min(self._limit, len(self._open))
-                os.close(self._open.pop(oldest[0]))
+
+    def _give_up(self, used: int) -> bool:
+        oldest = next(iter(self._open.items()), None)
+        if oldest is None or len(self._open) == 1 or oldest[1] == used:
+            return False
+        os.close(self._open.pop(oldest[0]))
+        # One less from now on: what is opened next for a moment finds room too.
+        self._limit = max(1, min(self._limit, len(self._open)))
+        return True
 
     def forget(self, fs: object) -> None:
         """Close what belongs to a file system that goes."""

@@ -50,10 +50,10 @@ class HostDirectory(HostInode):
     def iterate(self) -> Iterator[DirectoryEntry]:
         """The machine's names in its order, then the synthetic ones."""
         with self.fs.lock:
-            fd = os.open(".", _READ_DIRECTORY, dir_fd=self.descriptor())
+            fd = self._opened(".", _READ_DIRECTORY)
             self.fresh = False
             try:
-                with os.scandir(fd) as listing:
+                with self.fs.descriptors.with_room(lambda: os.scandir(fd)) as listing:
                     entries = [
                         DirectoryEntry(each.name, self.fs.ino_on(self.device, each.inode()), _type_of(each))
                         for each in listing
@@ -68,14 +68,17 @@ class HostDirectory(HostInode):
         """See `SyntheticParent.make_synthetic`: the machine is not changed."""
         self.synthetic[name] = synthetic_inode(self.fs, what, self.fs.synthetic_inos, errno.EROFS)
 
+    def _opened(self, name: str, flags: int) -> int:
+        return self.fs.descriptors.with_room(lambda: os.open(name, flags, 0o600, dir_fd=self.descriptor()))
+
     # changes of the machine
 
     def mknod(self, creds: Credentials, name: str, options: MknodOptions) -> Inode:
         """Errors: EROFS; EPERM for a device unless `devices` allows it, and without CAP_MKNOD there; the machine's own."""
         self.fs.check_writable()
-        kind, fd = stat.S_IFMT(options.mode), self.descriptor()
+        kind = stat.S_IFMT(options.mode)
         if kind == stat.S_IFREG:
-            new = os.open(name, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=fd)
+            new = self._opened(name, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 return self._made(creds, name, options.mode, os.fstat(new))
             finally:
@@ -83,7 +86,7 @@ class HostDirectory(HostInode):
         is_device = kind == stat.S_IFBLK or (kind == stat.S_IFCHR and options.rdev != _WHITEOUT)
         if is_device and not self.fs.devices:
             raise error(errno.EPERM, name)
-        os.mknod(name, kind | 0o600, options.rdev, dir_fd=fd)
+        os.mknod(name, kind | 0o600, options.rdev, dir_fd=self.descriptor())
         return self._made(creds, name, options.mode)
 
     def mkdir(self, creds: Credentials, name: str, options: MkdirOptions) -> Inode:
@@ -185,7 +188,7 @@ class HostDirectory(HostInode):
         if calls is None and flags & ~RENAME_NOREPLACE:
             raise error(errno.EINVAL, name)
         moved, replaced = self.find(name), new_directory.find(new_name)
-        source = os.dup(self.descriptor())
+        source = self.fs.descriptors.with_room(lambda: os.dup(self.descriptor()))
         try:
             target = new_directory.descriptor()
             if calls is None:

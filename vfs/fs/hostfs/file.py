@@ -130,13 +130,14 @@ class HostFile(File):
 
 
 def _open(host: HostInode, flags: int) -> int:
+    with_room = host.fs.descriptors.with_room
     try:
-        return os.open(host.link_path(), flags)
+        return with_room(lambda: os.open(host.link_path(), flags))
     except PermissionError:
         # What the caller may, the process need not: then the machine keeps its times.
         if not flags & os.O_NOATIME:
             raise
-        return os.open(host.link_path(), flags & ~os.O_NOATIME)
+        return with_room(lambda: os.open(host.link_path(), flags & ~os.O_NOATIME))
 
 
 class HostFifo(File):
@@ -149,7 +150,7 @@ class HostFifo(File):
     def __init__(self, location: VirtualDentry, flags: int, creds: Credentials, host: HostInode) -> None:
         """Errors: ENXIO without a reader; ESTALE; the machine's own."""
         super().__init__(location, flags, creds)
-        self._fd = os.open(host.link_path(), flags & os.O_ACCMODE | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._fd = _open(host, flags & os.O_ACCMODE | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def read_at(self, size: int, offset: int) -> bytes:
         """What is in it. Errors: EAGAIN if that is nothing, while somebody could write."""

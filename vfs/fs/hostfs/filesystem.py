@@ -70,7 +70,7 @@ class HostFilesystem(Filesystem):
         self.last_found: HostInode | None = None
         self._hidden: dict[tuple[int, int], Inode] = {}
         self._devices: dict[int, int] = {}
-        self.root_fd = os.dup(options.root_fd)
+        self.root_fd = descriptors.with_room(lambda: os.dup(options.root_fd))
         self.root = Dentry("", None, self._new_inode(None, "", os.fstat(self.root_fd)))
         self.last_found = None
 

@@ -59,7 +59,8 @@ class UnnamedInode(HostInode):
 
 def make(directory: HostDirectory, *, linkable: bool) -> UnnamedInode:
     """A file without a name, of the process and closed to others. Errors: EOPNOTSUPP; the machine's own."""
-    fd = os.open(".", _FLAGS | (0 if linkable else os.O_EXCL), 0o600, dir_fd=directory.descriptor())
+    flags = _FLAGS | (0 if linkable else os.O_EXCL)
+    fd = directory.fs.descriptors.with_room(lambda: os.open(".", flags, 0o600, dir_fd=directory.descriptor()))
     try:
         return UnnamedInode(directory.fs, directory, fd, linkable=linkable)
     except OSError:
