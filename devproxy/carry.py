@@ -191,7 +191,9 @@ class Carrier:
     def _mount_root(self, step: MountRoot) -> Outcome:
         source = self._sources[id(step)]
         if not source.is_directory:
-            raise InputError(f"root.path {step.source} is not a directory", hint="root.path names the container's root")
+            raise InputError(
+                f"{step.reason.source} {step.source} is not a directory", hint="it names the container's root"
+            )
         found, overlaid, aside = "", step.overlay is not None, ""
         if overlaid and step.when is not None:
             missing = next((path for path in step.when.paths if self._is_missing(source, path)), None)

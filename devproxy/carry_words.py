@@ -86,7 +86,7 @@ def describe(there: Look | None) -> str:
 
 def refuse_source(step: Bind | MountRoot, error: OSError) -> NoReturn:
     """Tell why a source of the host cannot be had. Raises InputError: nothing was started."""
-    what = "root.path" if isinstance(step, MountRoot) else f"the source of {step.path}"
+    what = step.reason.source if isinstance(step, MountRoot) else f"the source of {step.path}"
     hint = "create it, or correct the path in config.json" if error.errno == errno.ENOENT else ""
     raise InputError(f"{what}, {step.source}: {told(error, name=False)} ({step.reason})", hint=hint) from error
 

@@ -122,10 +122,11 @@ def _overlay2(value: object) -> Overlay2:
     if not colon or mounts not in ("root", "all"):
         raise ValueError("none, root:MEDIUM or all:MEDIUM")
     medium, comma, size = text.rpartition(",size=")
-    return Overlay2(Overlaid(mounts), _medium(medium, _size(size)) if comma else _medium(text, ""))
+    return Overlay2(Overlaid(mounts), parse_medium(medium, parse_size(size)) if comma else parse_medium(text, ""))
 
 
-def _medium(text: str, size: str) -> Overlay:
+def parse_medium(text: str, size: str) -> Overlay:
+    """An overlay on the medium `memory`, `self` or `dir=/DIRECTORY`. Errors: ValueError saying what was expected."""
     if text.startswith("dir="):
         directory = text.removeprefix("dir=")
         if not directory.startswith("/") or "\0" in directory:
@@ -136,8 +137,8 @@ def _medium(text: str, size: str) -> Overlay:
     return Overlay(Medium(text), "", size)
 
 
-def _size(text: str) -> str:
-    """A size as tmpfs(5) takes it. It reads 0 as no limit at all, which nobody means by a size."""
+def parse_size(text: str) -> str:
+    """A size as tmpfs(5) takes it, which reads 0 as no limit at all: nobody means that by a size. Errors: ValueError."""
     digits = text.rstrip("kKmMgGtT") if text[:-1].isdecimal() else text
     if not (digits.isascii() and digits.isdecimal()) or int(digits) == 0:
         raise ValueError("a size such as 64m or 1g behind size=")

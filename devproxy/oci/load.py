@@ -14,7 +14,7 @@ from devproxy.oci.json_path import JsonValue, quote, quote_path
 from devproxy.oci.linux import LinuxPart, parse_linux
 from devproxy.oci.mounts import parse_mounts
 from devproxy.oci.process import parse_process
-from devproxy.oci.spec import Process, Spec, Unsupported
+from devproxy.oci.spec import Process, RootfsHint, Spec, Unsupported
 from devproxy.oci.unsupported import find_unsupported
 
 # __NEW_UTS_LEN: what sethostname(2) and setdomainname(2) take.
@@ -52,10 +52,13 @@ def parse_spec(config: object, bundle: str) -> Spec:
     process, unknown_capabilities = _process(document)
     mounts, unsupported_options = parse_mounts(document, bundle)
     root = document.required("root")
+    rootfs = os.path.join(bundle, root.required("path").host_path())
+    annotations = _annotations(document)
+    hint, without_meaning = _rootfs_hint(annotations)
     return Spec(
         bundle=bundle,
         version=_version(document),
-        rootfs=os.path.join(bundle, root.required("path").host_path()),
+        rootfs=rootfs if hint is None else hint.source,
         readonly=root.optional_flag("readonly"),
         hostname=_uts_name(document, "hostname", part),
         domainname=_uts_name(document, "domainname", part),
@@ -66,14 +69,23 @@ def parse_spec(config: object, bundle: str) -> Spec:
         masked_paths=part.masked_paths,
         readonly_paths=part.readonly_paths,
         rootfs_propagation=part.rootfs_propagation,
-        annotations=_annotations(document),
-        unsupported=(*unsupported_options, *unknown_capabilities, *find_unsupported(document)),
+        annotations=annotations,
+        unsupported=(*unsupported_options, *unknown_capabilities, *find_unsupported(document), *without_meaning),
+        rootfs_hint=hint,
     )
 
 
 def _process(document: JsonValue) -> tuple[Process | None, tuple[Unsupported, ...]]:
     process = document.member("process")
     return (None, ()) if process is None else parse_process(process)
+
+
+def _rootfs_hint(annotations: tuple[tuple[str, str], ...]) -> tuple[RootfsHint | None, tuple[Unsupported, ...]]:
+    if not any(key.startswith("dev.gvisor.spec.rootfs.") for key, _ in annotations):
+        return None, ()
+    from devproxy.oci.rootfs_hint import parse_rootfs_hint  # few bundles have one
+
+    return parse_rootfs_hint(annotations)
 
 
 def _check_platform(document: JsonValue) -> None:

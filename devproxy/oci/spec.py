@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from devproxy.mount_options import MountOptions, Propagation
 from devproxy.node import DeviceNumber, NodeKind
-from devproxy.overlay import Layers
+from devproxy.overlay import Layers, Overlay2
 
 
 class Mount(NamedTuple):
@@ -102,9 +102,25 @@ class Unsupported(NamedTuple):
     harmless: bool = False
 
 
+class RootfsHint(NamedTuple):
+    """What annotations say of the root (H19): the directory `source` is it, with the overlay of `overlay2`. That is None
+    where they do not say, and the configuration's holds. `size` is that of the overlay, or empty.
+    """
+
+    source: str
+    overlay2: Overlay2 | None
+    size: str
+
+    def overlay2_or(self, configured: Overlay2) -> Overlay2:
+        """What holds for the root."""
+        if self.overlay2 is not None:
+            return self.overlay2
+        return configured._replace(overlay=configured.overlay._replace(size=self.size)) if self.size else configured
+
+
 class Spec(NamedTuple):
-    """A bundle. `rootfs` is the absolute path of root.path; `devices` is None when the spec has no `linux` at all
-    (S66).
+    """A bundle. `rootfs` is the absolute path of root.path, or of `rootfs_hint` where there is one; `devices` is None when
+    the spec has no `linux` at all (S66).
     """
 
     bundle: str
@@ -122,3 +138,4 @@ class Spec(NamedTuple):
     rootfs_propagation: Propagation | None
     annotations: tuple[tuple[str, str], ...]
     unsupported: tuple[Unsupported, ...]
+    rootfs_hint: RootfsHint | None = None

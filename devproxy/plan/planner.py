@@ -91,13 +91,18 @@ def plan(spec: Spec, host: Host, *, mode: str = "auto", config: Configuration = 
 
 
 def _root(spec: Spec, config: Configuration, needed: tuple[str, ...]) -> MountRoot:
-    """The root; a read-only one is overlaid only if something has to be made in it (S40, S41)."""
-    if config.overlay2.mounts is Overlaid.NONE:
-        reason = Reason("root.path", "overlay2 = none, the rootfs itself is changed")
+    """The root; a read-only one is overlaid only if something has to be made in it (S40, S41). A rootfs hint outweighs
+    the configuration (H19).
+    """
+    overlay2, where = config.overlay2, "root.path"
+    if spec.rootfs_hint is not None:
+        overlay2, where = spec.rootfs_hint.overlay2_or(overlay2), "the rootfs hint in annotations"
+    if overlay2.mounts is Overlaid.NONE:
+        reason = Reason(where, "overlay2 = none, the rootfs itself is changed")
         return MountRoot(spec.rootfs, None, None, spec.rootfs_propagation, reason)
     when = WhenMissing(needed) if spec.readonly else None
-    reason = Reason("root.path", f"overlay2 = {config.overlay2}")
-    return MountRoot(spec.rootfs, config.overlay2.overlay, when, spec.rootfs_propagation, reason)
+    reason = Reason(where, f"overlay2 = {overlay2}")
+    return MountRoot(spec.rootfs, overlay2.overlay, when, spec.rootfs_propagation, reason)
 
 
 def _devices(spec: Spec, nvidia: NvidiaDrivers | None, mounts: MountPlanner, *, tpus: bool) -> list[Step]:
