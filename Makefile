@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 OPERATIONS ?= 1000000
 
-.PHONY: run test lint unit oldest bench soak soak-vfs clean help
+.PHONY: run test lint unit oldest rows bench soak soak-vfs clean help
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -29,6 +29,10 @@ unit: $(VENV)/.dev
 oldest: $(VENV)/.dev
 	@scripts/system-packages
 	@scripts/gate oldest
+
+# Every row of docs/rows.md with its tests; `scripts/rows --write` writes that page.
+rows: $(VENV)/.dev
+	@scripts/rows
 
 bench: $(VENV)/.devproxy
 	@$(VENV)/bin/devproxy bench

@@ -1,0 +1,55 @@
+"""The trace from row to test is whole: docs/rows.md is what collection finds, and markers name what exists."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.trace import gather, listing
+from tests.trace.gather import Entry
+from tests.trace.table import NOT_FOR_US, ROWS
+
+pytestmark = pytest.mark.programs
+
+
+@pytest.fixture
+def found(pytestconfig: pytest.Config, programs: None) -> list[Entry]:
+    return gather.collected(pytestconfig)
+
+
+def test_the_table_has_every_row_once() -> None:
+    assert list(ROWS) == [f"S{number}" for number in range(1, 82)] + [f"H{number}" for number in range(1, 31)]
+    assert len(set(ROWS.values())) == len(ROWS)
+    assert NOT_FOR_US.keys() <= ROWS.keys()
+
+
+def test_markers_name_rows_and_oracles_that_can_have_been_asked(found: list[Entry]) -> None:
+    assert gather.mistakes(found) == []
+
+
+def test_the_page_is_what_collection_finds(found: list[Entry]) -> None:
+    assert listing.PAGE.read_text(encoding="utf-8") == listing.page(found), "run scripts/rows --write"
+
+
+def test_what_does_not_apply_has_no_tests(found: list[Entry]) -> None:
+    assert {row for entry in found for row in entry.rows} & NOT_FOR_US.keys() == set()
+
+
+def test_a_peer_that_no_case_can_have_started_is_a_mistake() -> None:
+    peer = Entry("tests/x.py", "test_x", ("S1",), "runc", ("peer", "rows"))
+    alone = peer._replace(marks=("rows",))
+    assert gather.mistakes([peer]) == gather.mistakes([peer, alone]) == []
+    assert "no case of it can ask runc" in gather.mistakes([alone])[0]
+    assert gather.mistakes([alone._replace(oracle="kernel")])
+    assert gather.mistakes([alone._replace(oracle="kernel", file="tests/differential/test_x.py")]) == []
+    assert gather.mistakes([alone._replace(oracle="specification")]) == []
+
+
+def test_unknown_rows_and_oracles_are_mistakes() -> None:
+    entry = Entry("tests/x.py", "test_x", ("S1",), "specification", ("rows",))
+    for wrong in (
+        entry._replace(rows=("S82",)),
+        entry._replace(rows=()),
+        entry._replace(oracle="me"),
+        entry._replace(oracle=None),
+    ):
+        assert len(gather.mistakes([wrong])) == 1
