@@ -27,14 +27,27 @@ if TYPE_CHECKING:
     from devproxy.launch import launch
     from devproxy.oci.load import load
     from devproxy.plan.planner import plan
+    from devproxy.timeline import Timeline
 
 __version__ = "0.1.0"
 
-__all__ = ["DevproxyError", "InputError", "__version__", "build", "launch", "load", "plan", "probe", "verify"]
+__all__ = [
+    "DevproxyError",
+    "InputError",
+    "Timeline",
+    "__version__",
+    "build",
+    "launch",
+    "load",
+    "plan",
+    "probe",
+    "verify",
+]
 
 _ROOMS = {
     "DevproxyError": "devproxy.errors",
     "InputError": "devproxy.errors",
+    "Timeline": "devproxy.timeline",
     "build": "devproxy.build",
     "launch": "devproxy.launch",
     "load": "devproxy.oci.load",

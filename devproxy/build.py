@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from devproxy.targets.kernel.paths import KernelPaths
     from devproxy.targets.rootless import Rootless
     from devproxy.targets.target import Target
+    from devproxy.timeline import Timeline
 
 
 class Root:
@@ -98,53 +99,81 @@ class Root:
         self.close()
 
 
-def carry_out(plan: Plan, target: Target, sandbox: str = "") -> tuple[Outcome, ...]:
+def carry_out(plan: Plan, target: Target, sandbox: str = "", timeline: Timeline | None = None) -> tuple[Outcome, ...]:
     """Carry out every step of `plan` on `target` and return an outcome for each, in the plan's order. `sandbox` is in the
-    names of layers on the host.
+    names of layers on the host; a `timeline` gets what the parts and the steps cost.
 
     Raises InputError when a source of the host is missing or of the wrong kind (nothing was mounted then),
     DevproxyError when a step fails: the message names the step, what was found, and where the step comes from.
     """
     carrier = Carrier(plan, target, sandbox)
+    if timeline is not None:
+        return _carry_out_timed(plan, carrier, timeline)
     carrier.open_sources()
     outcomes = tuple(carrier.carry(step) for step in plan.steps)
     carrier.finish()
     return outcomes
 
 
+def _carry_out_timed(plan: Plan, carrier: Carrier, timeline: Timeline) -> tuple[Outcome, ...]:
+    timeline.begin_parts()
+    carrier.open_sources()
+    timeline.part("sources")
+    outcomes = tuple(timeline.carry(carrier.carry, step) for step in plan.steps)
+    timeline.part("steps")
+    carrier.finish()
+    timeline.part("finish")
+    return outcomes
+
+
 def build(
-    plan: Plan, target: str = "memory", *, paths: KernelPaths | None = None, rootless: Rootless | None = None
+    plan: Plan,
+    target: str = "memory",
+    *,
+    paths: KernelPaths | None = None,
+    rootless: Rootless | None = None,
+    timeline: Timeline | None = None,
 ) -> Root:
     """Build the root of `plan` on `target`, `memory` or `kernel`. `paths` forces the kernel target's older ways (for
-    tests); `rootless` has the memory target lack what a rootless kernel target lacked (for `verify`).
+    tests); `rootless` has the memory target lack what a rootless kernel target lacked (for `verify`). A `timeline` gets the
+    phase `build`, its parts and what each step cost (devproxy.timeline).
 
     Without privileges the kernel target works in a user namespace of the caller alone (devproxy.targets.rootless).
 
     Raises DevproxyError as `carry_out` does, and when the kernel refuses what building needs (namespaces).
     """
     if target == "memory":
-        return _build_in_memory(plan, rootless)
-    if target == "kernel":
-        return _build_on_kernel(plan, paths)
-    raise DevproxyError(f"target is {target!r}, expected 'memory' or 'kernel'")
+        root = _build_in_memory(plan, rootless, timeline)
+    elif target == "kernel":
+        root = _build_on_kernel(plan, paths, timeline)
+    else:
+        raise DevproxyError(f"target is {target!r}, expected 'memory' or 'kernel'")
+    if timeline is not None:
+        timeline.done("build", rest="target")
+    return root
 
 
-def _build_in_memory(plan: Plan, rootless: Rootless | None) -> Root:
+def _build_in_memory(plan: Plan, rootless: Rootless | None, timeline: Timeline | None) -> Root:
     from devproxy.targets.memory import MemoryTarget
 
     with MemoryTarget(plan.host, rootless, host_fifo=plan.host_fifo) as target:
-        outcomes = carry_out(plan, target)
+        outcomes = carry_out(plan, target, timeline=timeline)
+        if timeline is not None:
+            timeline.take(timeline.measured, plan.steps)
         return Root(plan, outcomes, target.root(), rootless)
 
 
-def _build_on_kernel(plan: Plan, paths: KernelPaths | None) -> Root:
+def _build_on_kernel(plan: Plan, paths: KernelPaths | None, timeline: Timeline | None) -> Root:
     from devproxy.targets.kernel.builder import start_builder
 
     sandbox = os.urandom(6).hex()
 
     def work(target: Target) -> list[list[object]]:
         # Outcomes cross to this process as plain values: the steps themselves are here already, in the same order.
-        return [[outcome.result.value, *outcome[2:]] for outcome in carry_out(plan, target, sandbox)]
+        told: list[list[object]] = [
+            [outcome.result.value, *outcome[2:]] for outcome in carry_out(plan, target, sandbox, timeline)
+        ]
+        return told if timeline is None else [*told, list(timeline.measured)]
 
     layers = None
     if any(isinstance(step, MountRoot | Bind) and step.overlay and step.overlay.on_host for step in plan.steps):
@@ -164,6 +193,8 @@ def _build_on_kernel(plan: Plan, paths: KernelPaths | None) -> Root:
         if layers is not None:
             layers.close()
         raise
+    if timeline is not None:
+        timeline.take(tree.outcomes.pop(), plan.steps)
     outcomes = tuple(
         Outcome(step, Result(result), *rest) for step, (result, *rest) in zip(plan.steps, tree.outcomes, strict=True)
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from devproxy.cli.arguments import add_host_argument
@@ -22,7 +21,7 @@ MODES: Final = ("auto", *(mode.value for mode in Mode))
 
 
 def add_bundle_arguments(parser: argparse.ArgumentParser) -> None:
-    """BUNDLE, --host and --mode."""
+    """BUNDLE, --host, --mode and --timings."""
     parser.add_argument("bundle", metavar="BUNDLE", help="a directory with config.json and the root file system")
     add_host_argument(parser)
     parser.add_argument(
@@ -32,16 +31,17 @@ def add_bundle_arguments(parser: argparse.ArgumentParser) -> None:
         help="who says which accelerators the container gets: the environment (docker), linux.devices (spec), nobody "
         "(none); auto, the default, finds out",
     )
+    parser.add_argument("--timings", action="store_true", help="tell what each phase and step cost, on standard error")
 
 
-def make_plan(args: argparse.Namespace, context: Context, done: Callable[[str], None] = lambda _: None) -> Plan:
-    """The plan that the arguments ask for. `done` is told the name of each phase at its end."""
+def make_plan(args: argparse.Namespace, context: Context) -> Plan:
+    """The plan that the arguments ask for."""
     spec = load(args.bundle)
-    done("load")
+    context.done("load")
     host = probe(args.host)
-    done("probe")
+    context.done("probe")
     result = plan(spec, host, mode=args.mode, config=context.configuration)
-    done("plan")
+    context.done("plan")
     return result
 
 
@@ -49,9 +49,12 @@ def tell_outcomes(root: Root, context: Context) -> None:
     """Warnings once each; with -v everything that was decided. What a root lacks that was built without privileges is
     told in any case, once for all that lacks the same.
     """
-    told: set[str] = set()
     if root.rootless is not None:
         _tell_rootless(root, root.rootless, context)
+    if context.json_messages:
+        context.outcomes(root.outcomes)
+        return
+    told: set[str] = set()
     for outcome in root.outcomes:
         line = outcome.describe()
         if not outcome.warning:

@@ -1,8 +1,8 @@
 """What every verb is given: the configuration, where to print, and how.
 
 Results go to standard output, messages to standard error. Colour and alignment for people appear only on a terminal; a
-pipe gets JSON (decided by each verb through `wants_json`). With `--log-format json` each message is one JSON object a
-line, in the shape that containerd reads: level, msg, time.
+pipe gets JSON (decided by each verb through `wants_json`). With `--log-format json` everything on standard error is one event a
+line (devproxy.cli.events, docs/events.md), what the work cost included; `--timings` tells that to people.
 """
 
 from __future__ import annotations
@@ -12,14 +12,21 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, TextIO
 
+from devproxy import __version__
+
 if TYPE_CHECKING:
+    from devproxy.check.finding import Finding
     from devproxy.oci.configuration import Configuration
+    from devproxy.outcome import Outcome
+    from devproxy.timeline import Phase, Timeline
 
 _STYLES: Final = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
 
 
 class Context:
-    """One invocation of devproxy. `verbosity` is -1 with -q (errors only), 1 with -v (reasons and notes too)."""
+    """One invocation of devproxy. `verbosity` is -1 with -q (errors only), 1 with -v (reasons and notes too). `timeline` is
+    None where nobody wants to know what the work cost.
+    """
 
     def __init__(
         self,
@@ -27,6 +34,7 @@ class Context:
         *,
         verbosity: int = 0,
         json_messages: bool = False,
+        timings: bool = False,
         out: TextIO | None = None,
         err: TextIO | None = None,
     ) -> None:
@@ -34,7 +42,10 @@ class Context:
         self.verbosity = verbosity
         self.out = sys.stdout if out is None else out
         self.err = sys.stderr if err is None else err
-        self._json_messages = json_messages
+        self.json_messages = json_messages
+        self._timings = timings and not json_messages
+        self._told = 0
+        self.timeline: Timeline | None = None
         self.colour = _has_colour(self.out)
         self._err_colour = _has_colour(self.err)
 
@@ -73,37 +84,122 @@ class Context:
 
     def error(self, message: str, hint: str = "") -> None:
         """Why it ended."""
-        self._message("error", message, "red")
-        if hint:
-            self._message("hint", hint, "dim")
+        self.done("failed")
+        self._message("error", message, hint)
 
-    def warn(self, message: str) -> None:
+    def warn(self, message: str, hint: str = "") -> None:
         """Something the user should know, though the work goes on."""
-        if self.verbosity >= 0:
-            self._message("warning", message, "yellow")
+        self._message("warning", message, hint)
 
     def note(self, message: str) -> None:
         """Something worth knowing with -v."""
-        if self.verbosity > 0:
-            self._message("note", message, "dim")
+        self._message("note", message)
 
     def say(self, message: str) -> None:
         """Progress for people, on standard error; nothing with -q."""
-        if self.verbosity >= 0:
-            self._message("info", message, "")
+        self._message("info", message)
 
-    def _message(self, level: str, message: str, colour: str) -> None:
-        if self._json_messages:
-            import json
-            import time
+    def found(self, finding: Finding, *, error: bool) -> None:
+        """A finding: an error, or something the user should know."""
+        from devproxy.cli.events import finding_fields
 
-            stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            self.err.write(json.dumps({"level": level, "msg": message, "time": stamp}) + "\n")
+        level = "error" if error else "warning"
+        if self.json_messages:
+            self.event(level, "finding", finding.describe(), **finding_fields(finding))
+        else:
+            self._message(level, finding.describe())
+
+    def _message(self, kind: str, message: str, hint: str = "") -> None:
+        if self.json_messages:
+            fields = {"hint": hint} if hint else {}
+            level, event = ("debug", kind) if kind == "note" else (kind, "message" if kind == "info" else kind)
+            self.event(level, event, message, **fields)
+        elif self._is_told(kind):
+            label = "" if kind == "info" else f"{kind}: "
+            self._write(f"devproxy: {self._styled(label, _COLOURS[kind])}{_printable(message, styles=False)}")
+            if hint:
+                self._write(f"{self._styled('hint: ', 'dim')}{_printable(hint, styles=False)}")
+
+    def _is_told(self, level: str) -> bool:
+        return self.verbosity >= _VERBOSITY[level]
+
+    def _styled(self, label: str, colour: str) -> str:
+        return _styled(label, (colour,)) if colour and label and self._err_colour else label
+
+    def _write(self, line: str) -> None:
+        self.err.write(line + "\n")
+
+    # what happens, for programs
+
+    def event(self, level: str, event: str, message: str, **fields: object) -> None:
+        """One event, with `--log-format json` alone."""
+        if self.json_messages and self._is_told(level):
+            from devproxy.cli.events import write
+
+            write(self.err, level, event, message, fields)
+
+    def outcomes(self, outcomes: Iterable[Outcome]) -> None:
+        """What became of each step, with `--log-format json` alone: an event each."""
+        if not self.json_messages or self.verbosity < 0:
             return
-        label = "" if level == "info" else f"{level}: "
-        if colour and self._err_colour:
-            label = _styled(label, (colour,))
-        self.err.write(f"{'' if level == 'hint' else 'devproxy: '}{label}{_printable(message, styles=False)}\n")
+        from devproxy.cli.events import step_fields
+
+        steps = self.timeline.steps if self.timeline is not None else ()
+        for number, outcome in enumerate(outcomes, 1):
+            cost = steps[number - 1].nanoseconds if steps else None
+            level = "warning" if outcome.warning else "info"
+            self.event(level, "step", outcome.describe(), **step_fields(number, outcome, cost))
+
+    # what it cost
+
+    def begin(self, verb: str) -> None:
+        """The work on a verb begins. What it cost until now is the processor's time: the wall's began before this program."""
+        self.event("info", "start", f"devproxy {__version__} {verb}", verb=verb, version=__version__, pid=os.getpid())
+        if self.json_messages or self._timings:
+            from time import process_time_ns
+
+            from devproxy.timeline import Timeline
+
+            self.timeline = Timeline(self._tell_phase)
+            self.timeline.add("start-up", process_time_ns())
+
+    def done(self, phase: str) -> None:
+        """A phase ended, the next one begins."""
+        if self.timeline is not None:
+            self.timeline.done(phase)
+
+    def _tell_phase(self, phase: Phase) -> None:
+        if self.json_messages:
+            from devproxy.cli.events import phase_fields
+
+            self.event("info", "phase", f"{phase.name}: {phase.nanoseconds / 1e6:.2f} ms", **phase_fields(phase))
+
+    def tell_timings(self) -> None:
+        """With `--timings`: the table; once it was told, a line for each phase since."""
+        if not self._timings or self.timeline is None:
+            return
+        from devproxy.cli.timings import table
+
+        phases = self.timeline.phases[self._told :]
+        if self._told:
+            lines = [f"devproxy: {phase.name}: {phase.nanoseconds / 1e6:.2f} ms" for phase in phases]
+        else:
+            lines = table(self.timeline)
+        self._told += len(phases)
+        self.err.write("".join(f"{_printable(line, styles=False)}\n" for line in lines))
+
+    def ended(self, code: int) -> None:
+        """Everything is done, with this exit code."""
+        self.done("close")
+        self.tell_timings()
+        if self.timeline is not None and self.json_messages:
+            cost = round(self.timeline.total / 1e6, 3)
+            self.event("info", "end", f"devproxy ends with code {code}", code=code, duration_ms=cost)
+
+
+# How verbose it has to be for a message of a kind to be told.
+_VERBOSITY: Final = {"error": -sys.maxsize, "warning": 0, "info": 0, "note": 1, "debug": 1}
+_COLOURS: Final = {"error": "red", "warning": "yellow", "note": "dim", "info": ""}
 
 
 def _has_colour(stream: TextIO) -> bool:

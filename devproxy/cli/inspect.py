@@ -40,14 +40,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Build in memory and show."""
     path = _path(args)
-    with build(make_plan(args, context), "memory") as root:
+    with build(make_plan(args, context), "memory", timeline=context.timeline) as root:
         tell_outcomes(root, context)
+        context.done("tell")
         try:
             _LOOKS[args.look](View(root, path, context, wants_json(args, context)))
         except OSError as error:
             if isinstance(error, BrokenPipeError):
                 raise
             raise _told(args.look, path, error) from error
+        context.done("look")
     return 0
 
 

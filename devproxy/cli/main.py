@@ -106,17 +106,16 @@ def _open_standard_streams() -> None:
 def main(argv: Sequence[str]) -> int:
     """Run one command line and return its exit code. Nothing that a user can do ends in a traceback."""
     words, command = _split_command(argv)
-    # Global options may stand before or behind the verb: they are taken out first.
-    known, rest = _global_parser().parse_known_args(words)
+    json_messages = _wants_json_messages(words)
     try:
-        args = _parse(rest, known)
+        args = _arguments_as_json(words) if json_messages else _arguments(words)
         args.command = command
         if command is not None and args.verb != "run":
             raise InputError(f"'--' and a command belong to 'devproxy run', not to '{args.verb}'")
         code = _dispatch(args)
         sys.stdout.flush()
     except DevproxyError as error:
-        return _tell(error, json_messages=known.log_format == "json")
+        return _tell(error, json_messages=json_messages)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -132,9 +131,28 @@ def _dispatch(args: argparse.Namespace) -> int:
     from devproxy.oci.configuration import parse_configuration
 
     configuration, warnings = parse_configuration(args.config, args.set)
-    context = Context(configuration, verbosity=args.verbose - args.quiet, json_messages=args.log_format == "json")
+    context = Context(
+        configuration,
+        verbosity=args.verbose - args.quiet,
+        json_messages=args.log_format == "json",
+        timings=getattr(args, "timings", False),
+    )
+    context.begin(args.verb)
     for warning in warnings:
         context.warn(warning)
+    code = INTERRUPTED
+    try:
+        code = _carry_out(args, context)
+    except BrokenPipeError:
+        code = SIGPIPE_STATUS
+        raise
+    finally:
+        context.ended(code)
+    return code
+
+
+def _carry_out(args: argparse.Namespace, context: Context) -> int:
+    """Carry the verb out; whatever becomes of it is told."""
     try:
         return _module(args.verb).run(args, context)
     except DevproxyError as error:
@@ -171,6 +189,37 @@ def _code_of(verb: str, error: DevproxyError) -> int:
     if isinstance(error, InputError):
         return 2
     return 125 if verb == "run" else 1
+
+
+def _wants_json_messages(words: Sequence[str]) -> bool:
+    """Whether messages are to be JSON, before it is known whether the rest of the command line is right."""
+    asked = False
+    for at, word in enumerate(words):
+        option, equals, value = word.partition("=")
+        if option == "--log-format":
+            asked = (value if equals else "".join(words[at + 1 : at + 2])) == "json"
+    return asked
+
+
+def _arguments(words: Sequence[str]) -> argparse.Namespace:
+    """Global options may stand before or behind the verb: they are taken out first."""
+    known, rest = _global_parser().parse_known_args(words)
+    return _parse(rest, known)
+
+
+def _arguments_as_json(words: Sequence[str]) -> argparse.Namespace:
+    """The arguments, where a usage error is an event: argparse writes its own to standard error."""
+    from contextlib import redirect_stderr
+
+    told = io.StringIO()
+    try:
+        with redirect_stderr(told):
+            return _arguments(words)
+    except SystemExit as ended:
+        usage, _, message = told.getvalue().rstrip().rpartition("\n")
+        if not message:
+            raise  # --help or --version
+        raise InputError(message.partition("error: ")[2] or message, hint=" ".join(usage.split())) from ended
 
 
 def _parse(words: Sequence[str], known: argparse.Namespace) -> argparse.Namespace:

@@ -40,6 +40,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     for step in plan.steps:
         if isinstance(step, Skip) and step.level is Level.WARNING:
             context.warn(f"{step.describe()}  # {step.reason}")
+    context.done("print")
     return 0
 
 

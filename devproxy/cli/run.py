@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 
 from devproxy.build import Root, build
 from devproxy.check.outcomes import check_outcomes
@@ -38,24 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target", choices=("kernel",), default="kernel", help="where the root is built (default: kernel)"
     )
-    parser.add_argument("--timings", action="store_true", help="tell how long each phase took, on standard error")
     parser.epilog = _EXAMPLES
-
-
-class Phases:
-    """How long each phase took, told as it ends."""
-
-    def __init__(self, context: Context, *, told: bool) -> None:
-        self._context = context
-        self._told = told
-        self._start = time.perf_counter_ns()
-
-    def done(self, name: str) -> None:
-        """A phase ended; the next one begins."""
-        now = time.perf_counter_ns()
-        if self._told:
-            self._context.say(f"{name}: {(now - self._start) / 1e6:.2f} ms")
-        self._start = now
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -63,17 +45,14 @@ def run(args: argparse.Namespace, context: Context) -> int:
     command: list[str] | None = args.command
     if command == []:
         raise InputError("nothing stands behind '--'", hint="give a command there, or leave '--' out")
-    phases = Phases(context, told=args.timings)
-    plan = make_plan(args, context, phases.done)
+    plan = make_plan(args, context)
     _require_process(plan, command)
-    with build(plan, args.target) as root:
-        phases.done("build")
+    with build(plan, args.target, timeline=context.timeline) as root:
         tell_outcomes(root, context)
+        context.done("tell")
         _check(root, context)
-        phases.done("check")
-        code = _launch(root, command, context)
-        phases.done("process")
-        return code
+        context.done("check")
+        return _launch(root, command, context)
 
 
 def _require_process(plan: Plan, command: list[str] | None) -> None:
@@ -85,7 +64,7 @@ def _check(root: Root, context: Context) -> None:
     """The root against its own outcomes: no process is started in one that is not what it says."""
     report = check_outcomes(root)
     for finding in report.findings:
-        (context.warn if finding not in report.errors else context.error)(finding.describe())
+        context.found(finding, error=finding in report.errors)
     if report.errors:
         raise DevproxyError(
             f"the root is not what was built: {len(report.errors)} findings, nothing was started",
@@ -101,11 +80,20 @@ def _launch(root: Root, command: list[str] | None, context: Context) -> int:
     process = root.plan.process
     if process is not None and process.terminal and not os.isatty(0):
         context.warn("process.terminal is true, but standard input is no terminal: the process gets none")
+
+    def started(pid: int) -> None:
+        context.done("launch")
+        context.event("info", "process-started", f"the process runs: pid {pid}", pid=pid)
+        context.tell_timings()
+
     try:
-        return launch(root, command)
+        code = launch(root, command, started=started)
     except NotFound as error:
         context.error(error.message, error.hint)
         return 127
     except NotExecutable as error:
         context.error(error.message, error.hint)
         return 126
+    context.done("process")
+    context.event("info", "process-ended", f"the process ended with code {code}", code=code)
+    return code

@@ -48,14 +48,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Build twice, compare, print."""
     plan = make_plan(args, context)
-    with build(plan, "kernel") as root:
+    with build(plan, "kernel", timeline=context.timeline) as root:
         tell_outcomes(root, context)
+        context.done("tell")
         report = verify(plan, root)
         left = left_on_host(root) if report.compared else ()
         if left:
             note = f"made in what is bound, and left there as a run leaves it: {' '.join(left)}"
             report = report._replace(notes=(*report.notes, note))
-        return _print(plan, root, report, args, context)
+        context.done("compare")
+        if context.json_messages:
+            for finding in report.findings:
+                context.found(finding, error=finding in report.errors)
+        code = _print(plan, root, report, args, context)
+        context.done("print")
+        return code
 
 
 def _print(plan: Plan, root: Root, report: Report, args: argparse.Namespace, context: Context) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from devproxy.errors import DevproxyError, InputError
@@ -27,13 +27,14 @@ def launch(
     *,
     process: Process | None = None,
     executable: int | None = None,
+    started: Callable[[int], None] = lambda _: None,
 ) -> int:
     """Run a process in `root` until it ends: its exit code, or 128+n when the signal n ended it.
 
     `process` is the plan's unless given, `argv` replaces its arguments (without a process it has a PATH and nothing else), and `executable` is a descriptor of the
     program, instead of a search for the first argument (S13). The process gets this one's standard streams and no other
     descriptor. It leads a session of its own, so that a terminal's signals reach it once: forwarded, as are the others
-    that devproxy gets, when this is the main thread. The root is used up.
+    that devproxy gets, when this is the main thread. `started` is called with its pid once it runs. The root is used up.
 
     Raises NotFound, NotExecutable, InputError or DevproxyError when it cannot be started.
     """
@@ -48,6 +49,7 @@ def launch(
     try:
         with forwarding(tree.pidfd):
             terminal = tree.start(Request(wanted, interactive), descriptors)
+            started(tree.pid)
             if terminal is None:
                 return tree.wait()
             from devproxy.launch.terminal import relay

@@ -58,7 +58,7 @@ class TestBash:
     def test_options_are_those_of_the_verb_and_the_global_ones(self, script: Path) -> None:
         offered = complete(script, "verify", "bundle", "--")
         assert {"--host", "--mode", "--json", "--text", "--config", "--set"} <= offered
-        assert "--timings" not in offered
+        assert "--target" not in offered
         assert complete(script, "run", "--t") == {"--target", "--timings"}
 
 

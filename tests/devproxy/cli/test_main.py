@@ -148,8 +148,8 @@ def test_global_options_stand_on_either_side_of_the_verb(tmp_path: Path, capsys:
 def test_messages_as_json_are_what_containerd_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--log-format", "json", "plan", str(tmp_path)]) == 2
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    assert lines[0]["level"] == "error"
-    assert lines[0].keys() == {"level", "msg", "time"}
+    assert all({"level", "msg", "time"} <= line.keys() for line in lines)
+    assert "error" in {line["level"] for line in lines}
 
 
 @pytest.mark.root
