@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+from _pytest.mark import ParameterSet
+
 from tests.bundles import runc_spec_like, write_bundle
+from tests.differential.decisions import Decision
 from tests.differential.view import observer
 
 ALL = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_KILL", "CAP_MKNOD", "CAP_NET_BIND_SERVICE", "CAP_SETUID"]
@@ -19,7 +24,7 @@ class Case:
     """A bundle: its config, what its rootfs holds, which paths to look at, and what else its process prints.
 
     With `args` it is that process that runs, not the observer: then its output and exit code are what is compared. A bundle
-    that is `refused` is one that nobody should start.
+    that is `refused` is one that nobody should start. `rows` are those that it covers beside a peer.
     """
 
     name: str
@@ -30,6 +35,7 @@ class Case:
     then: str = ""
     args: tuple[str, ...] = ()
     refused: bool = False
+    rows: tuple[str, ...] = ()
 
     def write(self, directory: str) -> str:
         """Write the bundle and return its path. `@HOST@` in a mount's source or options is a directory made beside
@@ -51,6 +57,16 @@ class Case:
         bundle = write_bundle(directory, config)
         self.prepare(os.path.join(bundle, "rootfs"))
         return bundle
+
+
+def beside(peer: str, cases: Iterable[Case], decisions: Iterable[Decision]) -> list[ParameterSet]:
+    """Cases as parameters that name the rows they cover, but for those that a decision lets differ from this peer."""
+    excused = {row for decision in decisions for row in re.findall(r"\b[SH]\d+\b", decision.name)}
+    return [_traced(peer, case, [row for row in case.rows if row not in excused]) for case in cases]
+
+
+def _traced(peer: str, case: Case, rows: list[str]) -> ParameterSet:
+    return pytest.param(case, id=case.name, marks=[pytest.mark.rows(*rows, oracle=peer)] if rows else [])
 
 
 def tmpfs(destination: str, *options: str) -> dict[str, Any]:
@@ -131,6 +147,7 @@ CASES = (
         prepare=put("t/"),
         paths=("/t", "/t/in"),
         then="touch /t/x; echo $?; touch /t/in/x; echo $?",
+        rows=("S36",),
     ),
     Case(
         "binds of directories and files",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.differential.cases import CASES, Case, device, devices, writable
+from tests.differential.cases import CASES, Case, beside, device, devices, writable
 from tests.differential.decisions import Decision, Difference, differences, only_ours, type_is, unexplained
 from tests.differential.more_cases import MORE, image_device, process
 from tests.differential.overlay_cases import OVERLAYS
@@ -125,7 +125,7 @@ def seen(case: Case) -> tuple[View, View]:
     return ours, theirs
 
 
-@pytest.mark.parametrize("case", STARTED, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", beside("runc", STARTED, DECISIONS))
 def test_shows_what_runc_shows(case: Case) -> None:
     assert unexplained(*seen(case), DECISIONS) == []
 
@@ -137,7 +137,7 @@ def test_the_ways_of_older_kernels_show_the_same(case: Case, tmp_path: Path) -> 
     assert list(differences(oldest, seen(case)[0])) == []
 
 
-@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", beside("runc", REFUSED, ()))
 def test_refuses_what_runc_refuses(case: Case, tmp_path: Path) -> None:
     theirs, _ = with_runc(case.write(str(tmp_path / "runc")))
     ours, words = with_devproxy(case.write(str(tmp_path / "devproxy")))

@@ -13,7 +13,7 @@ import tempfile
 import pytest
 
 import devproxy
-from tests.differential.cases import CASES, Case
+from tests.differential.cases import CASES, Case, beside
 from tests.differential.decisions import Decision, Difference, only_ours, type_is, unexplained
 from tests.differential.more_cases import LINKS, MORE, NOWHERE
 from tests.differential.peers import with_runsc
@@ -110,7 +110,7 @@ DEVICES = {
 DECISIONS = (
     Decision("S24: every OCI mount option counts", _flags_it_forgets),
     Decision("S24: the last of a pair of options wins", _last_option_wins),
-    Decision("S57 to S59: the internal /tmp goes where /tmp leads, and /tmp/ is /tmp", _tmp_where_it_leads),
+    Decision("S57, S58, S59: the internal /tmp goes where /tmp leads, and /tmp/ is /tmp", _tmp_where_it_leads),
     Decision("S52: a mount point that is a link to nowhere is made where it leads, as runc does", _where_a_link_leads),
     Decision("S71: a device of the image has its number; its gofer hides it", _number_of_a_node),
     Decision("S40: writes to the root vanish, in an overlay", _root_is_overlaid),
@@ -138,7 +138,7 @@ def seen(case: Case) -> tuple[View, View] | str:
     return ours, theirs
 
 
-@pytest.mark.parametrize("case", EVERY, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", beside("runsc", EVERY, DECISIONS))
 def test_shows_what_runsc_shows(case: Case) -> None:
     result = seen(case)
     if isinstance(result, str) and case.name == "a /tmp that is a link to itself":
