@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import NamedTuple
 
 from devproxy.errors import DevproxyError, InputError
 from devproxy.mount_options import NO_ATTRIBUTES, Attribute, Change
 from devproxy.overlay import LAYERS, Medium, Overlay
 from devproxy.plan.steps import Bind, MountRoot
+from devproxy.record import Record
 from devproxy.targets.target import Detached, Source, Target, Upper
 
 # What a bind takes over from its source's mount; read-only is what an overlay is there to undo.
 _INHERITED = Attribute.NOSUID | Attribute.NODEV | Attribute.NOEXEC | Attribute.NOSYMFOLLOW
 
 
-class Overlaid(NamedTuple):
+class Overlaid(Record):
     """The mount of an overlay, what was found, and whether that is not what was asked for. `aside` is true of this
     target alone.
     """

@@ -6,11 +6,11 @@ The attribute values are those of mount_setattr(2), so that a target hands them 
 
 from __future__ import annotations
 
-import enum
-from typing import NamedTuple
+from devproxy.choice import Choice, Flags
+from devproxy.record import Record
 
 
-class Attribute(enum.IntFlag):
+class Attribute(Flags):
     """Attributes of one mount (MOUNT_ATTR_*, include/uapi/linux/mount.h). Relative atime is the absence of the other
     two.
     """
@@ -30,7 +30,7 @@ NO_ATTRIBUTES = Attribute(0)
 ATIME = 0x70
 
 
-class Change(NamedTuple):
+class Change(Record):
     """Attributes to set and to clear. `atime` says that the atime field is named at all (also by `relatime`, whose
     value is 0).
     """
@@ -43,7 +43,7 @@ class Change(NamedTuple):
         return bool(self.set or self.clear or self.atime)
 
 
-class Propagation(enum.Enum):
+class Propagation(Choice):
     """How mount events travel (mount_namespaces(7)); the value is the OCI option without its `r`."""
 
     SHARED = "shared"
@@ -52,7 +52,7 @@ class Propagation(enum.Enum):
     UNBINDABLE = "unbindable"
 
 
-class MountOptions(NamedTuple):
+class MountOptions(Record):
     """The options of one mount, parsed.
 
     `change` applies to the mount itself, `recursive` to it and everything below (rro and its kin). `superblock` are

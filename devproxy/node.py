@@ -6,12 +6,13 @@ them.
 
 from __future__ import annotations
 
-import enum
 import os
-from typing import NamedTuple
+
+from devproxy.choice import Choice
+from devproxy.record import Record
 
 
-class NodeKind(enum.Enum):
+class NodeKind(Choice):
     """What mknod(2) can make here; the value is the letter that `ls -l` and the OCI spec use."""
 
     CHARACTER = "c"
@@ -19,7 +20,7 @@ class NodeKind(enum.Enum):
     FIFO = "p"
 
 
-class DeviceNumber(NamedTuple):
+class DeviceNumber(Record):
     """A major and a minor, as in `ls -l /dev`. Linux keeps 12 and 20 bits for them (makedev(3))."""
 
     major: int
@@ -39,7 +40,7 @@ def number_of_rdev(rdev: int) -> DeviceNumber:
     return DeviceNumber(os.major(rdev), os.minor(rdev))
 
 
-class OfDriver(NamedTuple):
+class OfDriver(Record):
     """The device `minor` of a character driver known by its name in /proc/devices; the target says which major that
     is.
     """
@@ -51,7 +52,7 @@ class OfDriver(NamedTuple):
         return f"{self.driver}:{self.minor}"
 
 
-class Fixed(NamedTuple):
+class Fixed(Record):
     """The number itself, when no driver is known for it."""
 
     number: DeviceNumber
@@ -60,7 +61,7 @@ class Fixed(NamedTuple):
         return str(self.number)
 
 
-class LikeHost(NamedTuple):
+class LikeHost(Record):
     """The number that the host's node at `path` has: for drivers whose devices cannot be told by a name in /proc/devices
     (accel, vfio, drm, kfd, infiniband). `asked` is the spec's number, or None when it was the host that offered the node.
     """

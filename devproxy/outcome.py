@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import enum
-from typing import NamedTuple
-
+from devproxy.choice import Choice
 from devproxy.plan.steps import Skip, Step
+from devproxy.record import Record
 
 
-class Result(enum.Enum):
+class Result(Choice):
     """What became of a step: carried out as it stands, left out, or carried out after a choice that the target's state
     made.
     """
@@ -18,7 +17,7 @@ class Result(enum.Enum):
     CHOSEN = "chosen"
 
 
-class Outcome(NamedTuple):
+class Outcome(Record):
     """A step after `build`: what was found and chosen here, in words for a reader (`major 511 here, the spec said
     510`).
 

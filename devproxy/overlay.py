@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import enum
-from typing import NamedTuple
+from devproxy.choice import Choice
+from devproxy.record import Record
 
 LAYERS = ".devproxy.overlay"
 """The directory of upper layers, in the overlaid directory itself or in that of `dir=`. Every overlay hides the name."""
 
 
-class Medium(enum.Enum):
+class Medium(Choice):
     """What holds an upper layer: memory, the overlaid directory itself, or another directory of the host."""
 
     MEMORY = "memory"
@@ -17,7 +17,7 @@ class Medium(enum.Enum):
     DIRECTORY = "dir"
 
 
-class Overlay(NamedTuple):
+class Overlay(Record):
     """An overlay over one mount. `directory` is absolute and set for Medium.DIRECTORY alone; `size` is that of a tmpfs
     (`64m`), or empty.
     """
@@ -42,7 +42,7 @@ class Overlay(NamedTuple):
         return f"overlay in {where[self.medium]}" + (f", size {self.size}" if self.size else "")
 
 
-class Overlaid(enum.Enum):
+class Overlaid(Choice):
     """Which mounts get an overlay (S41)."""
 
     NONE = "none"
@@ -50,7 +50,7 @@ class Overlaid(enum.Enum):
     ALL = "all"
 
 
-class Overlay2(NamedTuple):
+class Overlay2(Record):
     """The configuration's `overlay2`."""
 
     mounts: Overlaid = Overlaid.ROOT
@@ -64,7 +64,7 @@ class Overlay2(NamedTuple):
 NO_OVERLAY = Overlay2(Overlaid.NONE)
 
 
-class Layers(NamedTuple):
+class Layers(Record):
     """The layers of an overlay that a spec mounts: absolute paths of the host, the topmost lower one first. Without `upper`,
     and then without `work`, it is read-only.
     """

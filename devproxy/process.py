@@ -8,12 +8,12 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from devproxy.errors import DevproxyError
+from devproxy.record import Record
 
 
-class Completed(NamedTuple):
+class Completed(Record):
     """A program that ended: its exit code (negative: the signal that ended it), what it printed."""
 
     code: int

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from devproxy.record import Record
 
 if TYPE_CHECKING:
     from devproxy.outcome import Outcome
     from devproxy.plan.steps import Step
 
 
-class Phase(NamedTuple):
+class Phase(Record):
     """A stretch of the work and how long it took. The parts of a phase are all of it, in their order; most have none."""
 
     name: str
@@ -27,7 +29,7 @@ class Phase(NamedTuple):
     parts: tuple[Phase, ...] = ()
 
 
-class StepTime(NamedTuple):
+class StepTime(Record):
     """A step of the plan and how long carrying it out took."""
 
     step: Step

@@ -16,6 +16,9 @@ SOURCES = sorted(path for package in ("vfs", "devproxy") for path in (ROOT / pac
 # What may need what no other room does: one place each.
 ONLY_IN = {"ctypes": "devproxy/linux/", "subprocess": "devproxy/process.py"}
 
+# They stand in for what type checkers see.
+ONLY_THERE = ("record.py", "choice.py")
+
 
 def imported(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -42,6 +45,18 @@ def test_vfs_sees_the_standard_library_alone(path: Path) -> None:
 def test_system_calls_and_programs_have_one_place_each(module: str) -> None:
     users = {path.relative_to(ROOT).as_posix() for path in SOURCES if module in imported(path)}
     assert all(user.startswith(ONLY_IN[module]) for user in users), users
+
+
+@pytest.mark.parametrize("module", ["dataclasses", "enum"])
+def test_classes_of_records_and_choices_are_cheap(module: str) -> None:
+    """They load with `devproxy run`, so they are devproxy's own: `devproxy.record.Record`, `devproxy.choice.Choice`."""
+    own = [path for path in SOURCES if path.is_relative_to(ROOT / "devproxy") and path.name not in ONLY_THERE]
+    assert not [path for path in own if module in imported(path)]
+
+
+def test_named_tuples_are_records() -> None:
+    own = [path for path in SOURCES if path.is_relative_to(ROOT / "devproxy") and path.name not in ONLY_THERE]
+    assert not [path for path in own if "NamedTuple" in path.read_text(encoding="utf-8")]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))

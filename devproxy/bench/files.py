@@ -6,7 +6,9 @@ import os
 import warnings
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any, NamedTuple
+from typing import Any
+
+from devproxy.record import Record
 
 _PAGE = bytes(4096)
 _CHUNK = bytes(64 * 1024)
@@ -14,7 +16,7 @@ CHUNKS = 64
 """How many chunks of 64 KiB `write` writes."""
 
 
-class Files(NamedTuple):
+class Files(Record):
     """The calls that are measured. `write` makes a file of 4 MiB in chunks, `names` lists the directory they all work in."""
 
     create: Callable[[str], None]

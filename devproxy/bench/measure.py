@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
-from typing import NamedTuple
+
+from devproxy.record import Record
 
 # Runs once and returns the seconds that count: what is set up and torn down around them does not.
 Run = Callable[[], float]
 
 
-class Budget(NamedTuple):
+class Budget(Record):
     """What a figure has to keep: `at most 0.35x`, `at least 10x`."""
 
     limit: float
@@ -29,7 +30,7 @@ class Budget(NamedTuple):
         return figure >= self.limit if self.at_least else figure <= self.limit
 
 
-class Row(NamedTuple):
+class Row(Record):
     """One figure. `ours` and `theirs` are what was measured, in words; `figure` is None when it could not be, and
     `note` says why. Without a budget it is shown for comparison.
     """
@@ -52,7 +53,7 @@ class Row(NamedTuple):
         return "within" if self.budget.keeps(self.figure) else "over"
 
 
-class Pair(NamedTuple):
+class Pair(Record):
     """Medians of both sides in seconds, and the median of the pairs' ratios of times, ours to theirs."""
 
     ours: float

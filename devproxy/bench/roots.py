@@ -8,13 +8,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import devproxy
 from devproxy.bench.bundle import do_nothing, write_bundle
 from devproxy.bench.measure import Budget, Pair, Row, Run, side_by_side, time_row
 from devproxy.errors import DevproxyError
 from devproxy.process import find_program, run
+from devproxy.record import Record
 
 _IN_PROCESS = Budget(0.35)
 _FRESH = Budget(2)
@@ -22,7 +22,7 @@ _MANY = Budget(0.4)
 _FEW = 10
 
 
-class Peer(NamedTuple):
+class Peer(Record):
     """runc, and what it says it is."""
 
     program: str

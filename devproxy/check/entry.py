@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from devproxy.check.finding import Finding, error
 from devproxy.node import DeviceNumber, number_of_rdev
+from devproxy.record import Record
 
 _KINDS = {
     stat.S_IFDIR: "directory",
@@ -31,7 +32,7 @@ class Tree(Protocol):
         """The target of a symbolic link."""
 
 
-class Entry(NamedTuple):
+class Entry(Record):
     """What lstat(2), and readlink(2) for a link, say of a path. `number` is set for devices, `link` for links."""
 
     kind: int

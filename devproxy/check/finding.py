@@ -6,13 +6,14 @@ which makes a report inconclusive: a check that cannot see never says fine.
 
 from __future__ import annotations
 
-import enum
 import errno
 import os
-from typing import NamedTuple
+
+from devproxy.choice import Choice
+from devproxy.record import Record
 
 
-class Severity(enum.Enum):
+class Severity(Choice):
     """How bad a finding is. `INCONCLUSIVE` marks what could not be seen."""
 
     ERROR = "error"
@@ -21,7 +22,7 @@ class Severity(enum.Enum):
     INFO = "info"
 
 
-class Finding(NamedTuple):
+class Finding(Record):
     """One difference. `code` says which kind, in kebab-case; `why` is the reason of the step that asked for the path,
     or what was tried; `hint` is what to do, or empty.
     """
@@ -39,7 +40,7 @@ class Finding(NamedTuple):
         return f"{self.path}: {self.found}, expected {self.expected} [{self.code}]"
 
 
-class Report(NamedTuple):
+class Report(Record):
     """What a check compared and what it found.
 
     `compared` names what was looked at, with how many of each; `notes` are things worth knowing that are no difference.

@@ -6,7 +6,6 @@ import os
 from bisect import bisect_left
 from collections.abc import Iterable
 from itertools import islice, takewhile
-from typing import NamedTuple
 
 from devproxy.build import Root
 from devproxy.check.mount_table import MountTable, parent
@@ -14,9 +13,10 @@ from devproxy.check.resolve import Places
 from devproxy.linux.mountinfo import parse_line
 from devproxy.outcome import Result
 from devproxy.plan.steps import Bind, MountFilesystem, MountRoot
+from devproxy.record import Record
 
 
-class HostMounts(NamedTuple):
+class HostMounts(Record):
     """The host's mounts below the sources of a plan, by where they lie in the root. `shown` has for each bind the places
     where they show. `hidden` has the places where they do not, each with the mount point of its bind: the root shows there
     what the host's mount hides from everybody outside, so that nobody can say what to expect.

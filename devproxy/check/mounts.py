@@ -8,7 +8,7 @@ inherits from its source's mount, and what is mounted below a recursive bind.
 from __future__ import annotations
 
 import os
-from typing import Final, NamedTuple
+from typing import Final
 
 from devproxy.check.finding import Finding, error
 from devproxy.check.host_mounts import HostMounts
@@ -18,6 +18,7 @@ from devproxy.linux.mountinfo import MountLine
 from devproxy.outcome import Result
 from devproxy.plan.plan import Plan
 from devproxy.plan.steps import Bind, Cover, Mask, MountFilesystem, MountRoot, SealPath
+from devproxy.record import Record
 
 _ATIME: Final = frozenset({"noatime", "relatime", "strictatime"})
 # statvfs(3); the last three are Linux's own (include/linux/statfs.h).
@@ -33,14 +34,14 @@ _INHERITED: Final = {
 }
 
 
-class Asked(NamedTuple):
+class Asked(Record):
     """What the plan says about a mount point: who asks for the mount, and the flags that a bind may bring along."""
 
     why: str
     inherits: frozenset[str]
 
 
-class MountComparison(NamedTuple):
+class MountComparison(Record):
     """The differences, how many mounts were compared, and how many exist on the observed side alone with good
     reason.
     """

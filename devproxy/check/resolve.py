@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import stat
 from collections import deque
-from typing import Final, NamedTuple
+from typing import Final
 
 from devproxy.check.entry import Tree
 from devproxy.check.mount_table import MountTable, parent
+from devproxy.record import Record
 
 _MOST_LINKS: Final = 40  # MAXSYMLINKS, path_resolution(7)
 
 
-class _Walked(NamedTuple):
+class _Walked(Record):
     """Where a path leads, and by how many links."""
 
     place: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import NamedTuple
 
 from devproxy.build import Root
 from devproxy.check.mount_table import PSEUDO, MountTable, parent
@@ -11,9 +10,10 @@ from devproxy.check.resolve import MountPlaces
 from devproxy.linux.mountinfo import MountLine
 from devproxy.outcome import Result
 from devproxy.plan.steps import Cover, Mask, SealPath
+from devproxy.record import Record
 
 
-class Side(NamedTuple):
+class Side(Record):
     """The expected or the observed root. `places` says where its paths lie. `covers` counts, for each place, the masks,
     covers and read-only binds that this side's build put there: which of them there are is decided on each target, by what
     exists in its proc and sysfs.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from typing import Final, NamedTuple
+from typing import Final
 
 from devproxy.cli.context import Context
+from devproxy.record import Record
 
 _EXAMPLES = """\
 examples:
@@ -17,14 +18,14 @@ examples:
 """
 
 
-class Value(NamedTuple):
+class Value(Record):
     """What an argument takes: one of `words`, and with `files` also a path (of a file, or of a directory)."""
 
     words: tuple[str, ...] = ()
     files: str = ""
 
 
-class Option(NamedTuple):
+class Option(Record):
     """An option by its names; `value` is None for a switch."""
 
     names: tuple[str, ...]
@@ -32,7 +33,7 @@ class Option(NamedTuple):
     value: Value | None
 
 
-class Command(NamedTuple):
+class Command(Record):
     """A verb, or the program itself: its options and what stands in the places behind it."""
 
     name: str

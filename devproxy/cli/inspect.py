@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 from devproxy.build import Root, build
 from devproxy.cli import render
@@ -13,6 +13,7 @@ from devproxy.cli.arguments import add_format_arguments, wants_json
 from devproxy.cli.bundle import add_bundle_arguments, make_plan, tell_outcomes
 from devproxy.cli.context import Context
 from devproxy.errors import DevproxyError, InputError
+from devproxy.record import Record
 
 _EXAMPLES = """\
 examples:
@@ -70,7 +71,7 @@ def _told(look: str, path: str, error: OSError) -> DevproxyError:
     return DevproxyError(f"{look} {path}: {(error.strerror or str(error)).lower()}")
 
 
-class View(NamedTuple):
+class View(Record):
     """What to show, and where to."""
 
     root: Root

@@ -14,10 +14,11 @@ import os
 import signal
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypedDict, cast
+from typing import TYPE_CHECKING, Final, Protocol, TypedDict, cast
 
 from devproxy import __version__
 from devproxy.errors import DevproxyError, InputError
+from devproxy.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,7 @@ INTERRUPTED: Final = 130
 SIGPIPE_STATUS: Final = 141
 
 
-class Verb(NamedTuple):
+class Verb(Record):
     """A verb: its name, the module that carries it out, one line of help."""
 
     name: str

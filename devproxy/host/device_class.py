@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from devproxy.host.pci import parse_address
 from devproxy.host.root import HostRoot
+from devproxy.record import Record
 
 
-class ClassDevice(NamedTuple):
+class ClassDevice(Record):
     """A device of a class: its name, its directory, and the PCI address of the function it belongs to, or empty."""
 
     name: str

@@ -5,12 +5,11 @@ What could not be read is a fact too (`Unseen`): nothing that was not seen is ev
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from devproxy.node import DeviceNumber, NodeKind
+from devproxy.record import Record
 
 
-class HostNode(NamedTuple):
+class HostNode(Record):
     """A device node in the host's /dev, as lstat(2) shows it. `source` is its path."""
 
     path: str
@@ -26,7 +25,7 @@ class HostNode(NamedTuple):
         return self.path
 
 
-class MajorLine(NamedTuple):
+class MajorLine(Record):
     """One line of /proc/devices: a driver's registered name and its major. Names repeat, and a major may have several
     names.
     """
@@ -36,7 +35,7 @@ class MajorLine(NamedTuple):
     source: str = "/proc/devices"
 
 
-class MiscLine(NamedTuple):
+class MiscLine(Record):
     """One line of /proc/misc: a device of major 10 by its minor."""
 
     minor: int
@@ -44,7 +43,7 @@ class MiscLine(NamedTuple):
     source: str = "/proc/misc"
 
 
-class PciDevice(NamedTuple):
+class PciDevice(Record):
     """A PCI function from /sys/bus/pci/devices. Numbers as in sysfs: vendor 0x10de, class_code 0x030200. `driver` is
     the bound driver's name, empty when none is bound; `subsystem_device` is None when the kernel does not say.
     """
@@ -59,7 +58,7 @@ class PciDevice(NamedTuple):
     subsystem_device: int | None = None
 
 
-class NvidiaGpu(NamedTuple):
+class NvidiaGpu(Record):
     """A GPU. `rank` is its index as nvidia-smi shows it, by PCI address; `minor` is N of /dev/nvidiaN; they differ on
     some hosts. GPUs that nvidia-smi does not show, having no NVIDIA driver or being excluded, come last.
 
@@ -74,7 +73,7 @@ class NvidiaGpu(NamedTuple):
     source: str
 
 
-class Capability(NamedTuple):
+class Capability(Record):
     """A right that the NVIDIA driver grants to whoever can open the device `minor` of `nvidia-caps`, and the mode that
     its node should have.
 
@@ -93,7 +92,7 @@ class Capability(NamedTuple):
         return f"/dev/nvidia-caps/nvidia-cap{self.minor}"
 
 
-class MigDevice(NamedTuple):
+class MigDevice(Record):
     """A slice of a GPU: a compute instance in a GPU instance. `gpu` is the minor of the GPU's node, `rank` the slice's
     index among those of that GPU, as `nvidia-smi -L` shows it.
     """
@@ -113,7 +112,7 @@ class MigDevice(NamedTuple):
         return f"{instance}/access", f"{instance}/ci{self.compute_instance}/access"
 
 
-class Nvidia(NamedTuple):
+class Nvidia(Record):
     """The NVIDIA driver: its version (empty when unreadable), parameters of /proc/driver/nvidia/params as (name, value)
     in the file's order, its GPUs by rank, its capabilities, its MIG devices by GPU and rank, and the PCI addresses of
     its NVSwitches.
@@ -135,7 +134,7 @@ class Nvidia(NamedTuple):
         return next((capability for capability in self.capabilities if capability.name == name), None)
 
 
-class TpuChip(NamedTuple):
+class TpuChip(Record):
     """A TPU chip. `rank` is its place in TPU_VISIBLE_CHIPS: chips are counted by the number in their node's name, those
     that have none come last. `address` is its PCI address, of the first function where it has several.
 
@@ -152,7 +151,7 @@ class TpuChip(NamedTuple):
     source: str
 
 
-class IommuGroup(NamedTuple):
+class IommuGroup(Record):
     """An IOMMU group that vfio may hand out as /dev/vfio/`number`, and the PCI addresses of its devices: who opens the
     group has them all (Documentation/driver-api/vfio.rst).
     """
@@ -162,7 +161,7 @@ class IommuGroup(NamedTuple):
     source: str
 
 
-class Accelerator(NamedTuple):
+class Accelerator(Record):
     """A device node of something that is neither an NVIDIA GPU nor a TPU: `subsystem` is `accel` or `drm` (DRM's
     accelerators and render nodes), `kfd`, or `vfio`. `addresses` are the PCI functions behind it, as far as they are known.
     """
@@ -173,7 +172,7 @@ class Accelerator(NamedTuple):
     source: str
 
 
-class SysfsEntry(NamedTuple):
+class SysfsEntry(Record):
     """Something of the host's sysfs that a process in a container reads to find its TPUs: a file with its `text`, or a
     link with its target.
     """
@@ -188,7 +187,7 @@ class SysfsEntry(NamedTuple):
         return self.path
 
 
-class Limit(NamedTuple):
+class Limit(Record):
     """A resource limit of the process that probed, which what it starts inherits; None is unlimited (getrlimit(2))."""
 
     name: str
@@ -197,14 +196,14 @@ class Limit(NamedTuple):
     source: str = "facts/limits.json"
 
 
-class Unseen(NamedTuple):
+class Unseen(Record):
     """Something that could not be read, and why (`EACCES: Permission denied`)."""
 
     path: str
     why: str
 
 
-class Host(NamedTuple):
+class Host(Record):
     """A machine. `name` is `live` or the recording's file name; `simulated` is true for a recording.
 
     `nvidia` is None when the host has no NVIDIA driver and no NVIDIA GPU on its PCI bus. `product_name` is DMI's, or

@@ -12,12 +12,13 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, NamedTuple
+from typing import Final
 
 from devproxy.host.root import ABSENT, Entry, Reader, fact_path
+from devproxy.record import Record
 
 
-class Kept(NamedTuple):
+class Kept(Record):
     """One path that was read: a regular file with its contents, a link with its target, a node, a directory that was
     listed.
     """
@@ -27,7 +28,7 @@ class Kept(NamedTuple):
     link: str = ""
 
 
-class Recording(NamedTuple):
+class Recording(Record):
     """What a recorder kept. Paths are absolute; `facts` are JSON documents by name; `unread` gives an errno's name;
     `looked` are paths that were looked at and not read (a socket, a directory that was not listed), and `others` the
     names in a listed directory that were not even looked at.

@@ -11,9 +11,10 @@ import errno
 import os
 import stat
 from types import TracebackType
-from typing import Final, NamedTuple, Protocol, Self
+from typing import Final, Protocol, Self
 
 from devproxy.host.facts import Unseen
+from devproxy.record import Record
 
 # Far above every file that a probe reads; a file that is larger is not what it is taken for.
 FILE_LIMIT: Final = 1 << 20
@@ -23,7 +24,7 @@ ABSENT: Final = frozenset((errno.ENOENT, errno.ENOTDIR))
 _READ_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Entry(NamedTuple):
+class Entry(Record):
     """What lstat(2) says of a path, as far as a recording can keep it. `mode` includes the type."""
 
     mode: int

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
+
+from devproxy.record import Record
 
 BLOCK: Final = 512
 
@@ -34,7 +36,7 @@ class TarError(Exception):
         self.problem = problem
 
 
-class Member(NamedTuple):
+class Member(Record):
     """One member. `mode` includes the type, as in stat(2); `link` is a symbolic link's target."""
 
     name: str

@@ -6,13 +6,14 @@ devices are given to vfio as well. The ids are those that gVisor and tpu-info kn
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from devproxy.host.device_class import number_in, read_class
 from devproxy.host.facts import HostNode, IommuGroup, PciDevice, TpuChip
 from devproxy.host.root import HostRoot
 from devproxy.host.vfio import VFIO_DRIVER, group_of, group_path
 from devproxy.node import NodeKind
+from devproxy.record import Record
 
 _GOOGLE: Final = 0x1AE0
 _GENERATIONS: Final = {
@@ -31,7 +32,7 @@ _SUBSYSTEMS: Final = {(0x0027, 0x004E): "v2", (0x0027, 0x004F): "v3"}
 _SEVERAL_FUNCTIONS: Final = frozenset(("7x",))
 
 
-class _Function(NamedTuple):
+class _Function(Record):
     """A function of a chip: the node it should have, that node's number in the name, and why it is of no use."""
 
     device: PciDevice

@@ -6,10 +6,11 @@ import ctypes
 import errno
 import struct
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final
 
 from devproxy.linux.process import prctl
 from devproxy.linux.syscalls import check, libc
+from devproxy.record import Record
 
 # In the order of their numbers (include/uapi/linux/capability.h).
 NAMES: Final = (
@@ -30,7 +31,7 @@ _HEADER = struct.Struct("=Ii").pack(0x20080522, 0)
 _DATA = struct.Struct("=6I")
 
 
-class Sets(NamedTuple):
+class Sets(Record):
     """The three sets of capset(2), as bit masks."""
 
     effective: int

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from devproxy.linux.namespaces import CLONE, setns, unshare
+from devproxy.record import Record
 
 
-class Hierarchy(NamedTuple):
+class Hierarchy(Record):
     """A hierarchy of version 1: the directory in which it is usually shown, and its mount options."""
 
     directory: str

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from devproxy.record import Record
 
 
-class MountLine(NamedTuple):
+class MountLine(Record):
     """One line of /proc/PID/mountinfo (proc_pid_mountinfo(5)), escapes undone.
 
     `options` are the mount's own (`rw,nosuid`), `super_options` the file system's.

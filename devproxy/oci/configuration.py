@@ -6,17 +6,17 @@ cannot honour yet is a warning, an error under `strict`.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
+from devproxy.choice import Choice
 from devproxy.errors import InputError
 from devproxy.oci.json_path import describe, quote, quote_path
 from devproxy.oci.nvidia_env_request import KNOWN_CAPABILITIES
 from devproxy.overlay import NO_OVERLAY, Medium, Overlaid, Overlay, Overlay2
+from devproxy.record import Record
 
 
-class Cgroupfs(enum.Enum):
+class Cgroupfs(Choice):
     """What becomes of cgroup mounts (S16): nothing, or mounts of one of the two versions."""
 
     NONE = "none"
@@ -24,7 +24,7 @@ class Cgroupfs(enum.Enum):
     V2 = "v2"
 
 
-class Configuration(NamedTuple):
+class Configuration(Record):
     """What the user set with --config and --set.
 
     `overlay2` says which mounts are overlaid, and where what is written to them goes (S40); `None` in a proxy switch is
@@ -46,7 +46,7 @@ class Configuration(NamedTuple):
     nvproxy_allowed_driver_capabilities: tuple[str, ...] = KNOWN_CAPABILITIES
 
 
-class ParsedConfiguration(NamedTuple):
+class ParsedConfiguration(Record):
     """A configuration, and a sentence for each key that it could not honour."""
 
     configuration: Configuration

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
+from devproxy.choice import Choice
 from devproxy.errors import InputError
 from devproxy.oci.json_path import JsonValue, quote
 from devproxy.oci.mount_options import parse_options
+from devproxy.record import Record
 
 PREFIX = "dev.gvisor.spec.mount."
 
 
-class Share(enum.Enum):
+class Share(Choice):
     """Who uses a volume, and how long it lives: one container, the containers of a pod, or others too."""
 
     CONTAINER = "container"
@@ -21,7 +21,7 @@ class Share(enum.Enum):
     SHARED = "shared"
 
 
-class MountHint(NamedTuple):
+class MountHint(Record):
     """What is said about the volume `name`: every mount of `source` is one of it. `type` is tmpfs or bind; `options`
     are those of the volume, not of a mount of it.
     """
@@ -44,14 +44,14 @@ class MountHint(NamedTuple):
         return self.type == "tmpfs" and self.share is not Share.SHARED
 
 
-class Dropped(NamedTuple):
+class Dropped(Record):
     """An annotation, or a whole hint, that is left out: `where` names it, `why` says what is wrong."""
 
     where: str
     why: str
 
 
-class Hints(NamedTuple):
+class Hints(Record):
     """The hints by their source, and what was dropped on the way."""
 
     by_source: Mapping[str, MountHint]

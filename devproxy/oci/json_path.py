@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import posixpath
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from devproxy.errors import InputError
+from devproxy.record import Record
 
 PATH_MAX = 4095
 """The longest path in bytes that a system call takes, its NUL not counted (limits.h)."""
@@ -19,7 +19,7 @@ PATH_MAX = 4095
 _SHOWN = 80
 
 
-class JsonValue(NamedTuple):
+class JsonValue(Record):
     """A value of a parsed JSON document, and its path in it. The document itself has the path `config.json`."""
 
     value: object

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from devproxy.errors import InputError
 from devproxy.mount_options import Propagation
 from devproxy.node import DeviceNumber, NodeKind
 from devproxy.oci.json_path import JsonValue, quote
 from devproxy.oci.process import ID_MAX
 from devproxy.oci.spec import Device, Namespace
+from devproxy.record import Record
 
 _NAMESPACES = ("pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time")
 _KINDS = {
@@ -24,7 +23,7 @@ _MINOR_MAX = (1 << 20) - 1
 _MODE_MAX = (1 << 32) - 1
 
 
-class LinuxPart(NamedTuple):
+class LinuxPart(Record):
     """What `linux` says; the defaults are those of a spec without it (S66)."""
 
     devices: tuple[Device, ...] | None = None

@@ -8,11 +8,11 @@ its keys are checked here, so that a misspelt option is named before anything is
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from devproxy.errors import InputError
 from devproxy.mount_options import NO_ATTRIBUTES, Attribute, Change, MountOptions, Propagation
 from devproxy.oci.json_path import JsonValue, quote
+from devproxy.record import Record
 
 _SETS = {
     "ro": Attribute.RDONLY,
@@ -84,7 +84,7 @@ _DATA: dict[str, frozenset[str]] = {
 }
 
 
-class ParsedOptions(NamedTuple):
+class ParsedOptions(Record):
     """Options, and those among them that the spec allows a runtime to lack (`tmpcopyup`)."""
 
     options: MountOptions

@@ -9,14 +9,15 @@ An image from before these variables (CUDA_VERSION without NVIDIA_REQUIRE_CUDA) 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+
+from devproxy.record import Record
 
 VISIBLE_DEVICES = "NVIDIA_VISIBLE_DEVICES"
 _CUDA_VERSION = "CUDA_VERSION"
 _REQUIRE_CUDA = "NVIDIA_REQUIRE_CUDA"
 
 
-class GpuId(NamedTuple):
+class GpuId(Record):
     """One id of the list, as it was written, and its place in it, counted from 1."""
 
     text: str
@@ -29,7 +30,7 @@ class GpuId(NamedTuple):
         return self.text.upper().startswith("MIG-") or (colon == ":" and gpu.isdecimal() and instance.isdecimal())
 
 
-class VisibleDevices(NamedTuple):
+class VisibleDevices(Record):
     """What is asked for: every GPU, or those of `ids`; no ids ask for the driver alone. `value` is the value of the
     variable `source`.
     """

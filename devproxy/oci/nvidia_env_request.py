@@ -6,11 +6,11 @@ The rules are those of NVIDIA's container toolkit (H10; docs/decisions.md).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import NamedTuple
 
 from devproxy.errors import InputError
 from devproxy.oci.json_path import quote
 from devproxy.oci.nvidia_env import VISIBLE_DEVICES, VisibleDevices, is_legacy_image, value_of, words_of
+from devproxy.record import Record
 
 DRIVER_CAPABILITIES = "NVIDIA_DRIVER_CAPABILITIES"
 MIG_CONFIG = "NVIDIA_MIG_CONFIG_DEVICES"
@@ -23,7 +23,7 @@ _DEFAULT_CAPABILITIES = frozenset(("utility", "compute"))
 _CHANNELS = 1 << 20
 
 
-class ImexChannels(NamedTuple):
+class ImexChannels(Record):
     """The IMEX channels that are asked for: every one that the host has made, or those of `numbers`, each once."""
 
     value: str
@@ -31,7 +31,7 @@ class ImexChannels(NamedTuple):
     numbers: tuple[int, ...]
 
 
-class Request(NamedTuple):
+class Request(Record):
     """All that the environment asks of the NVIDIA driver. `capabilities` are sorted; `mig_config` and `mig_monitor` ask
     for the right to manage every MIG device; `imex` is None when no channel is asked for.
     """

@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final
 
 from devproxy.errors import InputError
 from devproxy.oci.json_path import JsonValue, quote
 from devproxy.overlay import Layers
+from devproxy.record import Record
 
 _KEYS: Final = ("lowerdir", "upperdir", "workdir")
 _LIMIT: Final = 500  # OVL_MAX_STACK
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 
 
-class ParsedLayers(NamedTuple):
+class ParsedLayers(Record):
     """The layers, and the options that name none. `unsupported` has what is left out."""
 
     layers: Layers

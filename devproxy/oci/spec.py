@@ -6,14 +6,13 @@ reasons.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from devproxy.mount_options import MountOptions, Propagation
 from devproxy.node import DeviceNumber, NodeKind
 from devproxy.overlay import Layers, Overlay2
+from devproxy.record import Record
 
 
-class Mount(NamedTuple):
+class Mount(Record):
     """One entry of `mounts`. `destination` is cleaned (S17); `source` is absolute for binds (relative ones were joined
     to the bundle, S28); `type` is `bind` when an option says bind or rbind (S31). `layers` are those of an overlay.
     """
@@ -26,7 +25,7 @@ class Mount(NamedTuple):
     layers: Layers | None = None
 
 
-class Device(NamedTuple):
+class Device(Record):
     """One entry of `linux.devices`. `number` is None for a fifo; `mode` is None when fileMode is absent."""
 
     path: str
@@ -38,7 +37,7 @@ class Device(NamedTuple):
     where: str
 
 
-class User(NamedTuple):
+class User(Record):
     """Who the process is. `umask` is None when the spec does not say (then 0022, S11)."""
 
     uid: int = 0
@@ -47,7 +46,7 @@ class User(NamedTuple):
     umask: int | None = None
 
 
-class Rlimit(NamedTuple):
+class Rlimit(Record):
     """One entry of `process.rlimits`; `name` is RLIMIT_NOFILE and its kin."""
 
     name: str
@@ -55,7 +54,7 @@ class Rlimit(NamedTuple):
     hard: int
 
 
-class Capabilities(NamedTuple):
+class Capabilities(Record):
     """The five sets of capabilities(7), by their CAP_ names."""
 
     bounding: tuple[str, ...] = ()
@@ -65,7 +64,7 @@ class Capabilities(NamedTuple):
     ambient: tuple[str, ...] = ()
 
 
-class Process(NamedTuple):
+class Process(Record):
     """What is started. `env` keeps the spec's order and duplicates; `capabilities` is None when absent (then all are
     kept out but for what the kernel gives the user by default: none).
     """
@@ -81,7 +80,7 @@ class Process(NamedTuple):
     oom_score_adj: int | None = None
 
 
-class Namespace(NamedTuple):
+class Namespace(Record):
     """One entry of `linux.namespaces`: `type` is the spec's word (mount, pid, ipc, uts, network, cgroup, user, time);
     `path` an existing namespace to join, or None for a new one.
     """
@@ -91,7 +90,7 @@ class Namespace(NamedTuple):
     where: str
 
 
-class Unsupported(NamedTuple):
+class Unsupported(Record):
     """Something the spec asks for that `run` does not do (hooks, seccomp, LSM labels, cgroup limits, id mappings).
     `harmless` is true for what `runc spec` always writes (a deny-all device rule): then it is an outcome, but no
     warning.
@@ -102,7 +101,7 @@ class Unsupported(NamedTuple):
     harmless: bool = False
 
 
-class RootfsHint(NamedTuple):
+class RootfsHint(Record):
     """What annotations say of the root (H19): the directory `source` is it, with the overlay of `overlay2`. That is None
     where they do not say, and the configuration's holds. `size` is that of the overlay, or empty.
     """
@@ -118,7 +117,7 @@ class RootfsHint(NamedTuple):
         return configured._replace(overlay=configured.overlay._replace(size=self.size)) if self.size else configured
 
 
-class Spec(NamedTuple):
+class Spec(Record):
     """A bundle. `rootfs` is the absolute path of root.path, or of `rootfs_hint` where there is one; `devices` is None when
     the spec has no `linux` at all (S66).
     """

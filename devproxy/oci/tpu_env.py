@@ -6,13 +6,14 @@ The words are libtpu's. Where both are set, the paths count. Which chip a word n
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+
+from devproxy.record import Record
 
 VISIBLE_CHIPS = "TPU_VISIBLE_CHIPS"
 VISIBLE_DEVICE_PATHS = "TPU_VISIBLE_DEVICE_PATHS"
 
 
-class VisibleTpus(NamedTuple):
+class VisibleTpus(Record):
     """What is asked for: the chips that `words` name, indices or paths as `source` has them, or all of them when there are
     no words. `value` is what was written, `overruled` the value of TPU_VISIBLE_CHIPS when it does not count.
     """

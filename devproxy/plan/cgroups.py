@@ -7,14 +7,14 @@ the spec asks for that in so many words and has a cgroup namespace of its own (C
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from devproxy.mount_options import Attribute, MountOptions
 from devproxy.oci.configuration import Cgroupfs
 from devproxy.oci.spec import Mount, Namespace
+from devproxy.record import Record
 
 
-class CgroupMounts(NamedTuple):
+class CgroupMounts(Record):
     """Which version is mounted, and whether the container has a cgroup namespace of its own."""
 
     version: Cgroupfs

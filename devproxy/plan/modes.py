@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from devproxy.errors import InputError
 from devproxy.host.facts import Host
 from devproxy.node import NodeKind
@@ -16,9 +14,10 @@ from devproxy.plan.host_nodes import is_tpu_path
 from devproxy.plan.nvidia import NvidiaDrivers
 from devproxy.plan.plan import Mode
 from devproxy.plan.steps import Level, Reason, Skip
+from devproxy.record import Record
 
 
-class Choice(NamedTuple):
+class Choice(Record):
     """The mode, what the environment selects in docker mode, and what is left out because of the mode."""
 
     mode: Mode

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from devproxy.errors import InputError
 from devproxy.host.facts import MigDevice, Nvidia, NvidiaGpu
 from devproxy.oci.json_path import quote
 from devproxy.oci.nvidia_env import GpuId, VisibleDevices
+from devproxy.record import Record
 
 
-class Selected(NamedTuple):
+class Selected(Record):
     """A GPU, and those of its MIG devices that are selected with it."""
 
     gpu: NvidiaGpu
     mig: tuple[MigDevice, ...]
 
 
-class _Named(NamedTuple):
+class _Named(Record):
     gpu: NvidiaGpu
     mig: MigDevice | None
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from devproxy.host.facts import Accelerator, Host
 from devproxy.node import DeviceNumber, NodeKind, OfDriver
 from devproxy.oci.configuration import Configuration
@@ -11,12 +9,13 @@ from devproxy.oci.nvidia_env import VisibleDevices
 from devproxy.oci.spec import Device
 from devproxy.plan.nvidia_docker import docker_nodes
 from devproxy.plan.steps import Level, MakeNode, Skip
+from devproxy.record import Record
 
 _MODE = 0o666
 _VFIO_CONTAINER = "/dev/vfio/vfio"
 
 
-class Offered(NamedTuple):
+class Offered(Record):
     """Devices for `linux.devices`, in the order of a host's tools, and what was left out, in sentences."""
 
     devices: tuple[Device, ...]

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from devproxy.mount_options import Attribute
 from devproxy.oci.hints import Hints
 from devproxy.oci.spec import Mount
 from devproxy.overlay import Medium, Overlaid, Overlay, Overlay2
 from devproxy.plan.steps import Level, Reason, Skip
+from devproxy.record import Record
 
 _BY_HINT = Overlay(Medium.SELF)
 
 
-class Choice(NamedTuple):
+class Choice(Record):
     """The overlay of a bind, or None, and why."""
 
     overlay: Overlay | None

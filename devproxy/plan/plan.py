@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import enum
-from typing import NamedTuple
-
+from devproxy.choice import Choice
 from devproxy.host.facts import Host
 from devproxy.oci.spec import Namespace, Process
 from devproxy.plan.steps import Step
+from devproxy.record import Record
 
 
-class Mode(enum.Enum):
+class Mode(Choice):
     """Who says which accelerators the container gets (docs/architecture.md, "Modes")."""
 
     NONE = "none"
@@ -18,7 +17,7 @@ class Mode(enum.Enum):
     SPEC = "spec"
 
 
-class Plan(NamedTuple):
+class Plan(Record):
     """An immutable value: the same spec, host, mode and configuration give an equal plan.
 
     `mode` is what `auto` came to. `strict` makes a warning an error, when planning as when building. `host_fifo` lets

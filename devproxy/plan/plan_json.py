@@ -14,8 +14,7 @@ field changes its meaning or goes away.
 
 from __future__ import annotations
 
-import enum
-
+from devproxy.choice import Choice
 from devproxy.mount_options import Attribute, Change, MountOptions
 from devproxy.node import Fixed, Identity, LikeHost, OfDriver
 from devproxy.overlay import Layers, Overlay
@@ -86,7 +85,7 @@ def _step(step: Step) -> dict[str, object]:
 
 def _plain(value: object) -> object:
     match value:
-        case enum.Enum():
+        case Choice():
             return value.value
         case OfDriver() | LikeHost() | Fixed():
             return _identity(value)

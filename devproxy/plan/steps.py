@@ -12,15 +12,14 @@ of the host.
 
 from __future__ import annotations
 
-import enum
-from typing import NamedTuple
-
+from devproxy.choice import Choice
 from devproxy.mount_options import Change, MountOptions, Propagation
 from devproxy.node import Identity, NodeKind
 from devproxy.overlay import Layers, Overlay
+from devproxy.record import Record
 
 
-class Reason(NamedTuple):
+class Reason(Record):
     """Where a step comes from: `source` names it (`mounts[3]`, `rule: mandatory mounts`, `host: /proc/devices`), `note`
     says what was decided, when there was something to decide.
     """
@@ -32,7 +31,7 @@ class Reason(NamedTuple):
         return f"{self.source}: {self.note}" if self.note else self.source
 
 
-class WhenEmpty(NamedTuple):
+class WhenEmpty(Record):
     """The step is done only if `path` is an empty directory, or missing (S58); a link is followed inside the root."""
 
     path: str
@@ -41,7 +40,7 @@ class WhenEmpty(NamedTuple):
         return f"when_empty({self.path})"
 
 
-class WhenMissing(NamedTuple):
+class WhenMissing(Record):
     """The step is done only if one of `paths` is missing in the root's own directory."""
 
     paths: tuple[str, ...]
@@ -50,7 +49,7 @@ class WhenMissing(NamedTuple):
         return f"when_missing({', '.join(self.paths)})"
 
 
-class MountRoot(NamedTuple):
+class MountRoot(Record):
     """Make the root: the directory `source` itself, or, with `overlay`, an overlay over it.
 
     With `when`, the overlay is made only if the condition holds, and the directory itself is the root otherwise.
@@ -72,7 +71,7 @@ class MountRoot(NamedTuple):
         return f"root {self.source}{_overlay(self.overlay)}{_when(self.when)}"
 
 
-class MountFilesystem(NamedTuple):
+class MountFilesystem(Record):
     """Mount a new file system of `fstype` at `path`. Read-only is not in `options`: it comes last, as a `Seal`, but for an
     overlay, whose `layers` are directories of the host. An unknown type is skipped with a warning, on every target (S48).
     """
@@ -91,7 +90,7 @@ class MountFilesystem(NamedTuple):
         return f"mount {self.fstype} at {self.path}{_options(self.options)}{layers}{_when(self.when)}"
 
 
-class Bind(NamedTuple):
+class Bind(Record):
     """Bind the host's `source`, a directory or a file, at `path`; options.recursive_bind takes what is mounted below
     with it. With `overlay`, what is written there does not reach the source (S41).
     """
@@ -108,7 +107,7 @@ class Bind(NamedTuple):
         return f"bind {self.source} at {self.path}{options} kind_of({self.source})"
 
 
-class MakeDirectory(NamedTuple):
+class MakeDirectory(Record):
     """Make a directory and its missing parents (0755); one that exists is left as it is."""
 
     path: str
@@ -120,7 +119,7 @@ class MakeDirectory(NamedTuple):
         return f"directory {self.path} {self.mode:04o}"
 
 
-class MakeNode(NamedTuple):
+class MakeNode(Record):
     """Make a device node or a fifo (whose `identity` is None), and under /dev its link in /dev/char or /dev/block.
 
     An existing node is accepted only if its kind and number are the ones asked for (config-linux.md, "Devices").
@@ -143,7 +142,7 @@ class MakeNode(NamedTuple):
         return f"node {self.path} {self.kind.value}{number} {self.mode:04o}{owner}"
 
 
-class RequireNode(NamedTuple):
+class RequireNode(Record):
     """Check a device in a bind without an overlay, which is the user's own: nothing is made there (S17, S69)."""
 
     path: str
@@ -157,7 +156,7 @@ class RequireNode(NamedTuple):
         return f"require {self.path} {self.kind.value} {self.identity or ''}".rstrip()
 
 
-class MakeSymlink(NamedTuple):
+class MakeSymlink(Record):
     """Make a symbolic link. One that exists with the same target is accepted."""
 
     path: str
@@ -169,7 +168,7 @@ class MakeSymlink(NamedTuple):
         return f"symlink {self.path} -> {self.target}"
 
 
-class Mask(NamedTuple):
+class Mask(Record):
     """Hide a path: a directory under an empty read-only tmpfs, a file under /dev/null; nothing if it is missing."""
 
     path: str
@@ -180,7 +179,7 @@ class Mask(NamedTuple):
         return f"mask {self.path}"
 
 
-class Cover(NamedTuple):
+class Cover(Record):
     """Put a file with contents of ours over a file of the root, which stays as it is; nothing if it is missing."""
 
     path: str
@@ -193,7 +192,7 @@ class Cover(NamedTuple):
         return f"cover {self.path} {self.mode:04o} with {len(self.contents.encode())} bytes"
 
 
-class SealPath(NamedTuple):
+class SealPath(Record):
     """Make a path read-only by binding it on itself; nothing if it is missing (linux.readonlyPaths)."""
 
     path: str
@@ -204,7 +203,7 @@ class SealPath(NamedTuple):
         return f"read-only {self.path}"
 
 
-class Seal(NamedTuple):
+class Seal(Record):
     """Make the mount at `path` read-only, now that everything in it is made (S35 to S38). Where the
     mount itself was skipped, so is this.
     """
@@ -217,14 +216,14 @@ class Seal(NamedTuple):
         return f"seal {self.path} read-only"
 
 
-class Level(enum.Enum):
+class Level(Choice):
     """How loudly a skip is told: a `WARNING` is an error under strict."""
 
     NOTE = "note"
     WARNING = "warning"
 
 
-class Skip(NamedTuple):
+class Skip(Record):
     """Something asked for that is not done, and why. Never silence."""
 
     path: str

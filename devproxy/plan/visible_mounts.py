@@ -6,12 +6,12 @@ Plans know paths by their letters alone: what a symbolic link in the rootfs chan
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from typing import NamedTuple
 
 from devproxy.plan.steps import Reason
+from devproxy.record import Record
 
 
-class Mounted(NamedTuple):
+class Mounted(Record):
     """A mount that is visible. `is_users`: a bind without an overlay, in which nothing is made. `seal` is why it becomes
     read-only at the end, or None.
     """

@@ -10,11 +10,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Final, NamedTuple
+from typing import Final
 
 from devproxy.linux.mountinfo import parse_line
 from devproxy.mount_options import ATIME, Attribute, Change
 from devproxy.node import DeviceNumber, NodeKind, number_of_rdev
+from devproxy.record import Record
 
 # What an owner that is not mapped shows as (/proc/sys/kernel/overflowuid).
 OVERFLOW: Final = 65534
@@ -35,7 +36,7 @@ _SEEN: Final = (
 )
 
 
-class Rootless(NamedTuple):
+class Rootless(Record):
     """A builder without privileges: the caller's user and group as the host sees them (0 inside), the namespaces that it
     made, and the file system types that were refused to it, each with the reason.
     """

@@ -11,17 +11,18 @@ behind.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Sequence
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import Protocol, Self
 
+from devproxy.choice import Choice
 from devproxy.mount_options import Attribute, Change, Propagation
 from devproxy.node import DeviceNumber, Identity, NodeKind
+from devproxy.record import Record
 from devproxy.targets.rootless import Rootless
 
 
-class FileKind(enum.Enum):
+class FileKind(Choice):
     """What a path is; the value is the letter of `ls -l`."""
 
     DIRECTORY = "d"
@@ -33,7 +34,7 @@ class FileKind(enum.Enum):
     SOCKET = "s"
 
 
-class Look(NamedTuple):
+class Look(Record):
     """What is at a path, without following a final link. `number` is set for device nodes, `link` for symbolic
     links.
     """
@@ -72,7 +73,7 @@ class Detached(Protocol):
         """Whether its root is a directory: what its mount point has to be."""
 
 
-class Upper(NamedTuple):
+class Upper(Record):
     """Where the upper layer of an overlay is: in a tmpfs, of `size` if that is not empty; or, with a `name`, on the host:
     under this name in the `.devproxy.overlay` of `directory`, or of the lower directory itself where that is empty.
 
@@ -84,7 +85,7 @@ class Upper(NamedTuple):
     directory: str = ""
 
 
-class Layers(NamedTuple):
+class Layers(Record):
     """The opened layers of an overlay that a spec mounts, the topmost lower one first; `upper` and `work`, or none of them."""
 
     lowers: tuple[Source, ...]
@@ -112,7 +113,7 @@ def behind_link(directory: str, target: str, rest: Sequence[str] = ()) -> str:
     return "/" + "/".join(names[first:])
 
 
-class NumberFound(NamedTuple):
+class NumberFound(Record):
     """The number a device has here. `reserved` is true when no driver of the host has it: a dynamic major was set aside, or
     the spec's number stands for a node that the host lacks.
     """

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devproxy.errors import InputError
-from devproxy.oci.configuration import Configuration
+from devproxy.oci.configuration import Cgroupfs, Configuration
 from devproxy.oci.json_file import parse_document
 from devproxy.oci.load import load, parse_spec
 from devproxy.oci.spec import Spec
@@ -63,6 +63,7 @@ CONFIGS: st.SearchStrategy[dict[str, Any]] = st.builds(
 )  # fmt: skip
 CONFIGURATIONS = st.builds(
     Configuration,
+    cgroupfs=st.sampled_from(list(Cgroupfs)),
     overlay2=st.sampled_from([NO_OVERLAY, Overlay2(), Overlay2(Overlaid.ALL, Overlay(Medium.SELF))]),
     nvproxy=st.sampled_from([None, True, False]),
     tun=st.booleans(),

@@ -14,13 +14,14 @@ import stat
 import struct
 import termios
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NoReturn
 
 from devproxy.errors import DevproxyError, InputError
 from devproxy.linux import process as own
 from devproxy.linux.namespaces import CLONE, map_one, unshare
 from devproxy.linux.paths import DEVPTS_SUPER_MAGIC, LAST_DESCRIPTOR, Opener, close_range, filesystem_magic
 from devproxy.oci.spec import Capabilities, Process, Rlimit, User
+from devproxy.record import Record
 from devproxy.targets.kernel.channel import Channel
 from devproxy.targets.kernel.credentials import AbleToRead, become_user, drop_the_rest, wanted_capabilities
 from devproxy.targets.kernel.executable import check_interpreters, find_executable
@@ -32,7 +33,7 @@ _NO_LIMIT: Final = 1 << 63
 _TIOCSPTLCK, _TIOCGPTPEER = 0x40045431, 0x5441
 
 
-class Builder(NamedTuple):
+class Builder(Record):
     """What the builder hands over: its channel, the root by descriptor, the host's procfs, the limits on descriptors
     that it was given, and whether it had no privileges.
     """
@@ -45,7 +46,7 @@ class Builder(NamedTuple):
     rootless: bool
 
 
-class Request(NamedTuple):
+class Request(Record):
     """What `launch` sends, with the descriptors of the three standard streams, and after them of the executable, if it
     is given as one.
     """

@@ -15,7 +15,7 @@ import resource
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from devproxy.errors import DevproxyError
 from devproxy.host.facts import Host
@@ -32,6 +32,7 @@ from devproxy.linux.namespaces import (
 )
 from devproxy.linux.paths import LAST_DESCRIPTOR, PROC_SUPER_MAGIC, close_range, filesystem_magic, has_openat2
 from devproxy.oci.spec import Namespace
+from devproxy.record import Record
 from devproxy.targets.kernel.become import Builder, become
 from devproxy.targets.kernel.channel import Channel
 from devproxy.targets.kernel.failure import to_json
@@ -44,7 +45,7 @@ from devproxy.targets.rootless import Rootless
 Work = Callable[[KernelTarget], list[Any]]
 
 
-class _Order(NamedTuple):
+class _Order(Record):
     """What the builder is told."""
 
     host: Host

@@ -5,9 +5,10 @@ from __future__ import annotations
 import _socket  # the wrapper around it costs more to import than a root takes to build
 import json
 import struct
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Self
 
 from devproxy.linux.paths import above_stdio
+from devproxy.record import Record
 
 _LENGTH: Final = struct.Struct("=Q")
 _CREDENTIALS: Final = struct.Struct("=3i")
@@ -15,7 +16,7 @@ _DESCRIPTORS: Final = 8
 _MAXIMUM: Final = 1 << 28
 
 
-class Message(NamedTuple):
+class Message(Record):
     """What came: a JSON value, descriptors that are the receiver's now (none of 0, 1 and 2), and the pid of the sender
     as seen from here.
     """

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from devproxy.errors import DevproxyError, InputError
 from devproxy.linux import capabilities
 from devproxy.linux.capabilities import NAMES, NUMBERS, Sets, mask
 from devproxy.linux.process import keep_capabilities
 from devproxy.oci.spec import Capabilities, User
+from devproxy.record import Record
 
 _DAC_READ_SEARCH = 1 << NUMBERS["CAP_DAC_READ_SEARCH"]
 
 
-class Wanted(NamedTuple):
+class Wanted(Record):
     """The five sets, by number."""
 
     bounding: frozenset[int]

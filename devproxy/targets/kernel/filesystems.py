@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from devproxy.linux import mounts
 from devproxy.linux.cgroups import OwnView
 from devproxy.overlay import LAYERS
+from devproxy.record import Record
 
 
 def new_filesystem(fstype: str, source: str, attributes: int, flags: Sequence[str], data: Sequence[str]) -> int:
@@ -80,7 +81,7 @@ def new_overlay(lower: int, layer: int, *, by_fd: bool, rootless: bool) -> int:
             os.close(descriptor)
 
 
-class LayerDescriptors(NamedTuple):
+class LayerDescriptors(Record):
     """The layers of an overlay, opened; the topmost lower one first. -1 stands for no upper layer."""
 
     lowers: tuple[int, ...]

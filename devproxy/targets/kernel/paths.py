@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Final, NamedTuple
+from typing import Final
 
 from devproxy.errors import InputError
 from devproxy.linux import mounts, paths, walk
 from devproxy.linux.paths import Opener
+from devproxy.record import Record
 
 
-class KernelPaths(NamedTuple):
+class KernelPaths(Record):
     """Which of two ways the kernel target goes, three times. Tests force the older ones; Linux 5.12, whose
     mount_setattr(2) has no stand-in, is the oldest that will do.
 

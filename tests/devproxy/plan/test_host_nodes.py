@@ -115,7 +115,7 @@ def test_the_live_hosts_node_is_looked_at_and_never_opened(tmp_path: Path) -> No
             number_on_host(path)
 
 
-@given(major=st.integers(0, 4095), minor=st.integers(0, (1 << 20) - 1), kind=st.sampled_from(NodeKind))
+@given(major=st.integers(0, 4095), minor=st.integers(0, (1 << 20) - 1), kind=st.sampled_from(list(NodeKind)))
 def test_a_recorded_node_answers_whatever_its_number(major: int, minor: int, kind: NodeKind) -> None:
     host = a_host({}, simulated=True)._replace(
         nodes=(HostNode("/dev/accel0", kind, DeviceNumber(major, minor), 0o600, 0, 0),)
