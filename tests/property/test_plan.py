@@ -107,6 +107,7 @@ def test_the_same_input_gives_the_same_plan_and_every_step_is_one_line(
 
 
 @given(CONFIGS)
+@pytest.mark.rows("S33", oracle="specification")
 def test_s33_parents_come_before_children_and_equals_keep_the_specs_order(changes: dict[str, Any]) -> None:
     spec = specced(changes)
     steps = [step for step in mounts_of(plan(spec, host_with_gpus(2))) if step.reason.source.startswith("mounts[")]
@@ -118,6 +119,7 @@ def test_s33_parents_come_before_children_and_equals_keep_the_specs_order(change
 
 
 @given(CONFIGS)
+@pytest.mark.rows("S33", oracle="specification")
 def test_s33_planning_what_was_planned_changes_nothing(changes: dict[str, Any]) -> None:
     """A spec whose mounts stand in the plan's order is planned in that order."""
     spec = specced(changes)
@@ -149,6 +151,7 @@ def test_everything_listed_is_carried_out_or_skipped(changes: dict[str, Any]) ->
 
 
 @given(CONFIGS, st.sampled_from(["depth", "listed"]))
+@pytest.mark.rows("S36", oracle="specification")
 def test_s36_nothing_is_made_in_a_mount_after_its_seal(changes: dict[str, Any], order: str) -> None:
     found = plan(specced(changes), host_with_gpus(2), config=Configuration(mount_order=order))
     sealed: list[str] = []

@@ -124,6 +124,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         parse_configuration(str(tmp_path / "c.toml"), [])
 
 
+@pytest.mark.rows("S21", oracle="specification")
 def test_s21_what_only_one_target_can_keep_is_told_with_its_name() -> None:
     configuration, warnings = parse_configuration(None, ["host-fifo=open", "host-fifo=none"])
     assert configuration == Configuration()

@@ -59,6 +59,7 @@ def test_a_relative_bundle_is_of_the_working_directory(tmp_path: Path, monkeypat
     assert load("b").rootfs == str(tmp_path / "b" / "rootfs")
 
 
+@pytest.mark.rows("S28", oracle="specification")
 def test_s28_relative_sources_are_of_the_bundle_for_binds_alone() -> None:
     spec = parse(
         root={"path": "../rootfs"},
@@ -189,11 +190,13 @@ def test_a_wrong_value_names_its_path(changes: dict[str, Any], message: str) -> 
     assert message in error.value.message
 
 
+@pytest.mark.rows("S26", oracle="specification")
 def test_s26_a_relative_destination_is_refused() -> None:
     with pytest.raises(InputError, match=r'mounts\[0\]\.destination is "m" \(a string\), expected an absolute path'):
         parse(mounts=[{"destination": "m", "type": "tmpfs"}])
 
 
+@pytest.mark.rows("S32", oracle="specification")
 def test_s32_a_bind_with_an_empty_source_is_refused() -> None:
     with pytest.raises(InputError, match=r"mounts\[0\]\.source"):
         parse(mounts=[{"destination": "/m", "type": "bind", "source": ""}])
@@ -219,6 +222,7 @@ def test_a_destination_longer_than_any_path_is_refused_in_a_short_message() -> N
         ("/tmp/", "/tmp"),
     ],
 )
+@pytest.mark.rows("S17", oracle="specification")
 def test_s17_destinations_are_cleaned_by_their_letters(destination: str, cleaned: str) -> None:
     spec = parse(mounts=[{"destination": destination, "type": "tmpfs"}])
     assert spec.mounts[0].destination == cleaned
@@ -242,10 +246,12 @@ def test_annotations_keep_their_order() -> None:
 
 
 @pytest.mark.parametrize(("name", "kind"), [("shared", Propagation.SHARED), ("rslave", Propagation.SLAVE), ("", None)])
+@pytest.mark.rows("S26", oracle="specification")
 def test_s26_the_roots_propagation(name: str, kind: Propagation | None) -> None:
     assert parse(linux={"rootfsPropagation": name}).rootfs_propagation is kind
 
 
+@pytest.mark.rows("S26", oracle="specification")
 def test_s26_an_unknown_propagation_is_refused() -> None:
     with pytest.raises(InputError, match=r'linux\.rootfsPropagation is "foo" \(a string\), expected one of shared'):
         parse(linux={"rootfsPropagation": "foo"})

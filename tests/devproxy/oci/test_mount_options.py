@@ -29,6 +29,7 @@ ATIMES = ["noatime", "strictatime", "relatime", "atime", "nostrictatime", "norel
 
 
 @pytest.mark.parametrize(("sets", "clears", "attribute"), PAIRS)
+@pytest.mark.rows("S24", oracle="specification")
 def test_s24_every_attribute_is_set_and_cleared_and_the_last_wins(sets: str, clears: str, attribute: A) -> None:
     is_set, is_cleared = Change(set=attribute), Change(clear=attribute)
     assert parse_options(sets).change == is_set
@@ -46,6 +47,7 @@ def test_recursive_attributes_are_apart_from_the_mounts_own(sets: str, clears: s
     assert parse_options(f"r{clears}").recursive == Change(clear=attribute)
 
 
+@pytest.mark.rows("S27", oracle="specification")
 def test_s27_rw_alone_does_not_set_read_only() -> None:
     assert not parse_options("rw").change.set
 
@@ -131,11 +133,13 @@ def test_propagation_keeps_its_order() -> None:
 
 @pytest.mark.parametrize("fstype", ["bind", "none", "tmpfs", "ext4", ""])
 @pytest.mark.parametrize(("option", "recursive"), [("bind", False), ("rbind", True)])
+@pytest.mark.rows("S31", oracle="specification")
 def test_s31_bind_and_rbind_make_any_type_a_bind(fstype: str, option: str, recursive: bool) -> None:
     mount = parse_mount(type=fstype, source="/s", options=[option])
     assert (mount.type, mount.options.bind, mount.options.recursive_bind) == ("bind", True, recursive)
 
 
+@pytest.mark.rows("S18", oracle="specification")
 def test_s18_type_bind_needs_no_option() -> None:
     mount = parse_mount(type="bind", source="/s")
     assert (mount.type, mount.options) == ("bind", MountOptions(bind=True))
@@ -166,6 +170,7 @@ def test_s18_type_bind_needs_no_option() -> None:
         ("foofs", "anything=goes=here"),
     ],
 )
+@pytest.mark.rows("S22", "S23", oracle="specification")
 def test_s22_s23_data_goes_to_the_file_system_unchanged(fstype: str, option: str) -> None:
     """Its values are for the file system to check (S54), none is lost on the way there."""
     assert parse_options("nosuid", option, fstype=fstype).data == (option,)
@@ -198,6 +203,7 @@ def test_s54_repeated_data_keeps_its_order() -> None:
         ("tmpfs", "RO", "no mount option of tmpfs"),
     ],
 )
+@pytest.mark.rows("S26", oracle="specification")
 def test_s26_an_unknown_option_is_refused_by_name(fstype: str, option: str, message: str) -> None:
     with pytest.raises(InputError) as error:
         parse_options("ro", option, fstype=fstype)

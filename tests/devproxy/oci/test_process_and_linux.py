@@ -42,6 +42,7 @@ def test_a_process_with_everything() -> None:
     )
 
 
+@pytest.mark.rows("S11", oracle="specification")
 def test_s11_without_a_user_it_is_root_and_the_umask_is_left_to_launch() -> None:
     found = process(user=None, capabilities=None)
     assert found.user == User(0, 0, (), None)
@@ -80,6 +81,7 @@ def test_a_wrong_process_names_its_path(changes: dict[str, Any], message: str) -
     assert message in error.value.message
 
 
+@pytest.mark.rows("S14", oracle="specification")
 def test_s14_a_process_without_args_is_refused_before_anything_is_mounted() -> None:
     with pytest.raises(InputError, match=r"process\.args"):
         parse(process={"args": None})

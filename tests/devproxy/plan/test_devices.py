@@ -33,6 +33,7 @@ def made(plan: Plan) -> list[MakeNode | RequireNode]:
 # /dev
 
 
+@pytest.mark.rows("S5", "S6", oracle="specification")
 def test_s5_s6_what_every_dev_holds() -> None:
     assert lines(bare(), "symlink", "directory", "node") == [
         "symlink /dev/fd -> /proc/self/fd",
@@ -59,6 +60,7 @@ def test_s5_s6_what_every_dev_holds() -> None:
     ("host", "tun", "why"),
     [(PLAIN, False, "tun is false"), (machine(misc=()), True, "the host has no tun driver")],
 )
+@pytest.mark.rows("S3", oracle="specification")
 def test_s3_without_tun_its_node_is_left_out_with_a_note(host: Host, tun: bool, why: str) -> None:
     plan = bare(host, config=Configuration(tun=tun))
     assert "/dev/net/tun" not in [step.path for step in steps_of(plan, MakeNode)]
@@ -124,6 +126,7 @@ def test_s66_a_spec_without_linux_has_no_devices() -> None:
         ([mount("/data"), mount("/data", "bind")], "/data/x", True),
     ],
 )
+@pytest.mark.rows("S17", "S69", "S71", oracle="specification")
 def test_s17_s69_s71_nothing_is_made_in_a_bind(mounts: list[dict[str, Any]], path: str, required: bool) -> None:
     (step,) = made(with_devices(device(path), mounts=mounts))
     assert isinstance(step, RequireNode if required else MakeNode)

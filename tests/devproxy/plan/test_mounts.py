@@ -29,6 +29,7 @@ def index(plan: Plan, line: str) -> int:
 # order
 
 
+@pytest.mark.rows("S33", oracle="specification")
 def test_s33_parents_come_before_children_and_equals_keep_their_order() -> None:
     listed = [mount("/a/b/c"), mount("/a"), mount("/longer/b"), mount("/a/b"), mount("/d", "tmpfs", "mode=0700"),
               mount("/d", "tmpfs", "mode=0705")]  # fmt: skip
@@ -37,20 +38,24 @@ def test_s33_parents_come_before_children_and_equals_keep_their_order() -> None:
     assert [step.options.data for step in at(plan, "/d")] == [("mode=0700",), ("mode=0705",)]
 
 
+@pytest.mark.rows("S33", oracle="specification")
 def test_s33_the_sort_is_by_depth_not_by_length() -> None:
     assert order(bare(mounts=[mount("/longparent/././."), mount("/longparent/x")])) == ["/longparent", "/longparent/x"]
 
 
+@pytest.mark.rows("S20", oracle="specification")
 def test_s20_binds_are_ordered_like_every_other_mount() -> None:
     listed = [mount("/a/x"), mount("/b", "bind"), mount("/a", "bind"), mount("/b/y", "bind")]
     assert order(bare(mounts=listed)) == ["/b", "/a", "/a/x", "/b/y"]
 
 
+@pytest.mark.rows("S33", oracle="specification")
 def test_s33_many_duplicates_keep_the_specs_order() -> None:
     plan = bare(mounts=[mount("/s", "tmpfs", f"uid={n}") for n in range(50)])
     assert [step.options.data for step in at(plan, "/s")] == [(f"uid={n}",) for n in range(50)]
 
 
+@pytest.mark.rows("S33", oracle="specification")
 def test_s33_mount_order_listed_keeps_the_specs_order() -> None:
     plan = bare(config=LISTED, mounts=[mount("/a/b"), mount("/c"), mount("/a")])
     assert order(plan) == ["/a/b", "/c", "/a"]
@@ -61,6 +66,7 @@ def test_s33_mount_order_listed_keeps_the_specs_order() -> None:
     ]
 
 
+@pytest.mark.rows("S34", oracle="specification")
 def test_s34_a_child_bind_listed_first_is_mounted_last() -> None:
     plan = bare(mounts=[mount("/bd/f", "bind", source="/f"), mount("/bd", "bind", source="/d")])
     assert [step.source for step in steps_of(plan, Bind)] == ["/d", "/f"]
@@ -70,6 +76,7 @@ def test_s34_a_child_bind_listed_first_is_mounted_last() -> None:
 
 
 @pytest.mark.parametrize("missing", ["/proc", "/sys", "/dev", "/dev/pts"])
+@pytest.mark.rows("S19", oracle="specification")
 def test_s19_only_missing_mandatory_mounts_are_added(missing: str) -> None:
     types = {"/proc": "proc", "/sys": "sysfs", "/dev": "tmpfs", "/dev/pts": "devpts"}
     plan = bare(mounts=[mount(path, fstype) for path, fstype in types.items() if path != missing])
@@ -79,11 +86,13 @@ def test_s19_only_missing_mandatory_mounts_are_added(missing: str) -> None:
     assert mandatory == [missing]
 
 
+@pytest.mark.rows("S17", oracle="specification")
 def test_s17_detection_sees_through_unclean_paths() -> None:
     plan = bare(mounts=[mount("/x/../proc/", "proc"), mount("//sys", "sysfs"), mount("/dev/.", "tmpfs")])
     assert [len(at(plan, path)) for path in ("/proc", "/sys", "/dev")] == [1, 1, 1]
 
 
+@pytest.mark.rows("S17", oracle="specification")
 def test_s17_a_tmpfs_on_proc_is_honoured() -> None:
     (proc,) = at(bare(mounts=[mount("/proc", "tmpfs", "size=1m")]), "/proc")
     assert isinstance(proc, MountFilesystem)
@@ -91,6 +100,7 @@ def test_s17_a_tmpfs_on_proc_is_honoured() -> None:
 
 
 @pytest.mark.parametrize("fstype", ["tmpfs", "devtmpfs"])
+@pytest.mark.rows("S17", oracle="specification")
 def test_s17_dev_is_a_devtmpfs_and_keeps_its_options(fstype: str) -> None:
     (dev,) = at(bare(mounts=[mount("/dev", fstype, "noexec", "size=1k")]), "/dev")
     assert isinstance(dev, MountFilesystem)
@@ -99,11 +109,13 @@ def test_s17_dev_is_a_devtmpfs_and_keeps_its_options(fstype: str) -> None:
     assert dev.options.data == ("mode=0755", "size=1k")
 
 
+@pytest.mark.rows("S8", oracle="specification")
 def test_s8_the_mode_of_dev_is_the_specs_or_0755() -> None:
     (dev,) = at(bare(mounts=[mount("/dev", "tmpfs", "mode=0700")]), "/dev")
     assert dev.options.data == ("mode=0700",)
 
 
+@pytest.mark.rows("S17", oracle="specification")
 def test_s17_data_for_another_type_does_not_reach_dev_or_dev_pts() -> None:
     plan = bare(mounts=[mount("/dev", "proc", "hidepid=2"), mount("/dev/pts", "tmpfs", "size=1m", "nosuid")])
     assert [step.options.data for path in ("/dev", "/dev/pts") for step in at(plan, path)] == [
@@ -121,6 +133,7 @@ def test_the_options_of_a_devpts_are_the_specs_own() -> None:
 
 
 @pytest.mark.parametrize(("fstype", "options"), [("bind", ()), ("none", ("rbind",)), ("tmpfs", ("bind",))])
+@pytest.mark.rows("S17", "S18", oracle="specification")
 def test_s17_s18_a_bind_on_dev_stays_a_bind_and_nothing_is_made_in_it(fstype: str, options: tuple[str, ...]) -> None:
     plan = bare(mounts=[mount("/dev", fstype, *options, source="/host")])
     assert lines(plan, "bind", "mount devtmpfs", "mount devpts", "node", "symlink", "directory") == [
@@ -130,6 +143,7 @@ def test_s17_s18_a_bind_on_dev_stays_a_bind_and_nothing_is_made_in_it(fstype: st
     assert told == [("the contents of /dev", Level.NOTE), ("the mandatory /dev/pts", Level.NOTE)]
 
 
+@pytest.mark.rows("S17", oracle="specification")
 def test_s17_a_bind_on_dev_pts_stays_a_bind() -> None:
     plan = bare(mounts=[mount("/dev/pts", "bind", source="/dev/pts")])
     assert lines(plan, "bind") == ["bind /dev/pts at /dev/pts kind_of(/dev/pts)"]
@@ -144,6 +158,7 @@ def test_the_contents_of_dev_go_to_the_one_that_is_seen() -> None:
     assert index(plan, "node /dev/null c 1:3 0666") < index(plan, "mount tmpfs at /dev/shm")
 
 
+@pytest.mark.rows("S16", oracle="specification")
 def test_s16_a_cgroup_mount_on_dev_does_not_count_as_dev() -> None:
     plan = bare(config=LISTED, mounts=[mount("/dev/shm"), mount("/dev", "cgroup")])
     assert index(plan, "node /dev/null c 1:3 0666") < index(plan, "mount tmpfs at /dev/shm")
@@ -155,6 +170,7 @@ def test_a_devtmpfs_under_a_bind_of_dev_is_not_filled() -> None:
 
 
 @pytest.mark.parametrize("fstype", ["cgroup", "cgroup2"])
+@pytest.mark.rows("S16", oracle="specification")
 def test_s16_cgroup_mounts_are_left_out_with_a_note(fstype: str) -> None:
     plan = bare(config=STRICT, mounts=[mount("/sys/fs/cgroup", fstype, "ro"), mount("/proc", fstype)])
     assert [(s.path, s.level) for s in steps_of(plan, Skip)] == [
@@ -201,6 +217,7 @@ def test_s49_type_none_without_bind_is_a_sysfs_with_a_warning() -> None:
     assert [step.level for step in steps_of(plan, Skip)] == [Level.WARNING]
 
 
+@pytest.mark.rows("S8", oracle="specification")
 def test_s8_a_devtmpfs_elsewhere_is_empty_and_that_is_told() -> None:
     plan = bare(mounts=[mount("/x", "devtmpfs")])
     assert lines(plan, "mount devtmpfs at /x", "skip") == [
@@ -215,6 +232,7 @@ def test_s51_a_mount_at_the_root_is_seen_by_nobody() -> None:
     assert not at(plan, "/")
 
 
+@pytest.mark.rows("S31", "S53", oracle="specification")
 def test_s31_s53_a_bind_keeps_its_source_and_options_and_leaves_its_kind_open() -> None:
     plan = bare(mounts=[mount("/x", "ext4", "rbind", "ro", "rslave", source="rel")])
     assert lines(plan, "bind") == ["bind /b/rel at /x [ro,recursive,rslave] kind_of(/b/rel)"]
@@ -223,6 +241,7 @@ def test_s31_s53_a_bind_keeps_its_source_and_options_and_leaves_its_kind_open() 
 # read-only
 
 
+@pytest.mark.rows("S36", oracle="specification")
 def test_s36_a_readonly_mount_is_sealed_after_everything_is_made() -> None:
     plan = bare(
         mounts=[mount("/r", "tmpfs", "ro", "nosuid"), mount("/r/a/b", "tmpfs", "ro"), mount("/r/x")],
@@ -234,6 +253,7 @@ def test_s36_a_readonly_mount_is_sealed_after_everything_is_made() -> None:
     assert last == ["node /r/fifo p 0666", "directory /r/cwd 0755", "seal /r/a/b read-only", "seal /r read-only"]
 
 
+@pytest.mark.rows("S37", oracle="specification")
 def test_s37_a_readonly_dev_still_gets_the_specs_devices() -> None:
     plan = bare(mounts=[mount("/dev", "tmpfs", "ro")], linux={"devices": [{"path": "/dev/x", "type": "p"}]})
     assert index(plan, "node /dev/x p 0666") < index(plan, "seal /dev read-only")
@@ -337,6 +357,7 @@ def test_s48_an_overlay_of_the_bundle_is_one_step_with_its_layers() -> None:
     assert written == [{"lowers": ["/a", f"{BUNDLE}/b"], "upper": "/u", "work": "/w"}]
 
 
+@pytest.mark.rows("S18", oracle="specification")
 def test_s18_an_overlay_at_dev_is_the_devtmpfs_of_every_container() -> None:
     (step,) = at(bare(mounts=[mount("/dev", "overlay", "lowerdir=/a:/b")]), "/dev")
     assert isinstance(step, MountFilesystem)

@@ -77,6 +77,7 @@ def test_h25_what_runc_spec_writes_is_fine_under_strict() -> None:
     assert planned(config=STRICT).strict
 
 
+@pytest.mark.rows("S19", "S20", oracle="specification")
 def test_s19_s20_an_empty_spec_gets_the_mandatory_mounts_in_order_and_tmp() -> None:
     assert lines(bare(), "root", "mount", "bind", "seal", "skip") == [
         "root /b/rootfs [overlay in memory]",
@@ -108,6 +109,7 @@ def test_s49_the_product_name_is_the_hosts_unless_configured() -> None:
 # the root (S38, S40, S41)
 
 
+@pytest.mark.rows("S38", "S40", "S41", oracle="specification")
 def test_s38_s40_s41_a_writable_root_is_always_overlaid() -> None:
     root = bare().steps[0]
     assert isinstance(root, MountRoot)
@@ -152,12 +154,14 @@ def test_the_roots_propagation_is_handed_on() -> None:
     assert root.propagation is Propagation.SLAVE
 
 
+@pytest.mark.rows("S13", oracle="specification")
 def test_s13_the_working_directory_is_made() -> None:
     made = [step for step in steps_of(bare(process={"cwd": "/w/x/"}), MakeDirectory) if step.path == "/w/x"]
     assert [(step.mode, str(step.reason)) for step in made] == [(0o755, "process.cwd")]
     assert not [step for step in steps_of(bare(), MakeDirectory) if not step.path.startswith("/dev")]
 
 
+@pytest.mark.rows("S36", oracle="specification")
 def test_s36_the_root_is_sealed_last_of_all() -> None:
     plan = planned(process={"cwd": "/w"})
     working = [step for step in plan.steps if not isinstance(step, Skip)]

@@ -18,6 +18,7 @@ def world() -> World:
     return new_world()
 
 
+@pytest.mark.rows("S23", oracle="specification")
 def test_s23_the_same_controllers_are_the_same_hierarchy(world: World) -> None:
     mount(world, "/one", "cgroup", "memory,cpu")
     mount(world, "/two", "cgroup", "cpu,memory")
@@ -129,6 +130,7 @@ def test_release_agent_and_flags_are_handed_on(world: World) -> None:
         world.stat("/c/group/release_agent")
 
 
+@pytest.mark.rows("S23", oracle="specification")
 def test_s23_job_is_a_number_for_a_group(world: World) -> None:
     mount(world, "/c", "cgroup", "job")
     assert write(world, "/c/job.id", "17") == "ok"

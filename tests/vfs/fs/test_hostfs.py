@@ -282,6 +282,7 @@ def test_a_fifo_is_a_pipe_of_the_vfs(world: MakeWorld, tmp_path: Path) -> None:
         assert alone.value.errno == errno.ENXIO
 
 
+@pytest.mark.rows("S21", oracle="specification")
 def test_s21_a_fifo_is_the_machines_where_that_is_asked_for(world: MakeWorld, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     view = world(tmp_path, fifos=True)

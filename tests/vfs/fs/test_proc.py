@@ -38,6 +38,7 @@ def process(world: World, creds: Credentials = ROOT) -> Task:
     return task
 
 
+@pytest.mark.rows("S1", oracle="specification")
 def test_s1_filesystems_are_those_that_may_be_listed(world: World) -> None:
     mount(world)
     assert world.read("/proc/filesystems") == b"nodev\ttmpfs\nnodev\tdevtmpfs\nnodev\tproc\n"
