@@ -156,7 +156,7 @@ def build(
 def _build_in_memory(plan: Plan, rootless: Rootless | None, timeline: Timeline | None) -> Root:
     from devproxy.targets.memory import MemoryTarget
 
-    with MemoryTarget(plan.host, rootless, host_fifo=plan.host_fifo) as target:
+    with MemoryTarget(plan.host, rootless, host_fifo=plan.host_fifo, devices=plan.character_devices) as target:
         outcomes = carry_out(plan, target, timeline=timeline)
         if timeline is not None:
             timeline.take(timeline.measured, plan.steps)

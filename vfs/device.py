@@ -190,6 +190,11 @@ class DeviceTable:
             raise OSError(errno.ENXIO, f"no driver answers for {kind.value} device {number}")
         return registration.driver.open(number, flags)
 
+    def answers(self, kind: DeviceKind, number: DeviceNumber) -> bool:
+        """Whether a driver is registered for a number."""
+        with self._lock:
+            return (kind, number) in self._registrations
+
     def groups(self) -> dict[tuple[DeviceKind, int], str]:
         """The name that /proc/devices shows for each major, registered or reserved."""
         with self._lock:

@@ -16,6 +16,7 @@ KEYS: Final = {
     "file-access": "exclusive or shared, both the same here",
     "file-access-mounts": "exclusive or shared, both the same here",
     "host-fifo": "none, or open: fifos of binds are the host's in memory too (none)",
+    "character-device-policy": "who answers in memory for devices of binds: emulated-only, prefer-emulated, passthrough (emulated-only)",
     "product-name": "what sysfs tells of the machine (the host's)",
     "strict": "a warning is an error: true, false (false)",
 }

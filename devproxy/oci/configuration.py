@@ -29,7 +29,7 @@ class Configuration(Record):
 
     `overlay2` says which mounts are overlaid, and where what is written to them goes (S40); `None` in a proxy switch is
     `auto`: on when the bundle asks (S76); `tun` registers the tun driver; `mount_order` is `depth` or `listed`;
-    `cgroupfs` is the version that cgroup mounts show; `host_fifo` lets fifos of binds be opened in memory (S21); `product_name` overrides the host's; `strict` turns warnings into errors; NVIDIA_DRIVER_CAPABILITIES may ask for
+    `cgroupfs` is the version that cgroup mounts show; `host_fifo` lets fifos of binds be opened in memory (S21), and `character_devices` their character devices (H21); `product_name` overrides the host's; `strict` turns warnings into errors; NVIDIA_DRIVER_CAPABILITIES may ask for
     those that are allowed.
     """
 
@@ -41,6 +41,7 @@ class Configuration(Record):
     mount_order: str = "depth"
     cgroupfs: Cgroupfs = Cgroupfs.NONE
     host_fifo: bool = False
+    character_devices: str = "emulated-only"
     product_name: str = ""
     strict: bool = False
     nvproxy_allowed_driver_capabilities: tuple[str, ...] = KNOWN_CAPABILITIES
@@ -68,8 +69,9 @@ def parse_configuration(toml_path: str | None, pairs: Iterable[str]) -> ParsedCo
             warnings.append(f"{source}: {key} = {describe(value)} cannot be honoured: {_LATER[key]}")
         else:
             configuration = _set(configuration, source, key, value)
-        if (key, value) == ("host-fifo", "none"):
-            warnings.append(f"{source}: {key} = {describe(value)} cannot be honoured on the kernel: {_KERNEL_FIFOS}")
+        on_the_kernel = _ONLY_IN_MEMORY.get((key, str(value)))
+        if on_the_kernel is not None:
+            warnings.append(f"{source}: {key} = {describe(value)} cannot be honoured on the kernel: {on_the_kernel}")
     if configuration.strict and warnings:
         raise InputError("; ".join(warnings), hint="remove it, or do not ask for strict")
     return ParsedConfiguration(configuration, tuple(warnings))
@@ -195,6 +197,12 @@ def _host_fifo(value: object) -> bool:
     return value == "open"
 
 
+def _character_devices(value: object) -> str:
+    if value not in ("emulated-only", "prefer-emulated", "passthrough"):
+        raise ValueError("emulated-only, prefer-emulated or passthrough")
+    return str(value)
+
+
 def _product_name(value: object) -> str:
     if isinstance(value, str) and value.isprintable():
         return value
@@ -212,6 +220,7 @@ _KEYS: dict[str, Callable[[Configuration, object], Configuration]] = {
     "file-access": _checked_file_access,
     "file-access-mounts": _checked_file_access,
     "host-fifo": lambda config, value: config._replace(host_fifo=_host_fifo(value)),
+    "character-device-policy": lambda config, value: config._replace(character_devices=_character_devices(value)),
     "product-name": lambda config, value: config._replace(product_name=_product_name(value)),
     "nvproxy-allowed-driver-capabilities": lambda config, value: config._replace(
         nvproxy_allowed_driver_capabilities=_driver_capabilities(value)
@@ -219,7 +228,12 @@ _KEYS: dict[str, Callable[[Configuration, object], Configuration]] = {
     "strict": lambda config, value: config._replace(strict=_switch(value)),
 }
 
-_KERNEL_FIFOS = "a fifo of a bind is the host's own there"
+_KERNEL_DEVICES = "a device of a bind is the host's own there, and nodev keeps it shut"
+_ONLY_IN_MEMORY = {
+    ("host-fifo", "none"): "a fifo of a bind is the host's own there",
+    ("character-device-policy", "emulated-only"): _KERNEL_DEVICES,
+    ("character-device-policy", "prefer-emulated"): _KERNEL_DEVICES,
+}
 _LATER = {
     "dcache": "the dentry cache has no size yet",
 }

@@ -84,8 +84,14 @@ _DATA: dict[str, frozenset[str]] = {
 }
 
 
+MET_ANYWAY = frozenset(("overlayfs_stale_read", "disable_file_handle_sharing"))
+"""What a bind may ask of a gofer (H21) and has here unasked: an open file is one descriptor of the host's, closed when it is
+closed, and an overlay of the host's shows in it what was written since.
+"""
+
+
 class ParsedOptions(Record):
-    """Options, and those among them that the spec allows a runtime to lack (`tmpcopyup`)."""
+    """Options, and those among them that a runtime may lack (`tmpcopyup`) or that are a gofer's (H21)."""
 
     options: MountOptions
     unsupported: tuple[str, ...]
@@ -100,6 +106,8 @@ def parse_options(words: Iterable[JsonValue], fstype: str) -> ParsedOptions:
     parser = _Parser()
     data = [word for word in words if not parser.take(word)]
     kind = "bind" if parser.bind else fstype
+    if kind == "bind":
+        data = [word for word in data if not _is_of_a_gofer(word, parser.unsupported)]
     for word in data:
         _check_data(word, kind)
     return ParsedOptions(parser.finish(tuple(word.text() for word in data), kind), tuple(parser.unsupported))
@@ -185,6 +193,18 @@ def _changed(change: Change, name: str) -> Change | None:
         adds, drops = _ATIMES[name]
         return change._replace(set=(change.set & ~drops) | adds, atime=True)
     return None
+
+
+def _is_of_a_gofer(word: JsonValue, unsupported: list[str]) -> bool:
+    """Whether an option of a bind is about the process that gVisor puts before the host's files (H21). Errors: InputError."""
+    name, equals, number = word.text().partition("=")
+    if name == "dcache" and equals:
+        if not (number.isascii() and number.isdecimal()):
+            raise word.wrong("dcache=N with the number of names to keep")
+    elif word.text() not in MET_ANYWAY:
+        return False
+    unsupported.append(word.text())
+    return True
 
 
 def _check_data(word: JsonValue, kind: str) -> None:

@@ -6,7 +6,7 @@ import os
 
 from devproxy.errors import InputError
 from devproxy.oci.json_path import JsonValue
-from devproxy.oci.mount_options import parse_options
+from devproxy.oci.mount_options import MET_ANYWAY, parse_options
 from devproxy.oci.overlay_layers import parse_layers
 from devproxy.oci.spec import Mount, Unsupported
 from devproxy.overlay import Layers
@@ -23,7 +23,10 @@ def parse_mounts(document: JsonValue, bundle: str) -> tuple[tuple[Mount, ...], t
     for entry in document.optional_elements("mounts"):
         mount, left_out = _parse_mount(entry, bundle)
         mounts.append(mount)
-        unsupported.extend(Unsupported(f"{entry.path}.options", f"the mount option {name}") for name in left_out)
+        where = f"{entry.path}.options"
+        unsupported += [
+            Unsupported(where, f"the mount option {name}", harmless=name in MET_ANYWAY) for name in left_out
+        ]
     return tuple(mounts), tuple(unsupported)
 
 

@@ -21,7 +21,8 @@ class Plan(Record):
     """An immutable value: the same spec, host, mode and configuration give an equal plan.
 
     `mode` is what `auto` came to. `strict` makes a warning an error, when planning as when building. `host_fifo` lets
-    fifos of binds be opened in memory; on the kernel they can be.
+    fifos of binds be opened in memory; on the kernel they can be. `character_devices` says who answers in memory for a
+    character device of a bind: emulated-only, prefer-emulated or passthrough; on the kernel it is the machine.
     """
 
     bundle: str
@@ -34,3 +35,4 @@ class Plan(Record):
     domainname: str
     strict: bool
     host_fifo: bool = False
+    character_devices: str = "emulated-only"

@@ -1,6 +1,7 @@
 """A plan for machines: stable JSON.
 
-    {"format": 1, "bundle": "/b", "mode": "none", "strict": false, "hostname": "", "domainname": "",
+    {"format": 1, "bundle": "/b", "mode": "none", "strict": false, "host_fifo": false,
+     "character_devices": "emulated-only", "hostname": "", "domainname": "",
      "host": {"name": "live", "simulated": false},
      "steps": [{"step": "make-node", "path": "/dev/null", ..., "reason": {"source": "...", "note": ""}, "text": "..."}]}
 
@@ -63,6 +64,7 @@ def to_json(plan: Plan) -> dict[str, object]:
         "mode": plan.mode.value,
         "strict": plan.strict,
         "host_fifo": plan.host_fifo,
+        "character_devices": plan.character_devices,
         "hostname": plan.hostname,
         "domainname": plan.domainname,
         "host": {"name": plan.host.name, "simulated": plan.host.simulated},

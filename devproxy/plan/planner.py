@@ -87,6 +87,7 @@ def plan(spec: Spec, host: Host, *, mode: str = "auto", config: Configuration = 
         domainname=spec.domainname,
         strict=config.strict,
         host_fifo=config.host_fifo,
+        character_devices=config.character_devices,
     )
 
 

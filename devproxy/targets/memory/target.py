@@ -31,7 +31,7 @@ from devproxy.targets.numbers import Numbers
 from devproxy.targets.rootless import Rootless, attributes_of, open_host_node
 from devproxy.targets.target import IN_MEMORY, Detached, Layers, Look, NumberFound, Source, Upper
 from vfs.credentials import ROOT
-from vfs.fs.hostfs import HostfsOptions
+from vfs.fs.hostfs import CharacterDevices, HostfsOptions
 from vfs.fs.overlay import OverlayOptions
 from vfs.fs.static import Synthetic
 from vfs.mount import VirtualDentry
@@ -81,13 +81,22 @@ class MemoryMount:
 class MemoryTarget:
     """A `Target` in memory. `root` hands the finished tree over; until then closing drops it.
 
-    With `host_fifo` the fifos of binds are the machine's own. With `rootless` it lacks what a kernel target without these
+    With `host_fifo` the fifos of binds are the machine's own; `devices` says whether its drivers answer for their character
+    devices (H21), which they never do for a recorded host. With `rootless` it lacks what a kernel target without these
     privileges would lack: what verifying that one needs.
     """
 
-    def __init__(self, host: Host, rootless: Rootless | None = None, *, host_fifo: bool = False) -> None:
+    def __init__(
+        self,
+        host: Host,
+        rootless: Rootless | None = None,
+        *,
+        host_fifo: bool = False,
+        devices: str = CharacterDevices.EMULATED_ONLY.value,
+    ) -> None:
         self.rootless = rootless
         self._host_fifo = host_fifo
+        self._devices = CharacterDevices.EMULATED_ONLY if host.simulated else CharacterDevices(devices)
         self._simulated = host.simulated
         # Nothing here reaches a live driver.
         self._numbers = Numbers(host, {})
@@ -186,7 +195,13 @@ class MemoryTarget:
         return mount
 
     def _show(self, source: MemorySource, *, recursive: bool) -> MemoryMount:
-        internal = HostfsOptions(source.descriptor, recursive=recursive, fifos=self._host_fifo, calls=MachineCalls())
+        internal = HostfsOptions(
+            source.descriptor,
+            recursive=recursive,
+            fifos=self._host_fifo,
+            character_devices=self._devices,
+            calls=MachineCalls(),
+        )
         flags = mount_flags.of_descriptor(source.descriptor)
         mount = self._new(source.path, "hostfs", MountOptions(flags, internal=internal))
         hear_from_machine(mount.mount, source.descriptor)

@@ -13,7 +13,7 @@ Analogous to a bind mount, with the rules of a userspace VFS (the rows on the go
 * A walk over any number of files takes few descriptors: `vfs.fs.hostfs.descriptors`. A file that lost its name is reached
   while it is open; a directory that was moved or removed by others is ESTALE once its descriptor was given up.
 * Only regular files are opened on the machine. A device node found there opens what the VFS's device table has for its
-  number, a fifo is a pipe of the VFS's unless `fifos` is asked for, a socket opens nothing: looking at a tree never touches a
+  number, unless `character_devices` lets drivers of the machine answer, a fifo is a pipe of the VFS's unless `fifos` is asked for, a socket opens nothing: looking at a tree never touches a
   driver or wakes a reader. Making device nodes is EPERM unless `devices` is asked for.
 * Not writable, it never changes the machine (EROFS); what must be made for a mount is synthetic, in memory.
 * What `os` has no call for is asked of `HostCalls`: renaming with flags, allocating with modes, times of birth.
@@ -25,6 +25,6 @@ from __future__ import annotations
 
 from vfs.fs.hostfs.calls import HostCalls
 from vfs.fs.hostfs.filesystem import HostFilesystem, HostfsType
-from vfs.fs.hostfs.options import HostfsOptions
+from vfs.fs.hostfs.options import CharacterDevices, HostfsOptions
 
-__all__ = ["HostCalls", "HostFilesystem", "HostfsOptions", "HostfsType"]
+__all__ = ["CharacterDevices", "HostCalls", "HostFilesystem", "HostfsOptions", "HostfsType"]

@@ -29,7 +29,7 @@ class HostFile(File):
         """Errors: ESTALE; the machine's own."""
         super().__init__(location, flags, creds)
         self._host = host
-        self._fd = _open(host, flags & _PASSED_ON | os.O_CLOEXEC)
+        self._fd = open_host(host, flags & _PASSED_ON | os.O_CLOEXEC)
         host.refresh(os.fstat(self._fd))
         host.is_opened(self._fd)
 
@@ -129,7 +129,8 @@ class HostFile(File):
         os.close(self._fd)
 
 
-def _open(host: HostInode, flags: int) -> int:
+def open_host(host: HostInode, flags: int) -> int:
+    """A descriptor of the file itself, whatever has its name by now. Errors: the machine's."""
     with_room = host.fs.descriptors.with_room
     try:
         return with_room(lambda: os.open(host.link_path(), flags))
@@ -150,7 +151,7 @@ class HostFifo(File):
     def __init__(self, location: VirtualDentry, flags: int, creds: Credentials, host: HostInode) -> None:
         """Errors: ENXIO without a reader; ESTALE; the machine's own."""
         super().__init__(location, flags, creds)
-        self._fd = _open(host, flags & os.O_ACCMODE | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._fd = open_host(host, flags & os.O_ACCMODE | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def read_at(self, size: int, offset: int) -> bytes:
         """What is in it. Errors: EAGAIN if that is nothing, while somebody could write."""

@@ -60,6 +60,7 @@ class HostFilesystem(Filesystem):
         self.writable = options.writable
         self.recursive = options.recursive
         self.fifos = options.fifos
+        self.character_devices = options.character_devices
         self.devices = options.devices
         self.exclusive = options.exclusive
         self.revalidates = not options.exclusive
@@ -76,7 +77,7 @@ class HostFilesystem(Filesystem):
 
     def inode_of(self, parent: HostDirectory, name: str, found: os.stat_result) -> Inode:
         """The inode of what was found at a name: the one that is known, brought up to date, or a new one."""
-        if found.st_dev != parent.device and not self.recursive:
+        if found.st_dev != parent.device and not self.recursive and self._is_mounted(parent, name):
             return self._hidden_inode(found)
         inode = self._inodes.get((found.st_dev, found.st_ino))
         if inode is None or stat.S_IFMT(inode.mode) != stat.S_IFMT(found.st_mode):
@@ -85,6 +86,18 @@ class HostFilesystem(Filesystem):
         inode.refresh(found)
         self.last_found = inode
         return inode
+
+    def _is_mounted(self, parent: HostDirectory, name: str) -> bool:
+        """Whether what has a device of its own is a mount. It need not be: an overlay shows the files of a layer on another
+        file system with a device number for that layer (overlayfs.rst, "Inode properties").
+        """
+        fd = self.descriptors.with_room(
+            lambda: os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.descriptors.get(parent))
+        )
+        try:
+            return _mount_id(fd) != _mount_id(self.root_fd)
+        finally:
+            os.close(fd)
 
     def _new_inode(self, parent: HostDirectory | None, name: str, found: os.stat_result) -> HostInode:
         kind = HostDirectory if stat.S_ISDIR(found.st_mode) else HostInode
@@ -142,3 +155,9 @@ class HostFilesystem(Filesystem):
         root_fd, self.root_fd = self.root_fd, -1
         # Who looks at a place kept from before, or walked here while it went, shall not find what gets this number next.
         os.close(root_fd)
+
+
+def _mount_id(fd: int) -> str:
+    """The mount that a descriptor leads to (proc_pid_fdinfo(5))."""
+    with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as lines:
+        return next(line for line in lines if line.startswith("mnt_id:"))

@@ -8,6 +8,8 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
+from vfs.device import DeviceKind, DeviceNumber
+from vfs.fs.hostfs.options import CharacterDevices
 from vfs.fs.static import SyntheticParent
 
 if TYPE_CHECKING:
@@ -164,7 +166,8 @@ class HostInode(SyntheticParent):
             return os.readlink("", dir_fd=self.descriptor())
 
     def open(self, location: VirtualDentry, flags: int, creds: Credentials) -> File:
-        """Regular files open on the machine, and fifos if it was asked for; everything else is the VFS's own business.
+        """Regular files open on the machine, and fifos and character devices if it was asked for; everything else is the VFS's
+        own business.
 
         Errors: EROFS for writing if the machine is not to be changed; ENXIO for a fifo without a reader; ESTALE; the machine's
         own.
@@ -173,6 +176,11 @@ class HostInode(SyntheticParent):
             from vfs.fs.hostfs.file import HostFifo
 
             return HostFifo(location, flags, creds, self)
+        if stat.S_ISCHR(self.mode) and self._is_passed_through():
+            from vfs.device_file import DeviceFile
+            from vfs.fs.hostfs.device import HostDevice
+
+            return DeviceFile(location, flags, creds, HostDevice(self, flags))
         if not stat.S_ISREG(self.mode):
             return super().open(location, flags, creds)
         from vfs.fs.hostfs.file import HostFile
@@ -180,6 +188,12 @@ class HostInode(SyntheticParent):
         if flags & os.O_ACCMODE != os.O_RDONLY:
             self.fs.check_writable()
         return HostFile(location, flags, creds, self)
+
+    def _is_passed_through(self) -> bool:
+        policy = self.fs.character_devices
+        if policy is CharacterDevices.PREFER_EMULATED:
+            return not self.fs.vfs.devices.answers(DeviceKind.CHARACTER, DeviceNumber.of_rdev(self.rdev))
+        return policy is CharacterDevices.PASSTHROUGH
 
     def set_stat(self, changes: SetStat) -> None:
         """Change the file on the machine.
