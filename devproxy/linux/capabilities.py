@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import struct
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Final
 
 from devproxy.linux.process import prctl
@@ -59,35 +59,24 @@ def capset(sets: Sets) -> None:
     check(libc.capset(_HEADER, _DATA.pack(*low, *high)))
 
 
-def bounding() -> set[int]:
-    """The bounding set: what exec may ever give (prctl(2), PR_CAPBSET_READ)."""
-    held: set[int] = set()
+def limit_bounding(kept: Container[int]) -> None:
+    """Take every other capability out of the bounding set, of what exec may ever give, for ever (prctl(2),
+    PR_CAPBSET_DROP). Errors: EPERM without CAP_SETPCAP, if one of them is in it.
+    """
     for number in range(64):
+        if number in kept:
+            continue
         try:
-            if prctl(_PR_CAPBSET_READ, number):
-                held.add(number)
+            prctl(_PR_CAPBSET_DROP, number)
         except OSError as error:
             if error.errno == errno.EINVAL:
-                return held
-            raise
-    return held
-
-
-def drop_from_bounding(numbers: Iterable[int]) -> None:
-    """Take capabilities out of the bounding set, for ever (prctl(2), PR_CAPBSET_DROP). Errors: EPERM without
-    CAP_SETPCAP.
-    """
-    for number in numbers:
-        prctl(_PR_CAPBSET_DROP, number)
+                return  # the kernel knows no more
+            if error.errno != errno.EPERM or prctl(_PR_CAPBSET_READ, number):
+                raise
 
 
 def set_ambient(numbers: Iterable[int]) -> None:
     """Set the ambient set (prctl(2), PR_CAP_AMBIENT). Errors: EPERM for one that is not permitted and inheritable."""
-    _prctl_ambient(_PR_CAP_AMBIENT_CLEAR_ALL, 0)
+    prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
     for number in numbers:
-        _prctl_ambient(_PR_CAP_AMBIENT_RAISE, number)
-
-
-def _prctl_ambient(operation: int, number: int) -> None:
-    zero = ctypes.c_ulong(0)
-    check(libc.prctl(_PR_CAP_AMBIENT, ctypes.c_ulong(operation), ctypes.c_ulong(number), zero, zero))
+        prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, number)

@@ -17,13 +17,16 @@ from devproxy.linux.syscalls import (
     FSCONFIG,
     FSMOUNT,
     FSOPEN,
+    INT,
+    LONG,
     MOUNT_SETATTR,
     MOVE_MOUNT,
     OPEN_TREE,
+    STRING,
     check,
     encode,
     libc,
-    syscall,
+    prototype,
 )
 
 MS_UNBINDABLE: Final = 1 << 17
@@ -38,12 +41,19 @@ _FSCONFIG_SET_FLAG, _FSCONFIG_SET_STRING, _FSCONFIG_SET_FD, _FSCONFIG_CMD_CREATE
 _MOVE_MOUNT_F_EMPTY_PATH, _MOVE_MOUNT_T_EMPTY_PATH = 0x4, 0x40
 _MNT_DETACH = 2
 
+_fsopen = prototype(STRING, INT)
+_fsconfig_call = prototype(INT, INT, STRING, STRING, INT)
+_fsmount = prototype(INT, INT, INT)
+_open_tree = prototype(INT, STRING, INT)
+_move_mount = prototype(INT, STRING, INT, STRING, INT)
+_mount_setattr = prototype(INT, STRING, INT, STRING, LONG)
+
 
 def fsopen(fstype: str) -> int:
     """Open a context in which a file system of `fstype` is configured (fsopen(2)). Errors: ENODEV for an unknown
     type.
     """
-    return syscall(FSOPEN, encode(fstype), _FSOPEN_CLOEXEC, path=fstype)
+    return check(_fsopen(FSOPEN, encode(fstype), _FSOPEN_CLOEXEC), fstype)
 
 
 def fsconfig_flag(context: int, key: str) -> None:
@@ -68,7 +78,7 @@ def fsconfig_create(context: int) -> None:
 
 def _fsconfig(context: int, command: int, key: str, value: bytes | None, number: int) -> None:
     try:
-        syscall(FSCONFIG, context, command, encode(key) if key else None, value, number, path=key or None)
+        check(_fsconfig_call(FSCONFIG, context, command, encode(key) if key else None, value, number), key or None)
     except OSError as error:
         raise OSError(error.errno, _explained(context, error), error.filename) from None
 
@@ -84,7 +94,7 @@ def _explained(context: int, error: OSError) -> str:
 
 def fsmount(context: int, attributes: int) -> int:
     """The mount of a created file system, attached nowhere (fsmount(2)). `attributes` are MOUNT_ATTR_*."""
-    return syscall(FSMOUNT, context, _FSMOUNT_CLOEXEC, attributes)
+    return check(_fsmount(FSMOUNT, context, _FSMOUNT_CLOEXEC, attributes))
 
 
 def clone_tree(directory: int, path: str = "", *, recursive: bool) -> int:
@@ -93,7 +103,7 @@ def clone_tree(directory: int, path: str = "", *, recursive: bool) -> int:
     An empty path means the descriptor itself. With `recursive`, what is mounted below comes along.
     """
     flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
-    return syscall(OPEN_TREE, directory, encode(path), flags, path=path or None)
+    return check(_open_tree(OPEN_TREE, directory, encode(path), flags), path or None)
 
 
 def move_mount(mount: int, mount_point: int) -> None:
@@ -102,8 +112,7 @@ def move_mount(mount: int, mount_point: int) -> None:
     Errors: EINVAL when one is a directory and the other is not, or when the kernel does not mount there (before 6.15:
     anywhere in a tree that is attached nowhere).
     """
-    flags = _MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_EMPTY_PATH
-    syscall(MOVE_MOUNT, mount, b"", mount_point, b"", flags)
+    check(_move_mount(MOVE_MOUNT, mount, b"", mount_point, b"", _MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_EMPTY_PATH))
 
 
 # set, clear, propagation and userns_fd of struct mount_attr.
@@ -119,13 +128,14 @@ def mount_setattr(
     being written.
     """
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
-    syscall(MOUNT_SETATTR, mount, b"", flags, _MOUNT_ATTR.pack(attributes, clear, propagation, 0), _MOUNT_ATTR.size)
+    data = _MOUNT_ATTR.pack(attributes, clear, propagation, 0)
+    check(_mount_setattr(MOUNT_SETATTR, mount, b"", flags, data, _MOUNT_ATTR.size))
 
 
 def set_propagation_of_everything(propagation: int) -> None:
     """Set the propagation type of every mount of this namespace (mount_namespaces(7))."""
     data = _MOUNT_ATTR.pack(0, 0, propagation, 0)
-    syscall(MOUNT_SETATTR, AT_FDCWD, b"/", AT_RECURSIVE, data, _MOUNT_ATTR.size, path="/")
+    check(_mount_setattr(MOUNT_SETATTR, AT_FDCWD, b"/", AT_RECURSIVE, data, _MOUNT_ATTR.size), "/")
 
 
 def detach(mount: int) -> None:

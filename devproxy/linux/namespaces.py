@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import Final
+from typing import Final, Self
 
 from devproxy.linux.capabilities import NUMBERS, capget
 from devproxy.linux.syscalls import check, libc
@@ -51,10 +51,43 @@ def _write(proc: int, name: str, text: str) -> None:
 def in_first_user_namespace() -> bool:
     """Whether this process's users are the machine's own: all of them are mapped, each to itself."""
     try:
-        with open("/proc/self/uid_map", encoding="utf-8") as file:
-            return file.read().split() == ["0", "0", str(0xFFFFFFFF)]
+        descriptor = os.open("/proc/self/uid_map", os.O_RDONLY)
     except FileNotFoundError:
         return True  # no procfs, or a kernel without user namespaces
+    try:
+        return os.read(descriptor, 4096).split() == [b"0", b"0", b"4294967295"]
+    finally:
+        os.close(descriptor)
+
+
+class ChildrenInNewPidNamespace:
+    """A context in which this thread's next child is the first process of a new pid namespace (pid_namespaces(7)); others are
+    as ever. `entered` is false where that cannot be had: then nothing is different.
+
+    The thread itself stays where it is, and so do the process's other threads, which may go on forking: what changes is where
+    this thread's children go.
+    """
+
+    def __init__(self) -> None:
+        self.entered = False
+        self._own = -1
+
+    def __enter__(self) -> Self:
+        try:
+            self._own = os.open("/proc/thread-self/ns/pid", os.O_RDONLY)
+            # To come back has to be possible, before there is a need for it.
+            setns(self._own, CLONE["pid"])
+            unshare(CLONE["pid"])
+        except OSError:
+            return self
+        self.entered = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.entered:
+            setns(self._own, CLONE["pid"])
+        if self._own >= 0:
+            os.close(self._own)
 
 
 def is_privileged() -> bool:

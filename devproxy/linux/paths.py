@@ -18,11 +18,14 @@ from devproxy.linux.syscalls import (
     AT_FDCWD,
     CLOSE_RANGE,
     FACCESSAT2,
+    INT,
+    LONG,
     OPENAT2,
+    STRING,
     check,
     encode,
     libc,
-    syscall,
+    prototype,
 )
 
 # How a path is opened inside a root: the root's descriptor, the path, open(2) flags without O_CREAT.
@@ -33,6 +36,10 @@ _RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10
 _RESOLVE: Final = _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS
 _TRIES: Final = 128
 _AT_EACCESS = 0x200
+
+_openat2 = prototype(INT, STRING, STRING, LONG)
+_close_range = prototype(INT, INT, INT)
+_faccessat2 = prototype(INT, STRING, INT, INT)
 
 
 def open_in_root(root: int, path: str, flags: int) -> int:
@@ -45,19 +52,19 @@ def open_in_root(root: int, path: str, flags: int) -> int:
     encoded = encode(path)
     for _ in range(_TRIES - 1):
         try:
-            return syscall(OPENAT2, root, encoded, how, _OPEN_HOW.size, path=path)
+            return check(_openat2(OPENAT2, root, encoded, how, _OPEN_HOW.size), path)
         except OSError as error:
             # EAGAIN: something was renamed or mounted while `..` was resolved, so the kernel could not be sure.
             if error.errno not in (errno.EAGAIN, errno.EINTR):
                 raise
-    return syscall(OPENAT2, root, encoded, how, _OPEN_HOW.size, path=path)
+    return check(_openat2(OPENAT2, root, encoded, how, _OPEN_HOW.size), path)
 
 
 def has_openat2() -> bool:
     """Whether openat2(2) can be used here: ENOSYS means an old kernel, EPERM a seccomp filter."""
     how = _OPEN_HOW.pack(os.O_PATH | os.O_CLOEXEC, 0, _RESOLVE)
     try:
-        os.close(syscall(OPENAT2, AT_FDCWD, b"/", how, _OPEN_HOW.size))
+        os.close(check(_openat2(OPENAT2, AT_FDCWD, b"/", how, _OPEN_HOW.size)))
     except OSError as error:
         if error.errno in (errno.ENOSYS, errno.EPERM):
             return False
@@ -71,7 +78,7 @@ def close_range(first: int, last: int, *, cloexec: bool = False) -> None:
     Before Linux 5.9, and for `cloexec` before 5.11, it is done one by one.
     """
     try:
-        syscall(CLOSE_RANGE, first, last, 4 if cloexec else 0)
+        check(_close_range(CLOSE_RANGE, first, last, 4 if cloexec else 0))
     except OSError as error:
         if error.errno not in (errno.ENOSYS, errno.EINVAL, errno.EPERM):
             raise
@@ -114,7 +121,7 @@ def may_execute(descriptor: int, path: str) -> bool:
     what the path names by now). Says no for a regular file on a mount with noexec.
     """
     try:
-        syscall(FACCESSAT2, descriptor, b"", os.X_OK, AT_EMPTY_PATH | _AT_EACCESS)
+        check(_faccessat2(FACCESSAT2, descriptor, b"", os.X_OK, AT_EMPTY_PATH | _AT_EACCESS))
     except PermissionError:
         return False
     except OSError as error:

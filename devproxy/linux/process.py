@@ -7,7 +7,7 @@ import signal
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
-from devproxy.linux.syscalls import PIDFD_SEND_SIGNAL, check, encode, libc, syscall
+from devproxy.linux.syscalls import INT, LONG, PIDFD_SEND_SIGNAL, STRING, check, encode, libc, prototype
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
@@ -15,12 +15,20 @@ _PR_SET_KEEPCAPS = 8
 _PR_SET_NO_NEW_PRIVS = 38
 
 # SIGKILL and SIGSTOP cannot be set; 32 and 33 belong to the C library.
-_SETTABLE: Final = [number for number in range(1, signal.NSIG) if number not in (9, 19, 32, 33)]
+_BLOCKABLE: Final = [number for number in range(1, signal.NSIG) if number not in (32, 33)]
+_SETTABLE: Final = [number for number in _BLOCKABLE if number not in (signal.SIGKILL, signal.SIGSTOP)]
 
 
-def prctl(option: int, value: int) -> int:
+_pidfd_send_signal = prototype(INT, INT, STRING, INT)
+_prctl = libc.prctl
+_prctl.argtypes = (INT, LONG, LONG, LONG, LONG)
+_signal = libc.signal
+_signal.argtypes, _signal.restype = (INT, ctypes.c_void_p), ctypes.c_void_p
+
+
+def prctl(option: int, value: int, further: int = 0) -> int:
     """One operation on this process (prctl(2)); the unused arguments are zero, as some options demand."""
-    return check(libc.prctl(option, ctypes.c_ulong(value), *[ctypes.c_ulong(0)] * 3))
+    return check(_prctl(option, value, further, 0, 0))
 
 
 def die_with_parent() -> None:
@@ -60,16 +68,22 @@ def send_signal(pidfd: int, number: int) -> None:
     """Send a signal to the process of a descriptor, and to no other (pidfd_send_signal(2)). Errors: ESRCH when it has
     ended.
     """
-    syscall(PIDFD_SEND_SIGNAL, pidfd, number, None, 0)
+    check(_pidfd_send_signal(PIDFD_SEND_SIGNAL, pidfd, number, None, 0))
+
+
+def block_signals() -> set[int | signal.Signals]:
+    """Block every signal in this thread (pthread_sigmask(3)). Returns those that were blocked."""
+    return signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKABLE)
 
 
 def reset_signals() -> None:
     """Give every signal its default action and block none, as a fresh process has it (signal(7)).
 
-    The interpreter ignores SIGPIPE and SIGXFSZ, and exec would hand that on.
+    The interpreter ignores SIGPIPE and SIGXFSZ, and exec would hand that on. It is not told: none of its handlers is
+    called any more.
     """
     for number in _SETTABLE:
-        signal.signal(number, signal.SIG_DFL)
+        _signal(number, None)  # SIG_DFL
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import sys
+from collections.abc import Callable
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 libc: Final = ctypes.CDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long
@@ -31,12 +33,15 @@ AT_EMPTY_PATH: Final = 0x1000
 AT_RECURSIVE: Final = 0x8000
 
 
+_ENCODING: Final = sys.getfilesystemencoding()
+_ERRORS: Final = sys.getfilesystemencodeerrors()
+
+
 def encode(path: str) -> bytes:
     """A path or word as the kernel takes it. Errors: EINVAL for a NUL inside, where C would silently stop reading."""
-    encoded = os.fsencode(path)
-    if b"\0" in encoded:
+    if "\0" in path:
         raise OSError(errno.EINVAL, "has a NUL byte in it", path)
-    return encoded
+    return path.encode(_ENCODING, _ERRORS)
 
 
 def check(result: int, path: str | None = None) -> int:
@@ -47,13 +52,19 @@ def check(result: int, path: str | None = None) -> int:
     return result
 
 
-def syscall(number: int, *arguments: int | bytes | None, path: str | None = None) -> int:
-    """Make a system call by number (syscall(2)).
+INT: Final = ctypes.c_int
+LONG: Final = ctypes.c_long
+STRING: Final = ctypes.c_char_p
 
-    `path` is the filename of the OSError.
+
+def prototype(*types: type[Any]) -> Callable[..., int]:
+    """syscall(2) with the types of its arguments set once, the number's own left out. To convert them at every call takes
+    longer than most calls do. The function returns what the call did: give it to `check`.
     """
-    values = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
-    return check(libc.syscall(ctypes.c_long(number), *values), path)
+    function = libc["syscall"]  # an object of its own each time, unlike libc.syscall
+    function.argtypes = (LONG, *types)
+    function.restype = LONG
+    return function
 
 
 class about:  # noqa: N801 (read as a word: `with about(path):`)

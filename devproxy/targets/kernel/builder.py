@@ -1,9 +1,10 @@
 """The process that builds a root on the kernel, and then becomes the container's.
 
-The caller is forked once, and once more for a new pid or time namespace, of which only children are part: the first
-child waits then for the second. The namespaces are made first, since proc, sysfs and mqueue belong to those of whoever
-mounts them; without privileges a user namespace comes before them (devproxy.targets.rootless). The caller's own
-namespaces, umask and directory are never touched.
+The caller is forked once. Its child is born in a new pid namespace; only one that is joined, a time namespace, and a builder
+without privileges take a second fork, since children alone are part of such a namespace: the first child waits then for the
+second. The other namespaces are made first of all, since proc, sysfs and mqueue belong to those of whoever mounts them;
+without privileges a user namespace comes before them (devproxy.targets.rootless). The caller's own namespaces, umask and
+directory are never touched.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from devproxy.host.facts import Host
 from devproxy.linux import mounts, process
 from devproxy.linux.namespaces import (
     CLONE,
+    ChildrenInNewPidNamespace,
     bring_up_loopback,
     is_privileged,
     map_one,
@@ -107,14 +109,12 @@ def _fork(order: _Order) -> KernelRoot:
     and none of the caller's handlers runs in it.
     """
     ours, theirs = Channel.pair()
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    mask = process.block_signals()
     try:
-        child = os.fork()
+        child = _fork_into(order, theirs)
     except OSError:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         raise
-    if child == 0:
-        _run_builder(order, theirs)
     # Whether openat2 can be used is the same for both; the rest of what the kernel can is asked by the builder.
     opener = order.paths.opener if order.paths else KernelPaths(openat2=has_openat2()).opener
     root = KernelRoot(ours, child, opener, simulated=order.host.simulated, rootless=order.rootless)
@@ -126,6 +126,20 @@ def _fork(order: _Order) -> KernelRoot:
         root.close()
         raise
     return root
+
+
+def _fork_into(order: _Order, channel: Channel) -> int:
+    """Fork the builder, into its pid namespace where that is a new one. Returns its pid."""
+    if order.rootless is None and any(each.type == "pid" and not each.path for each in order.namespaces):
+        with ChildrenInNewPidNamespace() as new:
+            child = os.fork()
+            if child == 0:
+                _run_builder(order, channel, is_first=new.entered)
+    else:
+        child = os.fork()
+        if child == 0:
+            _run_builder(order, channel, is_first=False)
+    return child
 
 
 def _check_namespaces(wanted: Sequence[Namespace], name: str) -> None:
@@ -164,15 +178,17 @@ def _live_majors(host: Host) -> dict[int, str]:
 # in the child
 
 
-def _run_builder(order: _Order, channel: Channel) -> NoReturn:
-    """The whole life of the builder: it never returns, and what it raises is told to the caller."""
+def _run_builder(order: _Order, channel: Channel, *, is_first: bool) -> NoReturn:
+    """The whole life of the builder: it never returns, and what it raises is told to the caller. `is_first`: it is the first
+    process of a new pid namespace.
+    """
     code = 125
     try:
         # An object of the caller that is collected here would close a number that is a descriptor of ours by now.
         gc.disable()
         _leave_the_caller(channel)
         proc = _open_proc()
-        _enter_namespaces(order, channel, proc)
+        _enter_namespaces(order, channel, proc, is_first=is_first)
         become(_build(order, channel, proc))
     except EOFError:
         code = 0  # the caller has dropped the root
@@ -215,12 +231,15 @@ def _open_proc() -> int:
     return proc
 
 
-def _enter_namespaces(order: _Order, channel: Channel, proc: int) -> None:
+def _enter_namespaces(order: _Order, channel: Channel, proc: int, *, is_first: bool) -> None:
     """Join and make the namespaces, all paths being opened before the first is entered. Returns in the process that is
     in all of them.
     """
-    kinds = {each.type for each in order.namespaces}
+    for_children = {each.type for each in order.namespaces} & {"pid", "time"}
     new = {each.type for each in order.namespaces if not each.path} | {"mount"}
+    if is_first:
+        for_children.discard("pid")
+        new.discard("pid")
     joined = [(_open_namespace(each, each.path), each) for each in order.namespaces if each.path]
     if order.rootless is not None:
         _enter_user_namespace(order.rootless, proc)
@@ -228,7 +247,7 @@ def _enter_namespaces(order: _Order, channel: Channel, proc: int) -> None:
         _join(descriptor, each, "" if order.rootless is None else "without root only new namespaces can be had")
     with _Attempt(f"new namespaces ({', '.join(sorted(new))}) cannot be made", _NO_USER_NAMESPACE):
         unshare(sum(CLONE[kind] for kind in new))
-    if kinds & {"pid", "time"}:
+    if for_children:
         _become_child(channel)
     mounts.set_propagation_of_everything(mounts.MS_SLAVE)
     with _Attempt(f"the host name {order.hostname!r} and domain name {order.domainname!r} cannot be set"):

@@ -67,7 +67,7 @@ def become_user(user: User, wanted: Wanted, *, groups: bool = True) -> None:
     """Change groups (unless there is no right to) and user, and have exactly the effective capabilities of the process.
     What is permitted stays, until `drop_the_rest`.
     """
-    capabilities.drop_from_bounding(sorted(capabilities.bounding() - wanted.bounding))
+    capabilities.limit_bounding(wanted.bounding)
     keep_capabilities()
     if groups:
         os.setgroups(user.groups)

@@ -188,7 +188,7 @@ def test_a_range_can_be_left_to_exec() -> None:
 
 
 def test_closing_one_by_one_does_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paths, "syscall", _no_such_call)
+    monkeypatch.setattr(paths, "_close_range", _no_such_call)
     test_closing_a_range_leaves_the_rest_open()
     test_a_range_can_be_left_to_exec()
 
@@ -202,7 +202,7 @@ def test_execution_is_judged_for_the_effective_user(
     mode: int, uid: int, may: bool, with_faccessat2: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not with_faccessat2:
-        monkeypatch.setattr(paths, "syscall", _no_such_call)
+        monkeypatch.setattr(paths, "_faccessat2", _no_such_call)
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)
         program = os.path.join(directory, "program")

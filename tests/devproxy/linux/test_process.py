@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import socket
+import threading
 
 import pytest
 
@@ -98,7 +99,7 @@ def test_capability_sets_are_what_the_kernel_shows() -> None:
     kill, chown = capabilities.NUMBERS["CAP_KILL"], capabilities.NUMBERS["CAP_CHOWN"]
 
     def work() -> list[int]:
-        capabilities.drop_from_bounding(capabilities.bounding() - {kill, chown})
+        capabilities.limit_bounding({kill, chown})
         capabilities.capset(capabilities.Sets(1 << kill, 1 << kill | 1 << chown, 1 << kill))
         capabilities.set_ambient([kill])
         return [int(status(field), 16) for field in ("CapBnd", "CapEff", "CapPrm", "CapInh", "CapAmb")]
@@ -147,3 +148,46 @@ def test_names_belong_to_the_uts_namespace() -> None:
     with pytest.raises(OSError) as caught:
         in_child(lambda: namespaces.sethostname("x" * 65))
     assert caught.value.errno == errno.EINVAL
+
+
+@pytest.mark.root
+def test_one_child_starts_a_pid_namespace_and_the_next_does_not() -> None:
+    def work() -> list[int]:
+        told = []
+        with namespaces.ChildrenInNewPidNamespace() as new:
+            told.append(_pid_of_child())
+        assert new.entered
+        return [*told, _pid_of_child()]
+
+    first, second = in_child(work)
+    assert first == 1
+    assert second > 1
+
+
+@pytest.mark.root
+def test_other_threads_go_on_forking_where_they_are() -> None:
+    def work() -> int:
+        found: list[int] = []
+        now = threading.Event()
+        other = threading.Thread(target=lambda: found.append(_pid_of_child() if now.wait() else 0))
+        other.start()
+        with namespaces.ChildrenInNewPidNamespace():
+            now.set()
+            other.join()
+        return found[0]
+
+    assert in_child(work) > 1
+
+
+def _pid_of_child() -> int:
+    """What a new child's pid is to itself."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writer, str(os.getpid()).encode())
+        os._exit(0)
+    os.close(writer)
+    told = int(os.read(reader, 20))
+    os.close(reader)
+    os.waitpid(child, 0)
+    return told
