@@ -99,7 +99,7 @@ def test_a_file_opened_before_it_is_copied_up_shows_what_is_written_later(tmp_pa
         assert early.read() == b"after!"
 
 
-@pytest.mark.rows("H21", oracle="kernel")
+@pytest.mark.rows("H21", oracle="specification")
 def test_a_file_that_is_closed_is_closed_on_the_host(tmp_path: Path) -> None:
     """A network file system writes back when a file is closed (close(2))."""
     (tmp_path / "source").mkdir()
