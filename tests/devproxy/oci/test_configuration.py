@@ -127,11 +127,6 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         parse_configuration(str(tmp_path / "c.toml"), [])
 
 
-<<<<<<< HEAD
-@pytest.mark.rows("S21", oracle="specification")
-def test_s21_what_only_one_target_can_keep_is_told_with_its_name() -> None:
-    configuration, warnings = parse_configuration(None, ["host-fifo=open", "host-fifo=none"])
-=======
 @pytest.mark.rows("S21", "H21", oracle="specification")
 @pytest.mark.parametrize(
     ("key", "kept", "told"),
@@ -139,7 +134,6 @@ def test_s21_what_only_one_target_can_keep_is_told_with_its_name() -> None:
 )
 def test_s21_what_only_one_target_can_keep_is_told_with_its_name(key: str, kept: str, told: str) -> None:
     configuration, warnings = parse_configuration(None, [f"{key}={kept}", f"{key}={told}"])
->>>>>>> 77ac565 (hostfs: let drivers of the machine answer where that is asked for)
     assert configuration == Configuration()
     assert len(warnings) == 1
     assert key in warnings[0]
