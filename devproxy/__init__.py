@@ -16,10 +16,11 @@ Names are imported when they are first used, so that a command pays only for the
 from __future__ import annotations
 
 import sys
-from types import ModuleType
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from devproxy.build import build
     from devproxy.check.verify import verify
     from devproxy.errors import DevproxyError, InputError
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from devproxy.oci.load import load
     from devproxy.plan.planner import plan
     from devproxy.timeline import Timeline
+else:
+    ModuleType = type(sys)
 
 __version__ = "0.1.0"
 
@@ -72,9 +75,8 @@ class _Package(ModuleType):
         room = _ROOMS.get(name)
         if room is None:
             raise AttributeError(f"module 'devproxy' has no attribute {name!r}")
-        from importlib import import_module
-
-        value: object = getattr(import_module(room), name)
+        __import__(room)
+        value: object = getattr(sys.modules[room], name)
         super().__setattr__(name, value)
         return value
 

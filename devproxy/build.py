@@ -9,8 +9,6 @@ A root exists whole or not at all: the first step that fails ends the build, and
 from __future__ import annotations
 
 import os
-from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Self
 
 from devproxy.carry import Carrier
 from devproxy.errors import DevproxyError
@@ -20,7 +18,11 @@ from devproxy.plan.plan import Plan
 from devproxy.plan.steps import Bind, MountRoot
 from devproxy.targets.root import Root as TargetRoot
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import IO, Any, Self
+
     from devproxy.host_layers import PlannedLayers
     from devproxy.targets.kernel.paths import KernelPaths
     from devproxy.targets.rootless import Rootless

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Final
 
 from devproxy.carry_words import told
 from devproxy.errors import InputError
@@ -12,6 +11,10 @@ from devproxy.overlay import Layers
 from devproxy.plan.steps import MountFilesystem
 from devproxy.targets.target import Layers as OpenLayers
 from devproxy.targets.target import Source, Target
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _BESIDE: Final = "workdir= names an empty directory beside the upperdir, on the same file system"
 NOT_WRITTEN: Final = "changes stay in memory here"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import NoReturn
 
 from devproxy.errors import DevproxyError, InputError
 from devproxy.node import DeviceNumber, Fixed, LikeHost, NodeKind, OfDriver
@@ -20,6 +19,10 @@ from devproxy.plan.steps import (
 )
 from devproxy.targets.numbers import FIXED_MAJORS
 from devproxy.targets.target import FileKind, Look, NumberFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 _KIND_WORDS = {
     FileKind.DIRECTORY: "a directory",

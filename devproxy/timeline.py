@@ -10,13 +10,14 @@ crosses are durations, never points in time. Nothing here runs where no timeline
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from time import perf_counter_ns
-from typing import TYPE_CHECKING
 
 from devproxy.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from devproxy.outcome import Outcome
     from devproxy.plan.steps import Step
 

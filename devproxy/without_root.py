@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from devproxy.errors import DevproxyError
 from devproxy.node import Fixed
 from devproxy.plan.plan import Plan
 from devproxy.plan.steps import Bind, MakeNode, MountFilesystem, Step
 from devproxy.targets.rootless import Rootless, allowed_below, allowed_change, has_mounts_below, without_owners
 from devproxy.targets.target import Look, Source
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 # The same devices on every machine (Documentation/admin-guide/devices.txt): memory, terminals, misc.
 _EVERYWHERE: Final = (1, 5, 10)

@@ -16,9 +16,6 @@ SOURCES = sorted(path for package in ("vfs", "devproxy") for path in (ROOT / pac
 # What may need what no other room does: one place each.
 ONLY_IN = {"ctypes": "devproxy/linux/", "subprocess": "devproxy/process.py"}
 
-# They stand in for what type checkers see.
-ONLY_THERE = ("record.py", "choice.py")
-
 
 def imported(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -26,6 +23,18 @@ def imported(path: Path) -> Iterator[str]:
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
             yield node.module
+
+
+def imported_when_run(path: Path) -> Iterator[str]:
+    """What is imported when the module is: not below `if TYPE_CHECKING:`, not inside functions."""
+    pending: list[ast.stmt] = list(ast.parse(path.read_text(encoding="utf-8")).body)
+    for node in pending:
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield node.module
+        elif isinstance(node, ast.If):
+            pending += node.orelse if ast.unparse(node.test) == "TYPE_CHECKING" else node.body + node.orelse
 
 
 def test_rooms_import_only_from_below() -> None:
@@ -47,16 +56,15 @@ def test_system_calls_and_programs_have_one_place_each(module: str) -> None:
     assert all(user.startswith(ONLY_IN[module]) for user in users), users
 
 
-@pytest.mark.parametrize("module", ["dataclasses", "enum"])
-def test_classes_of_records_and_choices_are_cheap(module: str) -> None:
-    """They load with `devproxy run`, so they are devproxy's own: `devproxy.record.Record`, `devproxy.choice.Choice`."""
-    own = [path for path in SOURCES if path.is_relative_to(ROOT / "devproxy") and path.name not in ONLY_THERE]
-    assert not [path for path in own if module in imported(path)]
-
-
-def test_named_tuples_are_records() -> None:
-    own = [path for path in SOURCES if path.is_relative_to(ROOT / "devproxy") and path.name not in ONLY_THERE]
-    assert not [path for path in own if "NamedTuple" in path.read_text(encoding="utf-8")]
+@pytest.mark.parametrize(
+    "path", [p for p in SOURCES if p.is_relative_to(ROOT / "devproxy")], ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_what_only_type_checkers_need_is_not_imported(path: Path) -> None:
+    """Importing typing takes as long as building a root. Records and choices are devproxy's own (devproxy/record.py,
+    devproxy/choice.py), everything else is imported below `if TYPE_CHECKING:`.
+    """
+    if not path.is_relative_to(ROOT / "devproxy" / "bench"):
+        assert set(imported_when_run(path)).isdisjoint({"typing", "collections.abc", "types", "enum", "dataclasses"})
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))

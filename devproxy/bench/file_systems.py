@@ -8,8 +8,6 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
 
 from devproxy.bench import files
 from devproxy.bench.files import Files
@@ -22,6 +20,11 @@ from devproxy.overlay import Overlay
 from devproxy.plan.plan import Mode, Plan
 from devproxy.plan.steps import MakeDirectory, MountFilesystem, MountRoot, Reason
 from devproxy.process import run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
 
 _KERNEL = f"tmpfs of Linux {os.uname().release}"
 _STAT = Budget(1, at_least=True)

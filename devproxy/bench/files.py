@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any
 
 from devproxy.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 _PAGE = bytes(4096)
 _CHUNK = bytes(64 * 1024)

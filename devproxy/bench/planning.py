@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
 
 import devproxy
 from devproxy.bench.measure import Budget, Row, Run, duration, side_by_side, time_row
@@ -14,6 +13,10 @@ from devproxy.host.probe import probe
 from devproxy.mount_options import MountOptions
 from devproxy.oci.spec import Mount, Spec
 from devproxy.plan.planner import plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 _LINEAR = Budget(120)
 _PROBE = Budget(60, unit=" ms")

@@ -7,7 +7,6 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 
 import devproxy
 from devproxy.bench.bundle import do_nothing, write_bundle
@@ -15,6 +14,10 @@ from devproxy.bench.measure import Budget, Pair, Row, Run, side_by_side, time_ro
 from devproxy.errors import DevproxyError
 from devproxy.process import find_program, run
 from devproxy.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 _IN_PROCESS = Budget(0.35)
 _FRESH = Budget(2)

@@ -5,11 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Protocol
 
 from devproxy.check.finding import Finding, error
 from devproxy.node import DeviceNumber, number_of_rdev
 from devproxy.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object
 
 _KINDS = {
     stat.S_IFDIR: "directory",

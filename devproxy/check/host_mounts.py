@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left
-from collections.abc import Iterable
 from itertools import islice, takewhile
 
 from devproxy.build import Root
@@ -14,6 +13,10 @@ from devproxy.linux.mountinfo import parse_line
 from devproxy.outcome import Result
 from devproxy.plan.steps import Bind, MountFilesystem, MountRoot
 from devproxy.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class HostMounts(Record):

@@ -7,13 +7,16 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Final
 
 from devproxy.check.finding import Finding, error, unreadable
 from devproxy.check.mount_table import flags_in_force
 from devproxy.check.side import Side
 from devproxy.outcome import Outcome, Result
 from devproxy.plan.steps import Cover, Mask, SealPath
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _NULL = os.makedev(1, 3)
 

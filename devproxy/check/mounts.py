@@ -8,7 +8,6 @@ inherits from its source's mount, and what is mounted below a recursive bind.
 from __future__ import annotations
 
 import os
-from typing import Final
 
 from devproxy.check.finding import Finding, error
 from devproxy.check.host_mounts import HostMounts
@@ -19,6 +18,10 @@ from devproxy.outcome import Result
 from devproxy.plan.plan import Plan
 from devproxy.plan.steps import Bind, Cover, Mask, MountFilesystem, MountRoot, SealPath
 from devproxy.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _ATIME: Final = frozenset({"noatime", "relatime", "strictatime"})
 # statvfs(3); the last three are Linux's own (include/linux/statfs.h).

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
-from typing import Final
 
 from devproxy.build import Root
 from devproxy.check.entry import Entry, differences, entry_at
@@ -30,6 +28,11 @@ from devproxy.plan.steps import (
     SealPath,
 )
 from devproxy.targets.rootless import Rootless
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Final
 
 _FORMATS = {NodeKind.CHARACTER: stat.S_IFCHR, NodeKind.BLOCK: stat.S_IFBLK, NodeKind.FIFO: stat.S_IFIFO}
 _HIDING = (MountFilesystem, Bind, Mask)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import stat
 from collections import deque
-from typing import Final
 
 from devproxy.check.entry import Tree
 from devproxy.check.mount_table import MountTable, parent
 from devproxy.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _MOST_LINKS: Final = 40  # MAXSYMLINKS, path_resolution(7)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Final
 
 from devproxy.cli.arguments import add_host_argument
 from devproxy.cli.context import Context
@@ -13,7 +12,10 @@ from devproxy.oci.load import load
 from devproxy.plan.plan import Mode, Plan
 from devproxy.plan.planner import plan
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Final
+
     from devproxy.build import Root
     from devproxy.targets.rootless import Rootless
 

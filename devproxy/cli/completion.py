@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from typing import Final
 
 from devproxy.cli.context import Context
 from devproxy.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _EXAMPLES = """\
 examples:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Final, TextIO
 
 from devproxy import __version__
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Final, TextIO
+
     from devproxy.check.finding import Finding
     from devproxy.oci.configuration import Configuration
     from devproxy.outcome import Outcome

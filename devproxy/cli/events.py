@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TextIO
 
 from devproxy.check.finding import Finding
 from devproxy.outcome import Outcome
 from devproxy.plan.steps import Skip
 from devproxy.timeline import Phase
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
 
 Fields = dict[str, object]
 

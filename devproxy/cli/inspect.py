@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-from collections.abc import Callable
-from typing import Final
 
 from devproxy.build import Root, build
 from devproxy.cli import render
@@ -14,6 +12,11 @@ from devproxy.cli.bundle import add_bundle_arguments, make_plan, tell_outcomes
 from devproxy.cli.context import Context
 from devproxy.errors import DevproxyError, InputError
 from devproxy.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
 
 _EXAMPLES = """\
 examples:

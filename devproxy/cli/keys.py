@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 KEYS: Final = {
     "overlay2": "where writes go: none, or root: or all: with memory, self or dir=/DIRECTORY, then ,size=SIZE (root:memory)",

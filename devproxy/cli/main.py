@@ -13,17 +13,19 @@ import io
 import os
 import signal
 import sys
-from importlib import import_module
-from typing import TYPE_CHECKING, Final, Protocol, TypedDict, cast
 
 from devproxy import __version__
 from devproxy.errors import DevproxyError, InputError
 from devproxy.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any, Final, Protocol
 
     from devproxy.cli.context import Context
+else:
+    Protocol = object
 
 INTERRUPTED: Final = 130
 SIGPIPE_STATUS: Final = 141
@@ -264,13 +266,7 @@ def make_parser(*, every_verb: bool = False) -> argparse.ArgumentParser:
     return parser
 
 
-class _Style(TypedDict):
-    description: str
-    allow_abbrev: bool
-    formatter_class: type[argparse.HelpFormatter]
-
-
-def _style(verb: Verb) -> _Style:
+def _style(verb: Verb) -> dict[str, Any]:
     return {"description": _sentence(verb.help), "allow_abbrev": False, "formatter_class": _Formatter}
 
 
@@ -306,7 +302,10 @@ def _global_parser() -> argparse.ArgumentParser:
 
 def _module(verb: str) -> VerbModule:
     module = next(candidate.module for candidate in VERBS if candidate.name == verb)
-    return cast("VerbModule", import_module(module))
+    __import__(module)
+    found: Any = sys.modules[module]
+    offered: VerbModule = found
+    return offered
 
 
 def _sentence(text: str) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import stat
-from typing import Final
 
 from devproxy.cli.arguments import add_format_arguments, add_host_argument, wants_json
 from devproxy.cli.context import Context
 from devproxy.host.facts import Accelerator, Host, MigDevice, Nvidia, NvidiaGpu, TpuChip
 from devproxy.host.probe import probe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 # Drivers whose majors people look for; the others are in the JSON.
 _INTERESTING: Final = ("nvidia", "drm", "infiniband", "accel", "vfio", "kfd", "gdrdrv")

@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
 
 from devproxy.build import Root
 from devproxy.linux.mountinfo import MountLine
 from devproxy.outcome import Outcome
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def listing(root: Root, paths: list[str]) -> list[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from devproxy.timeline import Phase, Timeline
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 DEAREST: Final = 10
 """How many steps are shown."""

@@ -5,12 +5,14 @@ Each driver's module registers its devices; the list below is all there are, in 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
-
 from devproxy.drivers import fuse, memory, nvidia, tpu, tty, tun
 from devproxy.host.facts import Host
 from vfs.device import DeviceTable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
 
 DRIVERS: Final[tuple[Callable[[DeviceTable, Host], None], ...]] = (
     memory.register,

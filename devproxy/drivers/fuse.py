@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Final
 
 from devproxy.host.facts import Host
 from vfs.device import DeviceKind, DeviceNumber, DeviceTable, OpenDevice, Registration
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 NUMBER: Final = DeviceNumber(10, 229)
 

@@ -7,11 +7,14 @@ root without devices has to say). Node names and minors: the driver's README, "T
 from __future__ import annotations
 
 import errno
-from typing import Final
 
 from devproxy.host.facts import Host
 from devproxy.node import NodeKind
 from vfs.device import DeviceKind, DeviceNumber, DeviceTable, OpenDevice, Registration
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _LAST_GPU_MINOR: Final = 247
 _MODESET_MINOR: Final = 254

@@ -6,11 +6,14 @@ They are known by the host's nodes: neither a major nor a minor can be told from
 from __future__ import annotations
 
 import errno
-from typing import Final
 
 from devproxy.host.facts import Host
 from devproxy.node import NodeKind
 from vfs.device import DeviceKind, DeviceNumber, DeviceTable, OpenDevice, Registration
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 # A node's path says which subsystem it is: flat accel devices are TPUs, those below /dev/accel are DRM's.
 _GROUPS: Final = (("/dev/accel", "accel"), ("/dev/vfio/", "vfio"), ("/dev/dri/", "drm"), ("/dev/kfd", "kfd"))

@@ -4,14 +4,16 @@ render nodes, AMD's kfd, and what else was given to vfio.
 
 from __future__ import annotations
 
-from typing import Final
-
 from devproxy.host.device_class import read_class, read_class_device
 from devproxy.host.facts import Accelerator, HostNode, IommuGroup, PciDevice, TpuChip
 from devproxy.host.root import HostRoot
 from devproxy.host.tpu import generation_of
 from devproxy.host.vfio import group_path
 from devproxy.node import NodeKind
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _NVIDIA: Final = 0x10DE
 _KFD: Final = "/dev/kfd"

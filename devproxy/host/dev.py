@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import stat
-from typing import Final
 
 from devproxy.host.facts import HostNode
 from devproxy.host.root import Entry, HostRoot
 from devproxy.node import NodeKind, number_of_rdev
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 # Other file systems (terminals, shared memory, queues), and directories that hold links to nodes alone.
 _PASSED_OVER: Final = frozenset(("block", "char", "disk", "fd", "hugepages", "mqueue", "pts", "shm"))

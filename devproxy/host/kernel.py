@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from devproxy.host.facts import Limit
 from devproxy.host.root import HostRoot, fact_path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 # The directory that /sys/class/dmi/id links to. Virtual machines and Arm boards may have none.
 _PRODUCT_NAME: Final = "/sys/devices/virtual/dmi/id/product_name"

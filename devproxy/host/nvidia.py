@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from devproxy.host.facts import Nvidia, NvidiaGpu, PciDevice
 from devproxy.host.nvidia_caps import read_capabilities, read_switches
 from devproxy.host.pci import PciAddress, parse_address
 from devproxy.host.root import HostRoot
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _DRIVER: Final = "/proc/driver/nvidia"
 _VENDOR: Final = 0x10DE

@@ -7,10 +7,12 @@ Capabilities".
 
 from __future__ import annotations
 
-from typing import Final
-
 from devproxy.host.facts import Capability, MigDevice
 from devproxy.host.root import HostRoot
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _TREE: Final = "/proc/driver/nvidia/capabilities"
 _MINORS: Final = "/proc/driver/nvidia-caps"

@@ -6,10 +6,12 @@ device, class and driver at once.
 
 from __future__ import annotations
 
-from typing import Final
-
 from devproxy.host.facts import PciDevice
 from devproxy.host.root import HostRoot
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _DEVICES: Final = "/sys/bus/pci/devices"
 

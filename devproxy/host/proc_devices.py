@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from devproxy.host.facts import MajorLine, MiscLine
 from devproxy.host.root import HostRoot
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 PROC_DEVICES: Final = "/proc/devices"
 PROC_MISC: Final = "/proc/misc"

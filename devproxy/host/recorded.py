@@ -10,12 +10,15 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
 
 from devproxy.host.root import ABSENT, Entry, Reader, fact_path
 from devproxy.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Final
 
 
 class Kept(Record):

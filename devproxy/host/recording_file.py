@@ -16,13 +16,16 @@ import json
 import os
 import stat
 import time
-from typing import Final, TypeGuard
 
 from devproxy import __version__
 from devproxy.errors import InputError
 from devproxy.host.recorded import Kept, Recording, parents
 from devproxy.host.root import FILE_LIMIT, Entry, fact_path
 from devproxy.host.tar import Member, TarError, read_members
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final, TypeGuard
 
 FORMAT: Final = 1
 _MANIFEST: Final = "manifest.json"

@@ -10,11 +10,16 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from types import TracebackType
-from typing import Final, Protocol, Self
 
 from devproxy.host.facts import Unseen
 from devproxy.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Final, Protocol, Self
+else:
+    Protocol = object
 
 # Far above every file that a probe reads; a file that is larger is not what it is taken for.
 FILE_LIMIT: Final = 1 << 20

@@ -8,10 +8,13 @@ disk here, and every member's size is compared with what is really there before 
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
-from typing import Final
 
 from devproxy.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Final
 
 BLOCK: Final = 512
 

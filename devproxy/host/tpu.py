@@ -6,14 +6,16 @@ devices are given to vfio as well. The ids are those that gVisor and tpu-info kn
 
 from __future__ import annotations
 
-from typing import Final
-
 from devproxy.host.device_class import number_in, read_class
 from devproxy.host.facts import HostNode, IommuGroup, PciDevice, TpuChip
 from devproxy.host.root import HostRoot
 from devproxy.host.vfio import VFIO_DRIVER, group_of, group_path
 from devproxy.node import NodeKind
 from devproxy.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _GOOGLE: Final = 0x1AE0
 _GENERATIONS: Final = {

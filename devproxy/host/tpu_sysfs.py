@@ -6,13 +6,16 @@ Only small text files of known names are read, of TPUs alone: a resource file, f
 from __future__ import annotations
 
 import os
-from typing import Final
 
 from devproxy.host.device_class import ClassDevice, read_class
 from devproxy.host.facts import IommuGroup, PciDevice, SysfsEntry
 from devproxy.host.root import HostRoot
 from devproxy.host.tpu import generation_of
 from devproxy.host.vfio import group_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _PCI_FILES: Final = (
     "class", "device", "enable", "numa_node", "resource", "revision", "subsystem_device", "subsystem_vendor", "vendor",

@@ -6,12 +6,15 @@ N is the number of an IOMMU group; the node's minor is the order in which the gr
 from __future__ import annotations
 
 import os
-from typing import Final
 
 from devproxy.host.device_class import number_in
 from devproxy.host.facts import HostNode, IommuGroup, PciDevice
 from devproxy.host.root import HostRoot
 from devproxy.node import NodeKind
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 VFIO_DRIVER: Final = "vfio-pci"
 _GROUPS: Final = "/sys/kernel/iommu_groups"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
 
 from devproxy.errors import DevproxyError, InputError
 from devproxy.launch.signals import forwarding
@@ -13,9 +11,12 @@ from devproxy.targets.kernel.become import Request
 from devproxy.targets.kernel.handles import open_null
 from devproxy.targets.kernel.root import KernelRoot
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from devproxy.build import Root
+    from collections.abc import Callable, Sequence
+    from typing import Final
 
+    from devproxy.build import Root
 
 # What `runc spec` writes: for a caller, or a bundle, that has arguments and no process around them.
 _DEFAULT_ENVIRONMENT: Final = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",)

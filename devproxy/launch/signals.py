@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Sequence
-from types import FrameType, TracebackType
-from typing import Any, Final
 
 from devproxy.linux.process import send_signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import FrameType, TracebackType
+    from typing import Any, Final
 
 FORWARDED: Final = (
     signal.SIGHUP,

@@ -9,9 +9,12 @@ import select
 import signal
 import termios
 import tty
-from typing import Final
 
 from devproxy.launch.signals import Handling
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _BLOCK: Final = 65536
 _WINDOW_SIZE: Final = 8

@@ -5,12 +5,15 @@ from __future__ import annotations
 import ctypes
 import errno
 import struct
-from collections.abc import Container, Iterable
-from typing import Final
 
 from devproxy.linux.process import prctl
 from devproxy.linux.syscalls import check, libc
 from devproxy.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable
+    from typing import Final
 
 # In the order of their numbers (include/uapi/linux/capability.h).
 NAMES: Final = (

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from typing import Final
 
 from devproxy.linux.syscalls import AT_EMPTY_PATH, check, encode, libc
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _STATX_BTIME: Final = 0x800
 # struct statx: stx_mask comes first, stx_btime (seconds, nanoseconds) at byte 80.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import Final
 
 from devproxy.linux.syscalls import (
     AT_EMPTY_PATH,
@@ -28,6 +27,10 @@ from devproxy.linux.syscalls import (
     libc,
     prototype,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 MS_UNBINDABLE: Final = 1 << 17
 MS_PRIVATE: Final = 1 << 18

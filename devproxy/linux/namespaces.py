@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import Final, Self
 
 from devproxy.linux.capabilities import NUMBERS, capget
 from devproxy.linux.syscalls import check, libc
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final, Self
 
 # CLONE_NEW* by the OCI spec's word for the namespace (config-linux.md, "Namespaces").
 CLONE: Final = {

@@ -10,8 +10,6 @@ import errno
 import fcntl
 import os
 import struct
-from collections.abc import Callable
-from typing import Final
 
 from devproxy.linux.syscalls import (
     AT_EMPTY_PATH,
@@ -28,8 +26,13 @@ from devproxy.linux.syscalls import (
     prototype,
 )
 
-# How a path is opened inside a root: the root's descriptor, the path, open(2) flags without O_CREAT.
-Opener = Callable[[int, str, int], int]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
+    # How a path is opened inside a root: the root's descriptor, the path, open(2) flags without O_CREAT.
+    Opener = Callable[[int, str, int], int]
 
 _OPEN_HOW = struct.Struct("=3Q")
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10

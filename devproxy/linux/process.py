@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import signal
-from collections.abc import Sequence
-from typing import Final, NoReturn
 
 from devproxy.linux.syscalls import INT, LONG, PIDFD_SEND_SIGNAL, STRING, check, encode, libc, prototype
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Final, NoReturn
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4

@@ -9,9 +9,12 @@ import ctypes
 import errno
 import os
 import sys
-from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Any, Final
 
 libc: Final = ctypes.CDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long

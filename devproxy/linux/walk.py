@@ -12,9 +12,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Final
 
 from devproxy.linux.paths import PROC_SUPER_MAGIC, filesystem_magic
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _MAXIMUM_LINKS: Final = 40
 _PROC_ROOT_INODE: Final = 1

@@ -6,14 +6,16 @@ cannot honour yet is a warning, an error under `strict`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
 from devproxy.choice import Choice
 from devproxy.errors import InputError
 from devproxy.oci.json_path import describe, quote, quote_path
 from devproxy.oci.nvidia_env_request import KNOWN_CAPABILITIES
 from devproxy.overlay import NO_OVERLAY, Medium, Overlaid, Overlay, Overlay2
 from devproxy.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 
 class Cgroupfs(Choice):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
 from devproxy.choice import Choice
 from devproxy.errors import InputError
 from devproxy.oci.json_path import JsonValue, quote
 from devproxy.oci.mount_options import parse_options
 from devproxy.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 PREFIX = "dev.gvisor.spec.mount."
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import stat
-from typing import NoReturn
 
 from devproxy.errors import InputError
 from devproxy.oci.json_path import JsonValue, quote, quote_path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 ROOT = "config.json"
 """The path of the document itself."""

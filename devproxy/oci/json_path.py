@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Iterator
 
 from devproxy.errors import InputError
 from devproxy.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PATH_MAX = 4095
 """The longest path in bytes that a system call takes, its NUL not counted (limits.h)."""

@@ -7,12 +7,14 @@ its keys are checked here, so that a misspelt option is named before anything is
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from devproxy.errors import InputError
 from devproxy.mount_options import NO_ATTRIBUTES, Attribute, Change, MountOptions, Propagation
 from devproxy.oci.json_path import JsonValue, quote
 from devproxy.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _SETS = {
     "ro": Attribute.RDONLY,

@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable
-from typing import Any, Final
 
 from devproxy.errors import InputError
 from devproxy.oci.json_file import ROOT
 from devproxy.oci.json_path import quote_path
 from devproxy.oci.load import load, parse_spec
 from devproxy.oci.spec import Device, Spec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any, Final
 
 _CAPABILITIES: Final = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
 # Destination, type, source, options.

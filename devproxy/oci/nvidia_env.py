@@ -8,9 +8,11 @@ An image from before these variables (CUDA_VERSION without NVIDIA_REQUIRE_CUDA) 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from devproxy.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 VISIBLE_DEVICES = "NVIDIA_VISIBLE_DEVICES"
 _CUDA_VERSION = "CUDA_VERSION"

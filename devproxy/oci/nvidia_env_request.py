@@ -5,12 +5,14 @@ The rules are those of NVIDIA's container toolkit (H10; docs/decisions.md).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-
 from devproxy.errors import InputError
 from devproxy.oci.json_path import quote
 from devproxy.oci.nvidia_env import VISIBLE_DEVICES, VisibleDevices, is_legacy_image, value_of, words_of
 from devproxy.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
 
 DRIVER_CAPABILITIES = "NVIDIA_DRIVER_CAPABILITIES"
 MIG_CONFIG = "NVIDIA_MIG_CONFIG_DEVICES"

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
-from typing import Final
 
 from devproxy.errors import InputError
 from devproxy.oci.json_path import JsonValue, quote
 from devproxy.overlay import Layers
 from devproxy.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Final
 
 _KEYS: Final = ("lowerdir", "upperdir", "workdir")
 _LIMIT: Final = 500  # OVL_MAX_STACK

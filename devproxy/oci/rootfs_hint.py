@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
 from devproxy.errors import InputError
 from devproxy.oci.configuration import parse_medium, parse_size
 from devproxy.oci.json_path import JsonValue, quote
 from devproxy.oci.spec import RootfsHint, Unsupported
 from devproxy.overlay import NO_OVERLAY, Overlaid, Overlay2
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 PREFIX = "dev.gvisor.spec.rootfs."
 """What the names of these annotations begin with."""

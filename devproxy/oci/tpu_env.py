@@ -5,9 +5,11 @@ The words are libtpu's. Where both are set, the paths count. Which chip a word n
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from devproxy.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 VISIBLE_CHIPS = "TPU_VISIBLE_CHIPS"
 VISIBLE_DEVICE_PATHS = "TPU_VISIBLE_DEVICE_PATHS"

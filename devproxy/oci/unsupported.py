@@ -7,10 +7,13 @@ warning.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 from devproxy.oci.json_path import JsonValue
 from devproxy.oci.spec import Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # JSON path (without the last part) -> member -> what it is called. Members that are empty ask for nothing.
 _MEMBERS = {

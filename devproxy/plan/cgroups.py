@@ -6,12 +6,14 @@ the spec asks for that in so many words and has a cgroup namespace of its own (C
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from devproxy.mount_options import Attribute, MountOptions
 from devproxy.oci.configuration import Cgroupfs
 from devproxy.oci.spec import Mount, Namespace
 from devproxy.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class CgroupMounts(Record):

@@ -8,12 +8,15 @@ Documentation/admin-guide/devices.txt).
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
-from typing import Final
 
 from devproxy.host.facts import Host
 from devproxy.node import DeviceNumber, Fixed, Identity, LikeHost, NodeKind
 from devproxy.targets.target import NumberFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Final
 
 DYNAMIC_MAJORS: Final = (*range(254, 233, -1), *range(511, 383, -1))
 

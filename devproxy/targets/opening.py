@@ -6,7 +6,10 @@ import errno
 import io
 import os
 import stat
-from typing import IO, Any, Final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import IO, Any, Final
 
 _FLAGS: Final = {"r": 0, "w": os.O_CREAT | os.O_TRUNC, "a": os.O_CREAT | os.O_APPEND, "x": os.O_CREAT | os.O_EXCL}
 

@@ -6,10 +6,15 @@ Shaped like `os`; every path is absolute inside the root and resolved inside it.
 from __future__ import annotations
 
 import os
-from types import TracebackType
-from typing import IO, Any, Protocol, Self
 
 from devproxy.linux.mountinfo import MountLine
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import IO, Any, Protocol, Self
+else:
+    Protocol = object
 
 
 class Root(Protocol):

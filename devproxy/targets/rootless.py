@@ -10,12 +10,15 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Final
 
 from devproxy.linux.mountinfo import parse_line
 from devproxy.mount_options import ATIME, Attribute, Change
 from devproxy.node import DeviceNumber, NodeKind, number_of_rdev
 from devproxy.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 # What an owner that is not mapped shows as (/proc/sys/kernel/overflowuid).
 OVERFLOW: Final = 65534

@@ -11,15 +11,19 @@ behind.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from types import TracebackType
-from typing import Protocol, Self
-
 from devproxy.choice import Choice
 from devproxy.mount_options import Attribute, Change, Propagation
 from devproxy.node import DeviceNumber, Identity, NodeKind
 from devproxy.record import Record
 from devproxy.targets.rootless import Rootless
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+    from typing import Protocol, Self
+else:
+    Protocol = object
 
 
 class FileKind(Choice):

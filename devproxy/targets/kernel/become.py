@@ -13,19 +13,24 @@ import resource
 import stat
 import struct
 import termios
-from collections.abc import Sequence
-from typing import Any, Final, NoReturn
 
 from devproxy.errors import DevproxyError, InputError
 from devproxy.linux import process as own
 from devproxy.linux.namespaces import CLONE, map_one, unshare
-from devproxy.linux.paths import DEVPTS_SUPER_MAGIC, LAST_DESCRIPTOR, Opener, close_range, filesystem_magic
+from devproxy.linux.paths import DEVPTS_SUPER_MAGIC, LAST_DESCRIPTOR, close_range, filesystem_magic
 from devproxy.oci.spec import Capabilities, Process, Rlimit, User
 from devproxy.record import Record
 from devproxy.targets.kernel.channel import Channel
 from devproxy.targets.kernel.credentials import AbleToRead, become_user, drop_the_rest, wanted_capabilities
 from devproxy.targets.kernel.executable import check_interpreters, find_executable
 from devproxy.targets.kernel.failure import NotExecutable, NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, Final, NoReturn
+
+    from devproxy.linux.paths import Opener
 
 _DEFAULT_UMASK: Final = 0o022
 _PASSWD_MAXIMUM: Final = 1 << 20

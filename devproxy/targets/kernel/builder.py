@@ -14,9 +14,6 @@ import gc
 import os
 import resource
 import signal
-from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, NoReturn
 
 from devproxy.errors import DevproxyError
 from devproxy.host.facts import Host
@@ -43,8 +40,14 @@ from devproxy.targets.kernel.root import KernelRoot, exit_code
 from devproxy.targets.kernel.target import KernelTarget
 from devproxy.targets.rootless import Rootless
 
-# What is done on the target in the builder; the result is JSON.
-Work = Callable[[KernelTarget], list[Any]]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+    from typing import Any, NoReturn
+
+    # What is done on the target in the builder; the result is JSON.
+    Work = Callable[[KernelTarget], list[Any]]
 
 
 class _Order(Record):

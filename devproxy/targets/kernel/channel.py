@@ -5,10 +5,13 @@ from __future__ import annotations
 import _socket  # the wrapper around it costs more to import than a root takes to build
 import json
 import struct
-from typing import Any, Final, Self
 
 from devproxy.linux.paths import above_stdio
 from devproxy.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final, Self
 
 _LENGTH: Final = struct.Struct("=Q")
 _CREDENTIALS: Final = struct.Struct("=3i")

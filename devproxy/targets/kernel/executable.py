@@ -10,11 +10,16 @@ import errno
 import os
 import posixpath
 import stat
-from collections.abc import Sequence
-from typing import Final
 
-from devproxy.linux.paths import Opener, may_execute
+from devproxy.linux.paths import may_execute
 from devproxy.targets.kernel.failure import NotExecutable, NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Final
+
+    from devproxy.linux.paths import Opener
 
 # fs/exec.c, exec_binprm: a script may be interpreted by a script, four levels deep; BINPRM_BUF_SIZE is what is read.
 _LEVELS: Final = 4

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Final
 
 from devproxy.errors import DevproxyError, InputError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
 
 
 class NotFound(DevproxyError):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Final
 
 from devproxy.linux import mounts
 from devproxy.mount_options import Attribute
 from devproxy.targets.kernel.filesystems import new_filesystem
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _ATTRIBUTES: Final = int(Attribute.RDONLY | Attribute.NOSUID | Attribute.NODEV | Attribute.NOEXEC)
 

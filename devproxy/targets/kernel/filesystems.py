@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
-from typing import Final
 
 from devproxy.linux import mounts
 from devproxy.linux.cgroups import OwnView
 from devproxy.overlay import LAYERS
 from devproxy.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Final
 
 
 def new_filesystem(fstype: str, source: str, attributes: int, flags: Sequence[str], data: Sequence[str]) -> int:

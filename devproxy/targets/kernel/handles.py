@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Final
 
 from devproxy.mount_options import Attribute
 from devproxy.node import DeviceNumber
 from devproxy.targets.kernel.tree import Tree
 from devproxy.targets.rootless import attributes_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _NULL: Final = DeviceNumber(1, 3)
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Final
 
 from devproxy.linux.syscalls import about
 from devproxy.node import number_of_rdev
 from devproxy.targets.kernel.tree import Tree
 from devproxy.targets.target import FileKind, Look, NumberFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _KINDS: Final = {
     stat.S_IFDIR: FileKind.DIRECTORY,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Final
 
 from devproxy.linux import mounts
 from devproxy.targets.kernel.filesystems import new_filesystem, new_overlay
@@ -14,6 +13,10 @@ from devproxy.targets.kernel.layers import open_layer
 from devproxy.targets.kernel.paths import KernelPaths
 from devproxy.targets.kernel.tree import Closer
 from devproxy.targets.target import NOT_OVERLAID, Upper
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _CHUNK: Final = 1 << 20
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Final
 
 from devproxy.errors import InputError
 from devproxy.linux import mounts, paths, walk
-from devproxy.linux.paths import Opener
 from devproxy.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from devproxy.linux.paths import Opener
 
 
 class KernelPaths(Record):

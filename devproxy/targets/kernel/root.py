@@ -6,17 +6,22 @@ import errno
 import os
 import signal
 import stat
-from types import TracebackType
-from typing import IO, Any, Final, Self
 
 from devproxy.errors import DevproxyError
 from devproxy.linux.mountinfo import MountLine, parse_line
-from devproxy.linux.paths import Opener, above_stdio
+from devproxy.linux.paths import above_stdio
 from devproxy.linux.process import send_signal
 from devproxy.linux.syscalls import about
 from devproxy.targets.kernel.channel import Channel, Message
 from devproxy.targets.kernel.failure import from_json
 from devproxy.targets.rootless import Rootless
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import IO, Any, Final, Self
+
+    from devproxy.linux.paths import Opener
 
 _CHUNK: Final = 1 << 16
 _MOST_LINKS: Final = 40  # path_resolution(7)

@@ -10,9 +10,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Self
 
 from devproxy.host.facts import Host
 from devproxy.linux import mounts
@@ -30,6 +27,12 @@ from devproxy.targets.kernel.tree import Closer, Tree
 from devproxy.targets.numbers import Numbers
 from devproxy.targets.rootless import Rootless, open_host_node
 from devproxy.targets.target import IN_MEMORY, Detached, Layers, Look, NumberFound, Source, Upper
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+    from typing import Self
 
 _PROPAGATION = {
     Propagation.SHARED: mounts.MS_SHARED,

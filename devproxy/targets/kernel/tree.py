@@ -5,11 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Final
 
-from devproxy.linux.paths import Opener, close_range
+from devproxy.linux.paths import close_range
 from devproxy.linux.syscalls import about
 from devproxy.targets.target import MAXIMUM_LINKS, behind_link
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from devproxy.linux.paths import Opener
 
 _BATCH: Final = 64
 _PARENTS: Final = 16

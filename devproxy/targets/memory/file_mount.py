@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, Final
 
 from devproxy.targets.memory.flags import DEFAULT
 from vfs.credentials import ROOT
@@ -13,7 +12,10 @@ from vfs.mount import Mount, VirtualDentry
 from vfs.options import MountFlags, MountOptions, OpenOptions
 from vfs.resolve import at
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Final
+
     from vfs.virtual_filesystem import VirtualFilesystem
 
 _FLAGS: Final = MountFlags.RDONLY | MountFlags.NOSUID | MountFlags.NODEV | MountFlags.NOEXEC

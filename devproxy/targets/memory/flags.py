@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Final
 
 from devproxy.mount_options import ATIME, Attribute, Change
 from vfs.options import MountFlags
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _FLAGS: Final = (
     (Attribute.RDONLY, MountFlags.RDONLY),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from devproxy.node import number_of_rdev
 from devproxy.targets.rootless import Rootless
@@ -19,6 +18,7 @@ from vfs.options import MkdirOptions, MknodOptions, SetStat
 from vfs.path import check_name
 from vfs.resolve import PathOperation
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from vfs.inode import Inode
     from vfs.virtual_filesystem import VirtualFilesystem

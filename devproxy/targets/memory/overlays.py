@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING, Final
 
 from devproxy.overlay import LAYERS
 from devproxy.targets.memory.flags import DEFAULT
@@ -18,8 +17,10 @@ from vfs.mount import Mount, VirtualDentry
 from vfs.options import MknodOptions, MountOptions, OpenOptions, SetStat
 from vfs.resolve import PathOperation, at
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Final
 
     from vfs.virtual_filesystem import VirtualFilesystem
 

@@ -6,8 +6,6 @@ import errno
 import os
 import stat
 from contextlib import suppress
-from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Self
 
 from devproxy.linux.mountinfo import MountLine, parse_line
 from devproxy.targets.memory.raw_file import RawFile
@@ -18,7 +16,11 @@ from vfs.mountinfo import mountinfo
 from vfs.options import OpenOptions
 from vfs.resolve import PathOperation, at
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import IO, Any, Self
+
     from vfs.mount import VirtualDentry
     from vfs.namespace import MountNamespace
     from vfs.virtual_filesystem import VirtualFilesystem

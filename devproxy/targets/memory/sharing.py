@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from devproxy.linux.mountinfo import parse_line
 from devproxy.mount_options import Propagation
 from vfs.options import Propagation as MountPropagation
 from vfs.propagation import become_slave_outside
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Final
+
     from vfs.mount import Mount
 
 TYPES: Final = {

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, Final
 
 from vfs.fs.static import Synthetic
 from vfs.fs.sysfs import DIRECTORIES
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Final
+
     from devproxy.host.facts import Host
     from vfs.fs.sysfs import SysfsTree
 

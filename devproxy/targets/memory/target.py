@@ -9,10 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Sequence
 from contextlib import closing
-from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
 
 from devproxy.drivers import register_drivers
 from devproxy.host.facts import Host
@@ -39,7 +36,12 @@ from vfs.namespace import MountNamespace
 from vfs.options import BindOptions, MountFlags, MountOptions
 from vfs.resolve import at
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+    from typing import Final, Self
+
     from vfs.mount import Mount
 
 _FORMATS: Final = {NodeKind.CHARACTER: stat.S_IFCHR, NodeKind.BLOCK: stat.S_IFBLK, NodeKind.FIFO: stat.S_IFIFO}

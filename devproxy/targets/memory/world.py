@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Final
 
 from devproxy.targets.memory.flags import DEFAULT
 from devproxy.targets.memory.sharing import hear_from_machine
@@ -23,6 +22,10 @@ from vfs.mount import Mount, VirtualDentry
 from vfs.options import MknodOptions, MountOptions
 from vfs.resolve import PathOperation
 from vfs.virtual_filesystem import VirtualFilesystem
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 MOUNTABLE: Final = ("cgroup", "cgroup2", "devpts", "devtmpfs", "mqueue", "proc", "sysfs", "tmpfs")
 """The types that a plan can mount by name (S1): those that work. An overlay's layers are the machine's, so it has a verb of

@@ -16,9 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devproxy.linux import paths, walk
-from devproxy.linux.paths import Opener
 from devproxy.linux.syscalls import check, libc
 from tests.devproxy.linux.forked import in_child
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from devproxy.linux.paths import Opener
 
 pytestmark = pytest.mark.skipif(not paths.has_openat2(), reason="no openat2 here")
 
