@@ -240,6 +240,8 @@ class Carrier:
             if in_the_way:
                 self._skipped.add(step.path)
                 return Outcome(step, Result.SKIPPED, in_the_way)
+        if step.volume:
+            return self._mount_volume(step)
         try:
             mounts = self._new_filesystems(step)
         except OSError as error:
@@ -255,6 +257,15 @@ class Carrier:
         found = f"made {made}" if made else "" if step.when is None else f"{step.when.path} is empty"
         aside = NOT_WRITTEN if step.layers and step.layers.upper and not self._target.changes_host else ""
         return Outcome(step, Result.DONE if step.when is None else Result.CHOSEN, found, aside=aside, made=made)
+
+    def _mount_volume(self, step: MountFilesystem) -> Outcome:
+        options = step.options
+        mount, maker = self._target.volume(step.volume, options.superblock, options.data, self._plan.bundle)
+        if options.change:
+            self._target.change(mount, options.change, recursive=False)
+        made = self._attach(mount, step.path, options)
+        aside = f"joined, {maker} made it" if maker else "made"
+        return Outcome(step, Result.DONE, f"made {made}" if made else "", aside=aside, made=made)
 
     def _new_filesystems(self, step: MountFilesystem) -> dict[str, Detached]:
         """The mounts of a step by their names below its path: one, but for the hierarchies of cgroup version 1, which

@@ -16,6 +16,10 @@ from devproxy.plan.overlays import Overlays
 from devproxy.plan.steps import Bind, Level, MountFilesystem, Reason, Seal, Skip, Step, WhenEmpty
 from devproxy.plan.visible_mounts import Mounted, VisibleMounts
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from devproxy.plan.volumes import Volumes
+
 _TYPES = ("proc", "sysfs", "tmpfs", "devtmpfs", "devpts", "mqueue", "overlay")
 # Types that are the machine's own, one for all who mount them, or that take of it what nothing accounts for.
 _OF_THE_MACHINE = ("bpf", "configfs", "debugfs", "efivarfs", "hugetlbfs", "pstore", "ramfs", "securityfs", "tracefs")
@@ -32,8 +36,16 @@ class MountPlanner:
     root's own directory.
     """
 
-    def __init__(self, listed: tuple[Mount, ...], mount_order: str, overlays: Overlays, cgroups: CgroupMounts) -> None:
+    def __init__(
+        self,
+        listed: tuple[Mount, ...],
+        mount_order: str,
+        overlays: Overlays,
+        cgroups: CgroupMounts,
+        volumes: Volumes | None,
+    ) -> None:
         self._overlays = overlays
+        self._volumes = volumes
         self._cgroups = cgroups
         self.steps: list[Step] = []
         self.mounted = VisibleMounts()
@@ -69,6 +81,8 @@ class MountPlanner:
         return max(n for n, mount in enumerate(self._mounts) if mount.destination == "/dev" and not is_cgroup(mount))
 
     def _plan_mount(self, mount: Mount) -> None:
+        if self._volumes is not None and self._plan_volume(mount, self._volumes):
+            return
         if mount.destination == "/":
             self._skip(mount, "a mount at /", "nobody would see it; root.path names the root", Level.WARNING)
         elif is_cgroup(mount):
@@ -101,6 +115,18 @@ class MountPlanner:
                 Reason(mount.where, f"cgroupfs = {self._cgroups.version.value}"),
             )
         )
+
+    def _plan_volume(self, mount: Mount, volumes: Volumes) -> bool:
+        """Plan a mount if it is of a volume of the pod."""
+        step, told = volumes.plan(mount)
+        if told is not None:
+            self.steps.append(told)
+        if step is None:
+            return False
+        options, seal = _without_readonly(step.options)
+        self._attach(mount, Reason(f"{mount.where}.options", "read-only last") if seal else None)
+        self.steps.append(step._replace(options=options))
+        return True
 
     def _plan_filesystem(self, mount: Mount) -> None:
         fstype, note = self._type_of(mount)

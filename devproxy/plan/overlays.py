@@ -33,19 +33,17 @@ class Overlays:
         hint = self._hints.by_source.get(mount.source)
         if hint is not None and hint.overlaid:
             return Choice(_BY_HINT, f"the hint {hint.name} keeps the volume to this container")
+        note = "" if hint is None else f"the hint {hint.name} says that access to it is {hint.access}"
         if self._overlay2.mounts is Overlaid.ALL:
             return Choice(self._overlay2.overlay, f"overlay2 = {self._overlay2}")
-        return Choice(None)
+        return Choice(None, note)
 
-    def told(self) -> list[Skip]:
-        """The hints that are dropped, and those whose volume is used by this container alone."""
-        skips = [
-            Skip("/", "a mount hint", Level.WARNING, Reason(dropped.where, dropped.why))
-            for dropped in self._hints.dropped
-        ]
-        for hint in self._hints.by_source.values():
-            if hint.shared:
-                what = f"sharing the volume {hint.name} with other containers"
-                reason = Reason(f"mount hint {hint.name}", "each container is built alone")
-                skips.append(Skip("/", what, Level.WARNING, reason))
-        return skips
+
+def told_of_hints(own: Hints, counting: Hints) -> list[Skip]:
+    """The hints of a bundle that are dropped, and those that do not count, since its pod was begun with others."""
+    skips = [Skip("/", "a mount hint", Level.WARNING, Reason(dropped.where, dropped.why)) for dropped in own.dropped]
+    for source, hint in own.by_source.items():
+        if counting.by_source.get(source) != hint:
+            reason = Reason("annotations", "the hints of the pod's first container count")
+            skips.append(Skip("/", f"the mount hint {hint.name}", Level.NOTE, reason))
+    return skips

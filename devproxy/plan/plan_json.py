@@ -9,7 +9,8 @@ A step has its own fields by their names, and always `step` (its kind), `path`, 
 are octal strings, identities `{"driver": "nvidia-uvm", "minor": 0}`, `{"like_host": "/dev/accel0"}` or `{"major": 1,
 "minor": 3}`, attributes of a mount lists of their names (`["nosuid", "ro"]`), an overlay `{"medium": "dir",
 "directory": "/d", "size": null}`, the layers of one that the spec mounts `{"lowers": ["/a"], "upper": "/u", "work": "/w"}`,
-conditions `{"when_empty": "/tmp"}`. What is not there is null. `format` grows when a
+conditions `{"when_empty": "/tmp"}`. A mount of a pod's volume names it by its source in `volume`, which is empty otherwise. What
+is not there is null. `format` grows when a
 field changes its meaning or goes away.
 """
 

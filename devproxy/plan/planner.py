@@ -9,7 +9,7 @@ from __future__ import annotations
 from devproxy.errors import InputError
 from devproxy.host.facts import Host
 from devproxy.oci.configuration import Configuration
-from devproxy.oci.hints import parse_hints
+from devproxy.oci.hints import Hints, parse_hints
 from devproxy.oci.spec import Process, Spec, Unsupported
 from devproxy.overlay import Overlaid
 from devproxy.plan import tpu
@@ -21,8 +21,8 @@ from devproxy.plan.mounts import MountPlanner
 from devproxy.plan.nvidia import NvidiaDrivers, version_remarks
 from devproxy.plan.nvidia_docker import docker_nodes
 from devproxy.plan.nvidia_params import params_steps
-from devproxy.plan.overlays import Overlays
-from devproxy.plan.plan import Plan
+from devproxy.plan.overlays import Overlays, told_of_hints
+from devproxy.plan.plan import Asked, Plan
 from devproxy.plan.steps import (
     Level,
     MakeDirectory,
@@ -37,16 +37,25 @@ from devproxy.plan.steps import (
     WhenMissing,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from devproxy.plan.volumes import Volumes
+
 _DEFAULTS = Configuration()
 _NOT_DONE_HERE = "run does not do this"
 
 
-def plan(spec: Spec, host: Host, *, mode: str = "auto", config: Configuration = _DEFAULTS) -> Plan:
-    """How to meet `spec` on `host`. `mode` is auto, docker, spec or none.
+def plan(
+    spec: Spec, host: Host, *, mode: str = "auto", config: Configuration = _DEFAULTS, hints: Hints | None = None
+) -> Plan:
+    """How to meet `spec` on `host`. `mode` is auto, docker, spec or none. `hints` are those of the pod that the container joins
+    (S63); its own count for one that begins a pod, or is alone.
 
-    Errors: InputError for a mode that is not supported, an id that names no GPU or TPU of the host, and, under strict, for
-    everything that would be left out with a warning.
+    Errors: InputError for a mode that is not supported, an id that names no GPU or TPU of the host, a mount that goes beyond its
+    volume's hint, and, under strict, for everything that would be left out with a warning.
     """
+    own = parse_hints(spec.annotations)
+    counting = own if hints is None else hints
     nvidia = None if config.nvproxy is False else NvidiaDrivers(host)
     choice = choose_mode(spec, host, mode, config, nvidia)
     asked: list[Step] = []
@@ -54,9 +63,9 @@ def plan(spec: Spec, host: Host, *, mode: str = "auto", config: Configuration = 
         asked += docker_nodes(choice.visible, spec.process, host, config)
     if choice.tpus is not None:
         asked += tpu.selected_nodes(choice.tpus, host)
-    overlays = Overlays(config.overlay2, parse_hints(spec.annotations))
+    overlays = Overlays(config.overlay2, counting)
     cgroups = cgroup_mounts(config.cgroupfs, spec.namespaces)
-    mounts = MountPlanner(spec.mounts, config.mount_order, overlays, cgroups)
+    mounts = MountPlanner(spec.mounts, config.mount_order, overlays, cgroups, _volumes(counting))
     mounts.plan(dev_contents(host, tun=config.tun), asked)
     devices = _devices(spec, nvidia, mounts, tpus=config.tpuproxy is not False)
     cwd = _working_directory(spec.process, mounts)
@@ -70,7 +79,7 @@ def plan(spec: Spec, host: Host, *, mode: str = "auto", config: Configuration = 
         *_protections(spec, mounts),
         *choice.skipped,
         *(version_remarks(host) if with_gpus else ()),
-        *overlays.told(),
+        *told_of_hints(own, counting),
         *_ambient(spec.process),
         *(_left_out(unsupported) for unsupported in spec.unsupported),
     )
@@ -88,7 +97,25 @@ def plan(spec: Spec, host: Host, *, mode: str = "auto", config: Configuration = 
         strict=config.strict,
         host_fifo=config.host_fifo,
         character_devices=config.character_devices,
+        hints=counting,
+        asked=Asked(spec, mode, config),
     )
+
+
+def _volumes(hints: Hints) -> Volumes | None:
+    if not any(hint.shared for hint in hints.by_source.values()):
+        return None
+    from devproxy.plan.volumes import Volumes  # few bundles have any
+
+    return Volumes(hints)
+
+
+def plan_in_pod(made: Plan, hints: Hints) -> Plan:
+    """The same container in a pod in which these hints count (S63). Errors: as `plan`."""
+    if made.hints.by_source == hints.by_source or made.asked is None:
+        return made
+    spec, mode, config = made.asked
+    return plan(spec, made.host, mode=mode, config=config, hints=hints)
 
 
 def _root(spec: Spec, config: Configuration, needed: tuple[str, ...]) -> MountRoot:

@@ -74,6 +74,9 @@ class MountRoot(Record):
 class MountFilesystem(Record):
     """Mount a new file system of `fstype` at `path`. Read-only is not in `options`: it comes last, as a `Seal`, but for an
     overlay, whose `layers` are directories of the host. An unknown type is skipped with a warning, on every target (S48).
+
+    With a `volume` it is a mount of the pod's volume of that source, which is made by the first to mount it; `options.data` are
+    the volume's (S63).
     """
 
     path: str
@@ -83,9 +86,12 @@ class MountFilesystem(Record):
     when: WhenEmpty | None
     reason: Reason
     layers: Layers | None = None
+    volume: str = ""
 
     def describe(self) -> str:
         """`mount tmpfs at /tmp [nosuid,mode=1777] when_empty(/tmp)`."""
+        if self.volume:
+            return f"mount the pod's volume {self.volume}, a tmpfs, at {self.path}{_options(self.options)}"
         layers = "" if self.layers is None else f" {self.layers.describe()}"
         return f"mount {self.fstype} at {self.path}{_options(self.options)}{layers}{_when(self.when)}"
 

@@ -77,6 +77,13 @@ class Detached(Protocol):
         """Whether its root is a directory: what its mount point has to be."""
 
 
+class Volume(Record):
+    """A mount of a pod's volume, and who made the volume: nobody before, if that is empty."""
+
+    mount: Detached
+    maker: str
+
+
 class Upper(Record):
     """Where the upper layer of an overlay is: in a tmpfs, of `size` if that is not empty; or, with a `name`, on the host:
     under this name in the `.devproxy.overlay` of `directory`, or of the lower directory itself where that is empty.
@@ -151,6 +158,13 @@ class Target(Protocol):
 
         Errors: ENODEV if the type is unknown here; EINVAL for an option that the type does not take; EPERM, with the
         reason in words, for a type that a rootless target cannot have.
+        """
+
+    def volume(self, key: str, flags: Sequence[str], data: Sequence[str], maker: str) -> Volume:
+        """A mount of the volume `key`, a tmpfs, with no attributes of its own. Who asks first makes it, with these options
+        and in the name of `maker`; later it is the same file system, in this root and in others of its pod.
+
+        Errors: as `filesystem`, for who makes it.
         """
 
     def bind(self, source: Source, *, recursive: bool) -> Detached:

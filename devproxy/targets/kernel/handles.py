@@ -8,11 +8,13 @@ import stat
 
 from devproxy.mount_options import Attribute
 from devproxy.node import DeviceNumber
+from devproxy.record import Record
 from devproxy.targets.kernel.tree import Tree
 from devproxy.targets.rootless import attributes_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Final
 
 _NULL: Final = DeviceNumber(1, 3)
@@ -44,6 +46,19 @@ class KernelMount:
     def __init__(self, descriptor: int, *, is_directory: bool) -> None:
         self.descriptor = descriptor
         self.is_directory = is_directory
+
+
+class HeldVolume(Record):
+    """A pod's volume by the descriptor of a mount of it, who made it (nobody, if it is new), and whether that mount has been
+    used: then it is at its place, and further ones are copies.
+    """
+
+    descriptor: int
+    maker: str
+    is_attached: bool = False
+
+
+NO_VOLUMES: Final[Mapping[str, HeldVolume]] = {}
 
 
 def open_null(flags: int) -> int:

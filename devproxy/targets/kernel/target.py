@@ -19,14 +19,14 @@ from devproxy.mount_options import ATIME, Attribute, Change, Propagation
 from devproxy.node import DeviceNumber, Identity, LikeHost, NodeKind
 from devproxy.targets.kernel.file_mount import new_file
 from devproxy.targets.kernel.filesystems import LayerDescriptors, layered, new_filesystem
-from devproxy.targets.kernel.handles import KernelMount, KernelSource, open_null
+from devproxy.targets.kernel.handles import NO_VOLUMES, HeldVolume, KernelMount, KernelSource, open_null
 from devproxy.targets.kernel.look import look, look_at, number_on_host
 from devproxy.targets.kernel.overlays import Overlays
 from devproxy.targets.kernel.paths import KernelPaths
 from devproxy.targets.kernel.tree import Closer, Tree
 from devproxy.targets.numbers import Numbers
 from devproxy.targets.rootless import Rootless, open_host_node
-from devproxy.targets.target import IN_MEMORY, Detached, Layers, Look, NumberFound, Source, Upper
+from devproxy.targets.target import IN_MEMORY, Detached, Layers, Look, NumberFound, Source, Upper, Volume
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ _PROPAGATION = {
     Propagation.PRIVATE: mounts.MS_PRIVATE,
     Propagation.UNBINDABLE: mounts.MS_UNBINDABLE,
 }
+_EVERY_ATTRIBUTE = sum(Attribute) | ATIME
 _FORMATS = {NodeKind.CHARACTER: stat.S_IFCHR, NodeKind.BLOCK: stat.S_IFBLK, NodeKind.FIFO: stat.S_IFIFO}
 
 
@@ -51,7 +52,12 @@ class KernelTarget:
     """
 
     def __init__(
-        self, host: Host, live: Mapping[int, str], paths: KernelPaths, rootless: Rootless | None = None
+        self,
+        host: Host,
+        live: Mapping[int, str],
+        paths: KernelPaths,
+        rootless: Rootless | None = None,
+        volumes: Mapping[str, HeldVolume] = NO_VOLUMES,
     ) -> None:
         self.rootless = rootless
         self._numbers = Numbers(host, live)
@@ -64,6 +70,7 @@ class KernelTarget:
         self._root_propagation = 0
         self._sources: list[KernelSource] = []
         self._binds: set[int] = set()  # not attached yet
+        self._volumes = dict(volumes)
         self._empty = -1
         self._null = open_null(os.O_PATH)
 
@@ -95,6 +102,22 @@ class KernelTarget:
             if self.rootless is None:
                 raise
             raise self.rootless.refuse(fstype) from None
+
+    def volume(self, key: str, flags: Sequence[str], data: Sequence[str], maker: str) -> Volume:
+        """See `Target.volume`. One descriptor is held of each, which stays with its first mount when that is attached: of
+        that, later ones are copies. Precondition: it is attached by then.
+        """
+        held = self._volumes.get(key)
+        if held is None:
+            mount = self.filesystem("tmpfs", "tmpfs", Change(), flags, data)
+            self._volumes[key] = HeldVolume(os.dup(mount.descriptor), maker, is_attached=True)
+            return Volume(mount, "")
+        self._volumes[key] = held._replace(maker=held.maker or maker, is_attached=True)
+        if not held.is_attached:
+            return Volume(KernelMount(os.dup(held.descriptor), is_directory=True), held.maker)
+        copy = mounts.clone_tree(held.descriptor, recursive=False)
+        mounts.mount_setattr(copy, clear=_EVERY_ATTRIBUTE)
+        return Volume(KernelMount(copy, is_directory=True), held.maker)
 
     def bind(self, source: Source, *, recursive: bool) -> KernelMount:
         """See `Target.bind`."""
@@ -361,11 +384,17 @@ class KernelTarget:
         trees = [source.tree for source in self._sources if not source.used]
         for tree in [*trees, self._tree] if self._tree else trees:
             tree.close()
-        for descriptor in (self._empty, self._null, *self._binds):
+        for descriptor in (
+            self._empty,
+            self._null,
+            *self._binds,
+            *(each.descriptor for each in self._volumes.values()),
+        ):
             if descriptor >= 0:
                 self._closer.add(descriptor)
         self._tree, self._sources, self._empty, self._null = None, [], -1, -1
         self._binds.clear()
+        self._volumes.clear()
         self._closer.flush()
 
     def __enter__(self) -> Self:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from vfs.mount import VirtualDentry
     from vfs.namespace import MountNamespace
+    from vfs.task import Task
     from vfs.virtual_filesystem import VirtualFilesystem
 
 _CHUNK = 1 << 20
@@ -107,3 +108,48 @@ class MemoryRoot:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+class PodMemoryRoot(MemoryRoot):
+    """A `Root` beside others in one world, each with a process of its own: whom /proc/self means depends on where it is looked
+    up.
+    """
+
+    def __init__(self, vfs: VirtualFilesystem, namespace: MountNamespace, process: Task, *, simulated: bool) -> None:
+        super().__init__(vfs, namespace, simulated=simulated)
+        self._process = process
+
+    def listdir(self, path: str) -> list[str]:
+        """See `Root.listdir`."""
+        with self.vfs.tasks.acting_as(self._process):
+            return super().listdir(path)
+
+    def stat(self, path: str) -> os.stat_result:
+        """See `Root.stat`."""
+        with self.vfs.tasks.acting_as(self._process):
+            return super().stat(path)
+
+    def lstat(self, path: str) -> os.stat_result:
+        """See `Root.lstat`."""
+        with self.vfs.tasks.acting_as(self._process):
+            return super().lstat(path)
+
+    def read_bytes(self, path: str) -> bytes:
+        """See `Root.read_bytes`."""
+        with self.vfs.tasks.acting_as(self._process):
+            return super().read_bytes(path)
+
+    def open(self, path: str, mode: str = "rb", *, devices: bool = False) -> IO[Any]:
+        """See `Root.open`."""
+        with self.vfs.tasks.acting_as(self._process):
+            return super().open(path, mode, devices=devices)
+
+    def readlink(self, path: str) -> str:
+        """See `Root.readlink`."""
+        with self.vfs.tasks.acting_as(self._process):
+            return super().readlink(path)
+
+    def close(self) -> None:
+        """Unmount what is in this root, and end its process; the others of the pod stay."""
+        super().close()
+        self.vfs.tasks.exit(self._process)

@@ -11,7 +11,6 @@ import os
 import stat
 from contextlib import closing
 
-from devproxy.drivers import register_drivers
 from devproxy.host.facts import Host
 from devproxy.linux.host_calls import MachineCalls
 from devproxy.mount_options import Attribute, Change, Propagation
@@ -20,13 +19,12 @@ from devproxy.targets.memory import flags as mount_flags
 from devproxy.targets.memory.file_mount import new_file
 from devproxy.targets.memory.names import Names, is_directory, path_error
 from devproxy.targets.memory.overlays import copy_file, new_layer, over_upper, overlay_options
-from devproxy.targets.memory.root import MemoryRoot
+from devproxy.targets.memory.root import MemoryRoot, PodMemoryRoot
+from devproxy.targets.memory.shared import SharedWorld
 from devproxy.targets.memory.sharing import TYPES, hear_from_machine
-from devproxy.targets.memory.sysfs import sysfs_tree
-from devproxy.targets.memory.world import MOUNTABLE, SUPERBLOCK_FLAGS, new_world, null_mount
-from devproxy.targets.numbers import Numbers
+from devproxy.targets.memory.world import MOUNTABLE, SUPERBLOCK_FLAGS, null_mount
 from devproxy.targets.rootless import Rootless, attributes_of, open_host_node
-from devproxy.targets.target import IN_MEMORY, Detached, Layers, Look, NumberFound, Source, Upper
+from devproxy.targets.target import IN_MEMORY, Detached, Layers, Look, NumberFound, Source, Upper, Volume
 from vfs.credentials import ROOT
 from vfs.fs.hostfs import CharacterDevices, HostfsOptions
 from vfs.fs.overlay import OverlayOptions
@@ -43,6 +41,7 @@ if TYPE_CHECKING:
     from typing import Final, Self
 
     from vfs.mount import Mount
+    from vfs.task import Task
 
 _FORMATS: Final = {NodeKind.CHARACTER: stat.S_IFCHR, NodeKind.BLOCK: stat.S_IFBLK, NodeKind.FIFO: stat.S_IFIFO}
 
@@ -85,7 +84,7 @@ class MemoryTarget:
 
     With `host_fifo` the fifos of binds are the machine's own; `devices` says whether its drivers answer for their character
     devices (H21), which they never do for a recorded host. With `rootless` it lacks what a kernel target without these
-    privileges would lack: what verifying that one needs.
+    privileges would lack: what verifying that one needs. `world` is that of a pod.
     """
 
     def __init__(
@@ -95,19 +94,20 @@ class MemoryTarget:
         *,
         host_fifo: bool = False,
         devices: str = CharacterDevices.EMULATED_ONLY.value,
+        world: SharedWorld | None = None,
     ) -> None:
         self.rootless = rootless
         self._host_fifo = host_fifo
         self._devices = CharacterDevices.EMULATED_ONLY if host.simulated else CharacterDevices(devices)
         self._simulated = host.simulated
-        # Nothing here reaches a live driver.
-        self._numbers = Numbers(host, {})
-        self._vfs = new_world(sysfs_tree(host))
-        register_drivers(self._vfs.devices, host)
+        self._is_alone = world is None
+        self._world = SharedWorld(host) if world is None else world
+        self._vfs, self._numbers = self._world.vfs, self._world.numbers
         self._sources: list[MemorySource] = []
         self._detached: list[Mount] = []
         self._namespace: MountNamespace | None = None
         self._names: Names | None = None
+        self._process: Task | None = None
         self._handed_over = False
 
     @property
@@ -137,10 +137,21 @@ class MemoryTarget:
         if fstype == "devtmpfs":
             # As on the kernel, where it cannot be the real one: that is the machine's /dev.
             fstype, data = "tmpfs", ("mode=0755", *data)
-        if self.rootless is not None and fstype == "tmpfs":
-            data = (*data, f"uid={self.rootless.uid}", f"gid={self.rootless.gid}")
+        if fstype == "tmpfs":
+            data = self._owned(data)
         wanted = mount_flags.changed(mount_flags.DEFAULT, Change(set=change.set, atime=change.atime))
         return self._new(source, fstype, MountOptions(wanted, ",".join(data), superblock=tuple(flags)))
+
+    def volume(self, key: str, flags: Sequence[str], data: Sequence[str], maker: str) -> Volume:
+        """See `Target.volume`."""
+        mount, before = self._world.volume(key, flags, self._owned(data), maker)
+        return Volume(self._keep(mount), before)
+
+    def _owned(self, data: Sequence[str]) -> Sequence[str]:
+        """The options of a tmpfs whose maker is the only owner there is."""
+        if self.rootless is None:
+            return data
+        return (*data, f"uid={self.rootless.uid}", f"gid={self.rootless.gid}")
 
     def bind(self, source: Source, *, recursive: bool) -> MemoryMount:
         """See `Target.bind`. It begins with the flags of the mount that the source is on."""
@@ -246,7 +257,7 @@ class MemoryTarget:
         # The container's process: what /proc/self is.
         process = self._vfs.tasks.spawn()
         process.root = process.cwd = self._namespace.root
-        self._vfs.tasks.default = process
+        self._process = self._vfs.tasks.default = process
 
     def _connect(self, mount: Mount, place: VirtualDentry) -> None:
         self._vfs.connect_mount_at(ROOT, mount, at(place))
@@ -379,7 +390,9 @@ class MemoryTarget:
         """The tree, which is its receiver's to close from now on. Precondition: `finish` was called."""
         assert self._namespace is not None, "nothing is attached at /"
         self._handed_over = True
-        return MemoryRoot(self._vfs, self._namespace, simulated=self._simulated)
+        if self._is_alone or self._process is None:
+            return MemoryRoot(self._vfs, self._namespace, simulated=self._simulated)
+        return PodMemoryRoot(self._vfs, self._namespace, self._process, simulated=self._simulated)
 
     def close(self) -> None:
         """See `Target.close`."""
@@ -390,6 +403,8 @@ class MemoryTarget:
             self._discard(mount)
         if self._namespace is not None and not self._handed_over:
             self.root().close()
+        if self._is_alone:
+            self._world.close()
 
     def _discard(self, mount: Mount) -> None:
         self._detached.remove(mount)

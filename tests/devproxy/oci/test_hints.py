@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devproxy.oci.hints import Dropped, Hints, MountHint, Share, parse_hints
+from devproxy.oci.hints import Dropped, Hints, MountHint, Share, from_json, parse_hints, to_json
 
 PREFIX = "dev.gvisor.spec.mount"
 
@@ -59,6 +61,43 @@ def test_s60_unknown_options_are_dropped_one_by_one() -> None:
     assert [entry.why for entry in found.dropped] == [
         '"bogus" is no option of a bind', '"size=1" is no option of a bind',
     ]  # fmt: skip
+
+
+def test_s60_a_tmpfs_volume_takes_what_tmpfs_takes() -> None:
+    found = hints(
+        v__source="/v", v__type="tmpfs", v__share="pod", v__options="size=1m,bind,rw,mode=0700,shared,rro,bogus=1"
+    )
+    assert found.by_source["/v"].options == ("size=1m", "rw", "mode=0700")
+    assert [entry.why for entry in found.dropped] == [
+        f'"{word}" is no option of a tmpfs volume' for word in ("bind", "shared", "rro", "bogus=1")
+    ]  # fmt: skip
+
+
+def test_s60_options_that_are_for_a_mount_to_say_are_dropped() -> None:
+    assert hints(**VOLUME, v__options="rw,shared,noexec").by_source["/data"].options == ("rw", "noexec")
+
+
+@pytest.mark.parametrize(
+    ("kind", "share", "access"),
+    [
+        ("bind", "container", "exclusive"),
+        ("bind", "pod", "shared"),
+        ("bind", "shared", "shared"),
+        ("tmpfs", "container", "exclusive"),
+        ("tmpfs", "pod", "exclusive"),
+        ("tmpfs", "shared", "shared"),
+    ],
+)
+def test_s62_who_changes_the_files_of_a_volume(kind: str, share: str, access: str) -> None:
+    (hint,) = hints(v__source="/data", v__type=kind, v__share=share).by_source.values()
+    assert hint.access == access
+
+
+def test_hints_cross_to_another_process() -> None:
+    found = hints(
+        **VOLUME, v__lifecycle="pod", w__source="/w", w__type="tmpfs", w__share="pod", w__options="ro,size=1m"
+    )
+    assert from_json(json.loads(json.dumps(to_json(found)))) == found
 
 
 @pytest.mark.parametrize("missing", ["source", "type", "share"])

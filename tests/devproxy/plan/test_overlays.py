@@ -83,9 +83,3 @@ def test_s61_a_dropped_hint_is_a_warning_and_an_error_under_strict() -> None:
     assert skip.reason.source == 'annotations["dev.gvisor.spec.mount.vol.type"]'
     with pytest.raises(InputError, match="expected tmpfs or bind"):
         bare(annotations=bad, config=config("none", "strict=true"))
-
-
-def test_s63_a_shared_volume_is_told_to_be_this_containers_alone() -> None:
-    shared = {**HINT, "dev.gvisor.spec.mount.vol.type": "tmpfs", "dev.gvisor.spec.mount.vol.share": "pod"}
-    (skip,) = [step for step in steps_of(bare(annotations=shared), Skip) if step.level is Level.WARNING]
-    assert skip.what == "sharing the volume vol with other containers"
