@@ -72,6 +72,7 @@ def parse_spec(config: object, bundle: str) -> Spec:
         annotations=annotations,
         unsupported=(*unsupported_options, *unknown_capabilities, *find_unsupported(document), *without_meaning),
         rootfs_hint=hint,
+        cdi_hook=_has_cdi_hook(document),
     )
 
 
@@ -86,6 +87,14 @@ def _rootfs_hint(annotations: tuple[tuple[str, str], ...]) -> tuple[RootfsHint |
     from devproxy.oci.rootfs_hint import parse_rootfs_hint  # few bundles have one
 
     return parse_rootfs_hint(annotations)
+
+
+def _has_cdi_hook(document: JsonValue) -> bool:
+    if document.member("hooks") is None:
+        return False
+    from devproxy.oci.nvidia_hooks import has_cdi_hook
+
+    return has_cdi_hook(document)
 
 
 def _check_platform(document: JsonValue) -> None:

@@ -43,10 +43,15 @@ class VisibleDevices(Record):
     source: str = VISIBLE_DEVICES
 
 
-def visible_devices(env: Iterable[str]) -> VisibleDevices | None:
-    """What the environment asks for; None when it asks for no accelerator."""
+def visible_devices(env: Iterable[str], *, cdi_hook: bool = False) -> VisibleDevices | None:
+    """What the environment asks for; None when it asks for no accelerator. With `cdi_hook`, NVIDIA's CDI spec has put `void` at
+    its end: then the one before it counts (H7).
+    """
     entries = tuple(env)
     value = value_of(entries, VISIBLE_DEVICES)
+    if cdi_hook:
+        values = [entry.partition("=")[2] for entry in entries if entry.startswith(f"{VISIBLE_DEVICES}=")]
+        value = values[-2] if len(values) > 1 and values[-1] == "void" else value
     if value is None:
         version = value_of(entries, _CUDA_VERSION) or ""
         return VisibleDevices(version, all=True, ids=(), source=_CUDA_VERSION) if is_legacy_image(entries) else None

@@ -119,7 +119,7 @@ class RootfsHint(Record):
 
 class Spec(Record):
     """A bundle. `rootfs` is the absolute path of root.path, or of `rootfs_hint` where there is one; `devices` is None when
-    the spec has no `linux` at all (S66).
+    the spec has no `linux` at all (S66). `cdi_hook` says that NVIDIA's CDI specs have been applied to it (H7).
     """
 
     bundle: str
@@ -138,3 +138,4 @@ class Spec(Record):
     annotations: tuple[tuple[str, str], ...]
     unsupported: tuple[Unsupported, ...]
     rootfs_hint: RootfsHint | None = None
+    cdi_hook: bool = False

@@ -46,9 +46,7 @@ def find_unsupported(document: JsonValue) -> Iterator[Unsupported]:
     """Everything in the spec that is left out, in the order hooks, process, linux, resources, namespaces."""
     hooks = document.member("hooks")
     if hooks is not None:
-        for kind, entries in hooks.members():
-            if entries.value != []:
-                yield Unsupported(entries.path, f"the {kind} hooks")
+        yield from _find_hooks(hooks)
     linux = document.member("linux")
     mapped = linux is not None and _maps_the_caller(linux)
     for owner, members in _MEMBERS.items():
@@ -58,6 +56,15 @@ def find_unsupported(document: JsonValue) -> Iterator[Unsupported]:
     if linux is not None:
         yield from _find_resources(linux)
         yield from _find_namespaces(linux, mapped=mapped)
+
+
+def _find_hooks(hooks: JsonValue) -> Iterator[Unsupported]:
+    from devproxy.oci import nvidia_hooks
+
+    for kind, entries in hooks.members():
+        if entries.value != []:
+            done = nvidia_hooks.are_done_here(entries)
+            yield Unsupported(entries.path, nvidia_hooks.told(kind, entries), harmless=done)
 
 
 def _find_members(owner: JsonValue | None, members: dict[str, str]) -> Iterator[Unsupported]:

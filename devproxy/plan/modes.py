@@ -16,6 +16,11 @@ from devproxy.plan.plan import Mode
 from devproxy.plan.steps import Level, Reason, Skip
 from devproxy.record import Record
 
+# Annotations that turn a proxy on, and its field in the configuration.
+_SWITCHES = {"dev.gvisor.internal.nvproxy": "nvproxy", "dev.gvisor.internal.tpuproxy": "tpuproxy"}
+_TRUE = ("1", "t", "T", "TRUE", "true", "True")
+_FALSE = ("0", "f", "F", "FALSE", "false", "False", "")
+
 
 class Choice(Record):
     """The mode, what the environment selects in docker mode, and what is left out because of the mode."""
@@ -26,6 +31,28 @@ class Choice(Record):
     skipped: tuple[Skip, ...]
 
 
+def with_annotations(
+    config: Configuration, annotations: tuple[tuple[str, str], ...]
+) -> tuple[Configuration, tuple[Skip, ...]]:
+    """The configuration with the proxies on that a bundle's annotations turn on (H6, H15), and what is told of them. Where the
+    configuration says true or false itself, that holds.
+    """
+    told = []
+    for key, value in annotations:
+        field = _SWITCHES.get(key)
+        if field is None or value in _FALSE:
+            continue
+        where, what = f"annotations[{quote(key)}]", f"turning {field} on"
+        if value not in _TRUE:
+            note = f"{quote(value)}, expected true or false"
+            told.append(Skip("/dev", what, Level.WARNING, Reason(where, note)))
+        elif getattr(config, field) is False:
+            told.append(_skip(what, where, f"{field} is false"))
+        else:
+            config = config._replace(nvproxy=True) if field == "nvproxy" else config._replace(tpuproxy=True)
+    return config, tuple(told)
+
+
 def choose_mode(spec: Spec, host: Host, asked: str, config: Configuration, nvidia: NvidiaDrivers | None) -> Choice:
     """The mode that `asked` comes to; `auto` is spec, docker or none, the first that the bundle gives a reason for.
 
@@ -33,7 +60,8 @@ def choose_mode(spec: Spec, host: Host, asked: str, config: Configuration, nvidi
     """
     _check(asked)
     env = spec.process.env if spec.process is not None else ()
-    gpus, tpus = visible_devices(env), visible_tpus(env) or (EVERY_TPU if config.tpuproxy else None)
+    gpus = visible_devices(env, cdi_hook=spec.cdi_hook)
+    tpus = visible_tpus(env) or (EVERY_TPU if config.tpuproxy else None)
     listed = asked == "auto" and _lists_accelerators(spec, host, config, nvidia)
     no_gpus = "nvproxy is false" if nvidia is None else _against_selection(asked, listed=listed)
     if asked == "auto" and not no_gpus and config.nvproxy_docker is False:

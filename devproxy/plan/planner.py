@@ -16,7 +16,7 @@ from devproxy.plan import tpu
 from devproxy.plan.cgroups import cgroup_mounts
 from devproxy.plan.dev import dev_contents
 from devproxy.plan.devices import device_step
-from devproxy.plan.modes import choose_mode
+from devproxy.plan.modes import choose_mode, with_annotations
 from devproxy.plan.mounts import MountPlanner
 from devproxy.plan.nvidia import NvidiaDrivers, version_remarks
 from devproxy.plan.nvidia_docker import docker_nodes
@@ -56,6 +56,7 @@ def plan(
     """
     own = parse_hints(spec.annotations)
     counting = own if hints is None else hints
+    config, told_of_switches = with_annotations(config, spec.annotations)
     nvidia = None if config.nvproxy is False else NvidiaDrivers(host)
     choice = choose_mode(spec, host, mode, config, nvidia)
     asked: list[Step] = []
@@ -77,6 +78,7 @@ def plan(
         *cwd,
         *(params_steps(host) if with_gpus else ()),
         *_protections(spec, mounts),
+        *told_of_switches,
         *choice.skipped,
         *(version_remarks(host) if with_gpus else ()),
         *told_of_hints(own, counting),

@@ -18,6 +18,7 @@ from devproxy.oci.nvidia_env_request import (
 )
 
 ALL = ",".join(KNOWN_CAPABILITIES)
+SOME = "utility,compute,graphics"
 
 
 def request(*env: str, visible: str = "0", privileged: bool = False) -> Request:
@@ -56,6 +57,28 @@ def request(*env: str, visible: str = "0", privileged: bool = False) -> Request:
 def test_h10_what_is_asked_for_of_what_is_allowed(allowed: str, value: str | None, expected: str) -> None:
     found = driver_capabilities(value, legacy=False, allowed=frozenset(filter(None, allowed.split(","))))
     assert ",".join(found) == expected
+
+
+@pytest.mark.rows("H10", oracle="specification")
+@pytest.mark.parametrize(
+    ("allowed", "env", "expected"),
+    [
+        (SOME, [], "compute,utility"),
+        (SOME, ["CUDA_VERSION=12"], "compute,graphics,utility"),
+        (SOME, ["CUDA_VERSION=12", "NVIDIA_REQUIRE_CUDA=cuda>=9"], "compute,utility"),
+        (SOME, ["NVIDIA_DRIVER_CAPABILITIES="], "compute,utility"),
+        (SOME, ["NVIDIA_DRIVER_CAPABILITIES=compute"], "compute"),
+        (SOME, ["NVIDIA_DRIVER_CAPABILITIES=utility,graphics"], "graphics,utility"),
+        (SOME, ["NVIDIA_DRIVER_CAPABILITIES=all"], "compute,graphics,utility"),
+        (ALL, ["NVIDIA_DRIVER_CAPABILITIES=all"], ALL),  # gVisor stops at four of them; NVIDIA's toolkit does not
+    ],
+)
+def test_h10_an_environment_asks_and_the_configuration_allows(allowed: str, env: list[str], expected: str) -> None:
+    entries = ("NVIDIA_VISIBLE_DEVICES=all", *env)
+    asked = visible_devices(entries)
+    assert asked is not None
+    found = parse_request(entries, asked, allowed=allowed.split(","), privileged=False)
+    assert ",".join(found.capabilities) == expected
 
 
 @pytest.mark.parametrize(
