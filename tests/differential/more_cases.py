@@ -87,18 +87,21 @@ ORDERS = (
         mounts=[tmpfs("/late/q", "mode=0711"), tmpfs("/late", "mode=0755")],
         changes=writable(),
         paths=("/late",),
+        rows=("S20", "S33"),
     ),
     Case(
         "fifteen mounts",
         mounts=[tmpfs(f"/m{number}", f"mode=07{number % 8}{number % 5}") for number in range(15)],
         changes=writable(),
         paths=tuple(f"/m{number}" for number in range(15)),
+        rows=("S33",),
     ),
     Case(
         "fifteen mounts inside each other",
         mounts=[tmpfs("/deep" * depth, f"mode=07{depth % 8}1") for depth in range(1, 16)],
         changes=writable(),
         paths=tuple("/deep" * depth for depth in range(1, 16)),
+        rows=("S33",),
     ),
     Case(
         "three mounts at one place, and one inside",
@@ -110,6 +113,7 @@ ORDERS = (
         ],
         changes=writable(),
         paths=("/w", "/w/in"),
+        rows=("S33",),
     ),
     Case(
         "mounts below /dev",
@@ -152,12 +156,15 @@ TMPFS = (
         then="df -i /x | tail -1 | tr -s ' ' | cut -d' ' -f2",
     ),
     Case("a tmpfs of a user", changes=writable(), mounts=[tmpfs("/x", "uid=7", "gid=8", "mode=0750")], paths=("/x",)),
-    Case("a tmpfs without access times", changes=writable(), mounts=[tmpfs("/x", "noatime", "nodiratime")]),
+    Case(
+        "a tmpfs without access times", changes=writable(), mounts=[tmpfs("/x", "noatime", "nodiratime")], rows=("S24",)
+    ),
     Case("a tmpfs with strict access times", changes=writable(), mounts=[tmpfs("/x", "strictatime")]),
     Case(
         "options that undo each other",
         changes=writable(),
         mounts=[tmpfs("/x", "ro", "nosuid", "noexec", "rw", "suid", "exec")],
+        rows=("S24",),
     ),
     *(
         Case(
@@ -196,24 +203,31 @@ BINDS = (
         mounts=[bind("/one", "dir"), bind("/two", "dir", "ro")],
         paths=("/one/sub", "/two/sub"),
         then="touch /one/x && ls /two && rm /one/x; touch /two/y; echo $?",
+        rows=("S29",),
     ),
     Case(
         "a bind with every restriction",
         changes=writable(),
         mounts=[bind("/x", "dir", "ro", "nosuid", "nodev", "noexec", "noatime")],
         paths=("/x",),
+        rows=(
+            "S24",
+            "S27",
+        ),
     ),
     Case(
         "a recursive bind",
         changes=writable(),
         mounts=[{**bind("/x", "dir"), "options": ["rbind", "nosuid"]}],
         paths=("/x/sub",),
+        rows=("S31",),
     ),
     Case(
         "type none with a bind option",
         changes=writable(),
         mounts=[{**bind("/x", "dir"), "type": "none"}],
         paths=("/x/sub",),
+        rows=("S31",),
     ),
     Case(
         "a bind in a read-only root",
@@ -238,15 +252,18 @@ SEALED = (
         prepare=put("o/"),
         mounts=[tmpfs("/o", "ro"), tmpfs("/o/i", "ro"), tmpfs("/o/i/w")],
         then="touch /o/x; echo $?; touch /o/i/x; echo $?; touch /o/i/w/x; echo $?",
+        rows=("S36",),
     ),
     Case(
         "a read-only /dev",
         mounts=[tmpfs("/dev", "ro", "nosuid", "mode=755"), tmpfs("/dev/w")],
         then="touch /dev/x; echo $?; touch /dev/w/x; echo $?; echo x > /dev/null; echo $?",
+        rows=("S36",),
     ),
     Case(
         "a read-only root, and what is not",
         then="touch /x; echo $?; touch /dev/shm/x; echo $?; touch /dev/x; echo $?; touch /sys/x; echo $?",
+        rows=("S38",),
     ),
     Case(
         "a file masked twice",
@@ -323,9 +340,10 @@ NODES = (
         "a device given twice",
         devices(device("/dev/twice", "c", 1, 5, fileMode=0o600), device("/dev/twice", "c", 1, 5, fileMode=0o600)),
         paths=("/dev/twice",),
+        rows=("H2",),
     ),
     Case("a bind over a node of /dev", mounts=[bind("/dev/full", "file")], paths=("/dev/full",), then="cat /dev/full"),
-    Case("a device without a mode", devices(device("/dev/plain", "c", 1, 7)), paths=("/dev/plain",)),
+    Case("a device without a mode", devices(device("/dev/plain", "c", 1, 7)), paths=("/dev/plain",), rows=("H3",)),
     Case(
         "a device of a user and a group",
         devices(device("/dev/owned", "b", 7, 3, fileMode=0o660, uid=12, gid=34)),
@@ -335,6 +353,7 @@ NODES = (
         "a device far below /dev",
         devices(device("/dev/a/b/c/d", "c", 1, 3, fileMode=0o644)),
         paths=("/dev/a", "/dev/a/b/c", "/dev/a/b/c/d"),
+        rows=("S7", "H2"),
     ),
     Case(
         "a device of the image",
@@ -357,12 +376,19 @@ NODES = (
         devices(device("/dev/ptmx", "c", 5, 2, fileMode=0o666), device("/dev/null", "c", 1, 3, fileMode=0o666)),
         paths=("/dev/ptmx", "/dev/pts/ptmx"),
     ),
-    Case("a device of no type", devices(device("/dev/bad", "x", 1, 3)), refused=True),
+    Case(
+        "a device of no type", devices(device("/dev/bad", "x", 1, 3)), refused=True, says="linux.devices", rows=("S7",)
+    ),
     Case(
         "a device below a file",
         {**writable(), **devices(device("/file/x", "c", 1, 3))},
         prepare=put("file"),
         refused=True,
+        says="/file/x",
+        rows=(
+            "S7",
+            "S12",
+        ),
     ),
 )
 
@@ -373,34 +399,44 @@ PROGRAMS = (
         args=("tool",),
         prepare=program("tools/tool", "#!/bin/sh\necho found\n"),
         refused=True,
+        says="tool",
+        rows=("S14",),
     ),
-    Case("a name in PATH", process(env=["PATH=/nowhere:/bin"]), args=("echo", "found")),
-    Case("a name and no PATH", process(env=["A=1"]), args=("echo", "found"), refused=True),
+    Case("a name in PATH", process(env=["PATH=/nowhere:/bin"]), args=("echo", "found"), rows=("S14",)),
+    Case("a name and no PATH", process(env=["A=1"]), args=("echo", "found"), refused=True, rows=("S15",)),
     Case(
         "a name in the second PATH entry, behind a directory of that name",
         process(env=["PATH=/first:/bin"]),
         prepare=put("first/", "first/echo/"),
         args=("echo", "found"),
+        rows=(
+            "S14",
+            "S15",
+        ),
     ),
     Case(
         "a name behind a file that is not executable",
         process(env=["PATH=/first:/bin"]),
         prepare=both(put("first/"), program("first/echo", "", 0o644)),
         args=("echo", "found"),
+        rows=(
+            "S14",
+            "S15",
+        ),
     ),
-    Case("a path with a slash", process(cwd="/bin"), args=("./echo", "found")),
-    Case("a path with dots", process(cwd="/etc"), args=("../bin/echo", "found")),
+    Case("a path with a slash", process(cwd="/bin"), args=("./echo", "found"), rows=("S14",)),
+    Case("a path with dots", process(cwd="/etc"), args=("../bin/echo", "found"), rows=("S14",)),
     Case("a script", prepare=program("script", "#!/bin/sh\necho from $0 $1\nexit 9\n"), args=("/script", "word")),
     Case("a program that ends with 255", args=("sh", "-c", "exit 255")),
-    Case("a name that is nowhere", args=("nothing-like-this",), refused=True),
+    Case("a name that is nowhere", args=("nothing-like-this",), refused=True, says="nothing-like-this", rows=("S15",)),
     Case("a path that is missing", args=("/bin/nothing",), refused=True),
     Case("a directory as program", args=("/etc",), refused=True),
     Case("a file that is not executable", prepare=program("data", "", 0o644), args=("/data",), refused=True),
     Case(
         "a script without its interpreter", prepare=program("script", "#!/no/such\n"), args=("/script",), refused=True
     ),
-    Case("nothing in PATH", process(env=["PATH="]), args=("echo",), refused=True),
-    Case("no process", process(args=[]), args=("",), refused=True),
+    Case("nothing in PATH", process(env=["PATH="]), args=("echo",), refused=True, rows=("S15",)),
+    Case("no process", process(args=[]), args=("",), refused=True, rows=("S14",)),
 )
 
 USERS = (

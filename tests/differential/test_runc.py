@@ -14,6 +14,7 @@ from tests.differential.decisions import Decision, Difference, differences, only
 from tests.differential.more_cases import MORE, image_device, process
 from tests.differential.overlay_cases import OVERLAYS
 from tests.differential.peers import in_the_oldest_way, with_devproxy, with_runc
+from tests.differential.seed_cases import SEED
 from tests.differential.view import Entry, View
 
 pytestmark = [pytest.mark.root, pytest.mark.peer]
@@ -91,14 +92,14 @@ def _first_node_stays(difference: Difference) -> bool:
 
 DECISIONS = (
     Decision("S40: writes to the root vanish, in an overlay", _root_is_overlaid),
-    Decision("S33: parents come before children", _depth_decides),
+    Decision("S20, S33: parents come before children", _depth_decides),
     Decision("config.md: the domain name is set; runc's old one leaves it", _domain_name),
     Decision("S54: a tmpfs has the mode it is given; runc's old one kept the mount point's", _mode_of_the_mount_point),
     Decision("S69: a node that is there already keeps its mode and owner", _first_node_stays),
     Decision("S40: so does what is bound on itself there", _bound_on_itself_in_the_overlay),
     Decision("CVE-2025-31133: a file is masked by the host's null device", _null_over_a_masked_file),
     Decision("S57: an empty or missing /tmp gets a tmpfs", _private_tmp),
-    Decision("S6, H1: /dev has fuse, tun and links by number", _more_in_dev),
+    Decision("S4, S6, H1: /dev has fuse, tun and links by number", _more_in_dev),
     # Where the kernel has no /proc/kcore, runc makes no link to it either.
     *(
         [Decision("S5: /dev has no link to the kernel's memory", _no_core_link)]
@@ -109,7 +110,7 @@ DECISIONS = (
 )
 
 
-EVERY = (*CASES, *MORE, *OVERLAYS)
+EVERY = (*CASES, *MORE, *OVERLAYS, *SEED)
 STARTED = [case for case in EVERY if not case.refused]
 REFUSED = [case for case in EVERY if case.refused]
 
@@ -146,6 +147,7 @@ def test_refuses_what_runc_refuses(case: Case, tmp_path: Path) -> None:
     for view in (ours, theirs):
         assert (view.mounts, view.text) == ([], "")
     assert words.startswith("devproxy: error: ")
+    assert case.says in words
     assert "Traceback" not in words
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import stat
 import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,8 @@ import devproxy
 from tests.differential.cases import CASES, Case, beside
 from tests.differential.decisions import Decision, Difference, only_ours, type_is, unexplained
 from tests.differential.more_cases import LINKS, MORE, NOWHERE
-from tests.differential.peers import with_runsc
+from tests.differential.peers import with_devproxy, with_runsc
+from tests.differential.seed_cases import RUNSC_ALONE, RUNSC_REFUSES, SEED
 from tests.differential.view import Entry, MountSeen, View, of_root
 
 pytestmark = [pytest.mark.root, pytest.mark.peer]
@@ -93,8 +95,9 @@ def _devpts_root(difference: Difference) -> bool:
     return (stat.S_IMODE(ours.mode), stat.S_IMODE(theirs.mode)) == (0o755, 0o555)
 
 
-# In memory nothing runs: what is compared is what is there.
-EVERY = [case for case in (*CASES, *MORE) if not (case.args or case.refused)]
+# In memory nothing runs: what is compared is what is there, and not what a process alone can tell.
+TOLD = ("S29", "S30")
+EVERY = [case for case in (*CASES, *MORE, *SEED, *RUNSC_ALONE) if not (case.args or case.refused)]
 THROUGH_LINKS = [
     case
     for case in EVERY
@@ -105,7 +108,7 @@ DEVICES = {
     for case in EVERY
     for device in case.changes.get("linux", {}).get("devices", [])
     if device["path"] != "/dev/null"
-} | {"/dev/sub", "/dev/sub/dir", "/dev/a", "/dev/a/b", "/dev/a/b/c", "/outside"}
+} | {"/dev/sub", "/dev/sub/dir", "/dev/a", "/dev/a/b", "/dev/a/b/c", "/outside", "/sealed"}
 
 DECISIONS = (
     Decision("S24: every OCI mount option counts", _flags_it_forgets),
@@ -116,7 +119,7 @@ DECISIONS = (
     Decision("S40: writes to the root vanish, in an overlay", _root_is_overlaid),
     Decision("S50: a missing parent of a mount point gets 0755, as runc and newer gVisor do", _made_parent),
     Decision("S48: every registered type can be mounted", _more_types),
-    Decision("S66: linux.devices are made", _made_from_the_spec),
+    Decision("S7, S37, S66, S67, S68, S69, S70, H2, H3: linux.devices are made", _made_from_the_spec),
     Decision("H1: /dev has links by number", _links_by_number),
     Decision("masked and read-only paths hold in memory too", _masks),
     Decision("devpts has the mode that Linux gives it", _devpts_root),
@@ -138,7 +141,7 @@ def seen(case: Case) -> tuple[View, View] | str:
     return ours, theirs
 
 
-@pytest.mark.parametrize("case", beside("runsc", EVERY, DECISIONS))
+@pytest.mark.parametrize("case", beside("runsc", EVERY, DECISIONS, TOLD))
 def test_shows_what_runsc_shows(case: Case) -> None:
     result = seen(case)
     if isinstance(result, str) and case.name == "a /tmp that is a link to itself":
@@ -154,6 +157,15 @@ def test_shows_what_runsc_shows(case: Case) -> None:
         assert "not a directory" in result
     else:
         assert unexplained(*result, DECISIONS) == []
+
+
+@pytest.mark.parametrize("case", beside("runsc", RUNSC_REFUSES, ()))
+def test_refuses_what_runsc_refuses(case: Case, tmp_path: Path) -> None:
+    theirs, words = with_runsc(case.write(str(tmp_path / "runsc")), str(tmp_path / "state"))
+    assert (theirs.code, theirs.mounts, theirs.text) == (128, [], ""), words
+    ours, words = with_devproxy(case.write(str(tmp_path / "devproxy")))
+    assert (ours.code, ours.mounts, ours.text) == (2, [], ""), words
+    assert case.says in words
 
 
 def test_every_decision_is_needed() -> None:
