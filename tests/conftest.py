@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.attacks import totals
 from tests.differential.vfs import operations
 from tests.trace import gather
 
@@ -105,10 +106,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Tell what was compared at random, and count what did not run, by its reason."""
+    """Tell what was compared at random, what attacks came to, and count what did not run, by its reason."""
     compared = operations.summary()
     if compared:
         terminalreporter.write_line(compared)
+    for line in totals.summary():
+        terminalreporter.write_line(line)
     reasons = Counter(
         str(report.longrepr[2])
         for report in terminalreporter.stats.get("skipped", [])

@@ -1,0 +1,41 @@
+"""Every attack in every way of devproxy's: refused in words, or harmless."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.attacks.catalogue import CATALOGUE, Attack
+from tests.attacks.scene import fingerprint, scene
+from tests.attacks.ways import AS_ROOT, NONE, OLDEST, ROOTLESS, SELF, WITHOUT_ROOT, Way, attack
+from tests.unprivileged import UID, user_namespaces
+
+WAYS = [pytest.param(way, id=way.name, marks=pytest.mark.root) for way in AS_ROOT]
+WAYS += [pytest.param(way, id=way.name) for way in WITHOUT_ROOT]
+# root.path is the operator's word: what it leads to is the image, which is changed where that is asked for.
+ASKED_FOR = {("root_is_symlink", way.name) for way in (NONE, OLDEST, SELF, ROOTLESS)}
+
+
+@pytest.mark.newest  # the oldest kernel is one of the ways
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("one", CATALOGUE, ids=lambda one: one.name)
+def test_the_host_stays_as_it_is(one: Attack, way: Way) -> None:
+    if (one.name, way.name) in ASKED_FOR:
+        return
+    if one.needs == "root" and os.geteuid() != 0:
+        pytest.skip("arming this attack needs root")
+    if way.rootless and not user_namespaces():
+        pytest.skip("an ordinary user can have no user namespace here")
+    before = fingerprint()
+    with scene(UID) as made:
+        one.arm(made)
+        ran = attack(made, way)
+        assert (made.harm(ran) or one.harm(made, ran)) == "", f"{one.name} ({one.origin}): {ran}"
+        assert ran.code is not None, "it hangs"
+        if ran.code and not ran.started:
+            assert ran.code in (1, 2, 125, 126, 127), ran
+            assert "devproxy: error: " in ran.err, ran
+            assert "defect" not in ran.err, ran
+            assert "Traceback" not in ran.err, ran
+    assert fingerprint() == before, "the host is not what it was"
