@@ -1,6 +1,10 @@
 """The `devproxy` command, also as `python -m devproxy`. It loads little itself: it is what an interrupt meets first."""
 
-import signal
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal  # the enumerations around it take longer to load than a root to build
 
 
 def entry() -> None:

@@ -11,7 +11,6 @@ import argparse
 import gc
 import io
 import os
-import signal
 import sys
 
 from devproxy import __version__
@@ -20,11 +19,14 @@ from devproxy.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Sequence
     from typing import Any, Final, Protocol
 
     from devproxy.cli.context import Context
 else:
+    import _signal as signal  # the enumerations around it take longer to load than a root to build
+
     Protocol = object
 
 INTERRUPTED: Final = 130
@@ -83,7 +85,7 @@ def entry() -> None:
 def _interruptible(argv: Sequence[str]) -> int:
     """`main`, with what an interrupt may leave undone around it."""
     try:
-        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         code = main(argv)
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:

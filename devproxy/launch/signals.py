@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import signal
-
 from devproxy.linux.process import send_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable, Sequence
     from types import FrameType, TracebackType
     from typing import Any, Final
+else:
+    import _signal as signal  # the enumerations around it take longer to load than a root to build
 
 FORWARDED: Final = (
     signal.SIGHUP,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ctypes
-import signal
 
 from devproxy.linux.syscalls import INT, LONG, PIDFD_SEND_SIGNAL, STRING, check, encode, libc, prototype
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Sequence
     from typing import Final, NoReturn
+else:
+    import _signal as signal  # the enumerations around it take longer to load than a root to build
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4

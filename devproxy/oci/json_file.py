@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 
 from devproxy.errors import InputError
+from devproxy.json_text import loads
 from devproxy.oci.json_path import JsonValue, quote, quote_path
 
 TYPE_CHECKING = False
@@ -58,19 +58,25 @@ def parse_document(content: bytes) -> object:
         return members
 
     try:
-        document = json.loads(content.decode("utf-8"), object_pairs_hook=unique, parse_constant=_refuse_constant)
+        document = loads(content.decode("utf-8"), pairs=unique, constant=_refuse_constant)
     except UnicodeDecodeError as error:
         raise InputError(f"byte {error.start} is not UTF-8, expected JSON in UTF-8") from None
-    except json.JSONDecodeError as error:
-        raise InputError(f"line {error.lineno}, column {error.colno}: not JSON: {error.msg}") from None
     except RecursionError:
         raise InputError("its arrays or objects are nested too deeply") from None
-    except ValueError as error:  # a number of thousands of digits
-        raise InputError(f"it holds a number that cannot be read: {error}") from None
+    except ValueError as error:
+        raise InputError(_not_json(error)) from None
     if repeated:
         key, owner = repeated[0]
         raise InputError(f"{_path_of(document, owner)} has the key {quote(key)} twice, expected it once")
     return document
+
+
+def _not_json(error: ValueError) -> str:
+    from json import JSONDecodeError
+
+    if isinstance(error, JSONDecodeError):
+        return f"line {error.lineno}, column {error.colno}: not JSON: {error.msg}"
+    return f"it holds a number that cannot be read: {error}"  # of thousands of digits
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -6,10 +6,10 @@ as they are for the other runtimes.
 
 from __future__ import annotations
 
-import json
 import posixpath
 
 from devproxy.errors import InputError
+from devproxy.json_text import dumps
 from devproxy.record import Record
 
 TYPE_CHECKING = False
@@ -149,13 +149,13 @@ def describe(value: object) -> str:
 
 def quote(text: str) -> str:
     """A string in quotes with everything unprintable escaped, cut when it is long."""
-    shown = json.dumps(text[:_SHOWN])
+    shown = dumps(text[:_SHOWN])
     return shown if len(text) <= _SHOWN else f"{shown}... ({len(text)} characters)"
 
 
 def quote_path(path: str) -> str:
     """A path that the user gave, in quotes: whole, for a path that is cut cannot be found."""
-    return json.dumps(path) if len(path) <= PATH_MAX else quote(path)
+    return dumps(path) if len(path) <= PATH_MAX else quote(path)
 
 
 def _shorten(digits: str) -> str:

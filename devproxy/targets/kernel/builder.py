@@ -13,7 +13,6 @@ import errno
 import gc
 import os
 import resource
-import signal
 
 from devproxy.errors import DevproxyError
 from devproxy.host.facts import Host
@@ -42,12 +41,15 @@ from devproxy.targets.rootless import Rootless
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
     from typing import Any, NoReturn
 
     # What is done on the target in the builder; the result is JSON.
     Work = Callable[[KernelTarget], list[Any]]
+else:
+    import _signal as signal  # the enumerations around it take longer to load than a root to build
 
 
 class _Order(Record):
@@ -86,7 +88,7 @@ def start_builder(
     Nothing is left then.
     """
     _check_namespaces(namespaces, hostname or domainname)
-    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+    if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
         raise DevproxyError(
             "SIGCHLD is ignored, so that no exit code can be waited for",
             hint="whoever started this process ignores it (trap '' CHLD): give it its default action",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import _socket  # the wrapper around it costs more to import than a root takes to build
-import json
 import struct
 
+from devproxy.json_text import dumps, loads
 from devproxy.linux.paths import above_stdio
 from devproxy.record import Record
 
@@ -49,7 +49,7 @@ class Channel:
 
     def send(self, value: object, descriptors: tuple[int, ...] = ()) -> None:
         """Send a value, and descriptors with it. Errors: EPIPE when nobody is there any more."""
-        data = json.dumps(value).encode()
+        data = dumps(value).encode()
         rights = struct.pack(f"={len(descriptors)}i", *descriptors)
         ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)] if descriptors else []
         self._socket.sendmsg([_LENGTH.pack(len(data))], ancillary, _socket.MSG_NOSIGNAL)
@@ -72,7 +72,7 @@ class Channel:
         header += self._read(_LENGTH.size - len(header)) if header else b""
         if not header:
             raise EOFError
-        return Message(json.loads(self._read(_LENGTH.unpack(header)[0])), descriptors, sender)
+        return Message(loads(self._read(_LENGTH.unpack(header)[0]).decode()), descriptors, sender)
 
     def _read(self, length: int) -> bytes:
         assert length < _MAXIMUM

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import stat
 
 from devproxy.errors import DevproxyError
@@ -18,10 +17,13 @@ from devproxy.targets.rootless import Rootless
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from types import TracebackType
     from typing import IO, Any, Final, Self
 
     from devproxy.linux.paths import Opener
+else:
+    import _signal as signal  # the enumerations around it take longer to load than a root to build
 
 _CHUNK: Final = 1 << 16
 _MOST_LINKS: Final = 40  # path_resolution(7)

@@ -1,0 +1,70 @@
+"""devproxy.json_text beside the standard library's json."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from devproxy import json_text
+
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=20,
+)
+# Almost JSON, so that some of it is.
+TEXTS = st.text(alphabet='[]{},:"\\u0019eE+-.ntrfalsuNI \t\n\r\x0b\ufeff\ud800', max_size=12) | st.sampled_from(
+    ["", " ", "\ufeff{}", "[1,]", '{"a":1,"a":2}', "NaN", "[Infinity, -Infinity]", '"\n"', "1 2", "\x0b1", "9" * 5000]
+)
+
+
+def attempt(call: Any, *args: Any) -> tuple[Any, str]:
+    try:
+        return call(*args), ""
+    except (ValueError, TypeError, RecursionError) as error:
+        return type(error), str(error)
+
+
+@given(VALUES)
+def test_values_become_the_same_text_and_the_same_values_again(value: Any) -> None:
+    text = json_text.dumps(value)
+    assert text == json.dumps(value)
+    assert repr(json_text.loads(text)) == repr(json.loads(text))
+    assert repr(json_text.loads(f" \n{text}\t\r")) == repr(json.loads(text))
+
+
+@given(
+    TEXTS
+    | VALUES.map(json.dumps).flatmap(lambda text: st.integers(0, len(text)).map(lambda n: text[:n] + text[n + 1 :]))
+)
+def test_what_is_no_json_is_refused_in_the_same_words(text: str) -> None:
+    assert repr(attempt(json_text.loads, text)) == repr(attempt(json.loads, text))
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, b"bytes", [object()]])
+def test_what_json_cannot_say_is_refused_in_the_same_words(value: object) -> None:
+    assert attempt(json_text.dumps, value) == attempt(json.dumps, value)
+
+
+def test_objects_and_constants_are_made_by_the_caller() -> None:
+    assert json_text.loads('{"a": {"b": 1, "b": 2}}', pairs=lambda pairs: pairs) == [("a", [("b", 1), ("b", 2)])]
+    assert json_text.loads("[NaN, -Infinity]", constant=str) == ["NaN", "-Infinity"]
+    assert math.isnan(json_text.loads("NaN"))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "[" * 100_000 + "]" * 100_000])
+def test_what_is_nested_too_deeply_is_a_recursion_error(text: str) -> None:
+    with pytest.raises(RecursionError):
+        json_text.loads(text)
+
+
+def test_without_the_half_in_c_json_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "_json", None)
+    assert json_text.loads('{"a": [1, "é"]}') == {"a": [1, "é"]}
+    assert json_text.dumps({"a": [1, "é"]}) == '{"a": [1, "\\u00e9"]}'
