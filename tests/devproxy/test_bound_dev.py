@@ -63,6 +63,7 @@ def checked(plan: Plan, target: str) -> Root:
     return root
 
 
+@pytest.mark.rows("S69", "S79", oracle="kernel")
 @pytest.mark.parametrize("target", TARGETS)
 def test_what_docker_mode_needs_is_there(target: str, tmp_path: Path) -> None:
     plan = planned(tmp_path, dev_with(tmp_path, NODES), **GPU_0)
@@ -74,6 +75,7 @@ def test_what_docker_mode_needs_is_there(target: str, tmp_path: Path) -> None:
         assert root.lstat("/dev/nvidia1").st_mode == 0o20640
 
 
+@pytest.mark.rows("S69", "S71", oracle="kernel")
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize(
     ("nodes", "words"),
@@ -95,6 +97,7 @@ def test_what_docker_mode_needs_is_not_there(
     assert "NVIDIA_VISIBLE_DEVICES" in caught.value.message
 
 
+@pytest.mark.rows("S74", oracle="kernel")
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_tpu_that_is_not_in_a_bound_dev(target: str, tmp_path: Path) -> None:
     changes: dict[str, Any] = {"process": {"env": ["TPU_VISIBLE_CHIPS=0"]}}
@@ -113,6 +116,7 @@ def test_an_overlaid_dev_gets_what_it_lacks_and_its_source_nothing(target: str, 
     assert os.listdir(dev) == ["nvidiactl"]
 
 
+@pytest.mark.rows("S71", oracle="kernel")
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_device_of_the_spec_in_a_bind_elsewhere(target: str, tmp_path: Path) -> None:
     """runc makes it in the bind's source; devproxy only where that stays as it is."""
@@ -129,6 +133,7 @@ def test_a_device_of_the_spec_in_a_bind_elsewhere(target: str, tmp_path: Path) -
     assert os.listdir(dev) == []
 
 
+@pytest.mark.rows("S69", oracle="kernel")
 @pytest.mark.parametrize("target", TARGETS)
 def test_ptmx_is_the_containers_own(target: str, tmp_path: Path) -> None:
     """`docker run --privileged` lists it; a node there would be the host's terminals."""

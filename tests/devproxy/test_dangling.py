@@ -40,6 +40,7 @@ def outcome(root: Root, words: str) -> Outcome:
     return next(outcome for outcome in root.outcomes if outcome.step.describe().startswith(words))
 
 
+@pytest.mark.rows("S58", "S59", oracle="kernel")
 @pytest.mark.parametrize("readonly", [True, False])
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_internal_tmp_goes_where_a_link_to_nowhere_leads(target: str, readonly: bool, tmp_path: Path) -> None:
@@ -51,6 +52,7 @@ def test_the_internal_tmp_goes_where_a_link_to_nowhere_leads(target: str, readon
             assert outcome(root, "root").found == "overlay, because /tmp is missing"
 
 
+@pytest.mark.rows("S58", "S59", oracle="kernel")
 @pytest.mark.parametrize("readonly", [True, False])
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_tmp_in_a_circle_is_left_alone(target: str, readonly: bool, tmp_path: Path) -> None:
@@ -59,6 +61,7 @@ def test_a_tmp_in_a_circle_is_left_alone(target: str, readonly: bool, tmp_path: 
         assert not outcome(root, "mount tmpfs at /tmp").warning
 
 
+@pytest.mark.rows("H26", oracle="kernel")
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_working_directory_is_made_where_a_link_leads(target: str, tmp_path: Path) -> None:
     with built(tmp_path, target, {"work": "made/here"}, process={"cwd": "/work"}) as root:

@@ -60,6 +60,7 @@ def _tree(directory: Path) -> list[tuple[str, int, int]]:
     return sorted((str(path), path.lstat().st_mode, path.lstat().st_mtime_ns) for path in directory.rglob("*"))
 
 
+@pytest.mark.rows("S47", oracle="specification")
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_step_that_fails_ends_the_build(target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = _everything(tmp_path)
@@ -142,6 +143,7 @@ FAILURES: dict[str, tuple[dict[str, Any], list[str]]] = {
 }
 
 
+@pytest.mark.rows("S47", "S52", "S53", "S68", "S69", "H23", oracle="kernel")
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("failure", FAILURES)
 def test_the_message_says_what_where_and_why(failure: str, target: str, tmp_path: Path) -> None:

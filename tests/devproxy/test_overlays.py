@@ -98,6 +98,7 @@ busybox cat /data/file /data/moved /one; ls -A /data
 WRITTEN = "changed\nchanged\nchanged\nfile\nhard\nmoved\nnew\nnull\nsub\n"
 
 
+@pytest.mark.rows("S39", "S41", "S44", "S46", oracle="kernel")
 @pytest.mark.root
 @pytest.mark.parametrize("medium", MEDIUMS)
 @pytest.mark.parametrize("paths", [None, OLDEST])
@@ -115,6 +116,7 @@ def test_s41_s44_writes_do_not_reach_the_host(
     assert seen(tmp_path / "bundle", volume, layers, tmp_path / "one") == before
 
 
+@pytest.mark.rows("S46", "H18", oracle="specification")
 @pytest.mark.parametrize("medium", MEDIUMS)
 def test_in_memory_nothing_is_written_on_the_host(tmp_path: Path, volume: Path, layers: Path, medium: str) -> None:
     (volume / LAYERS).mkdir()  # not even looked at
@@ -128,6 +130,7 @@ def test_in_memory_nothing_is_written_on_the_host(tmp_path: Path, volume: Path, 
     assert seen(tmp_path) == before
 
 
+@pytest.mark.rows("S42", oracle="kernel")
 @pytest.mark.root
 def test_s42_the_outcome_says_where_the_layer_is(tmp_path: Path, volume: Path) -> None:
     with build(planned(tmp_path, "all:self", ("/data", volume, "")), "kernel") as root:
@@ -138,6 +141,7 @@ def test_s42_the_outcome_says_where_the_layer_is(tmp_path: Path, volume: Path) -
     assert not layer.parent.exists()
 
 
+@pytest.mark.rows("S43", "S45", oracle="kernel")
 @pytest.mark.root
 def test_a_failed_build_leaves_nothing(tmp_path: Path, volume: Path) -> None:
     fifo = tmp_path / "fifo"
@@ -149,6 +153,7 @@ def test_a_failed_build_leaves_nothing(tmp_path: Path, volume: Path) -> None:
     assert seen(volume, tmp_path / "bundle") == before
 
 
+@pytest.mark.rows("S42", oracle="kernel")
 @pytest.mark.root
 def test_s42_one_volume_in_several_places_at_once(tmp_path: Path, volume: Path) -> None:
     """Each mount and each sandbox has a layer of its own (the seed refuses the second mount)."""
@@ -177,6 +182,7 @@ def ready(process: subprocess.Popen[str]) -> None:
     assert process.stdout.readline() == "ready\n"
 
 
+@pytest.mark.rows("S42", oracle="kernel")
 @pytest.mark.root
 @pytest.mark.parametrize("medium", ["self", "dir"])
 def test_s42_what_a_killed_devproxy_left_is_found_and_removed(
@@ -213,6 +219,7 @@ def test_a_build_does_not_take_a_living_ones_layers_away(tmp_path: Path, volume:
         assert shell(living, "echo mine > /data/file; cat /data/file", tmp_path) == "mine\n"
 
 
+@pytest.mark.rows("S42", oracle="kernel")
 @pytest.mark.root
 @pytest.mark.parametrize("target", ["", "/"])
 def test_a_volume_whose_layers_are_a_link_is_refused(tmp_path: Path, volume: Path, target: str) -> None:
@@ -233,6 +240,7 @@ def test_a_volume_whose_layers_are_a_link_is_refused(tmp_path: Path, volume: Pat
 TARGETS = ["memory", pytest.param("kernel", marks=pytest.mark.root)]
 
 
+@pytest.mark.rows("S42", "H18", "H21", oracle="specification")
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize(
     ("overlay2", "message"),
@@ -254,6 +262,7 @@ def test_s42_what_cannot_be_is_refused(
     assert seen(volume, layers) == before
 
 
+@pytest.mark.rows("S43", oracle="specification")
 @pytest.mark.parametrize("target", TARGETS)
 def test_s43_a_socket_gets_no_overlay(tmp_path: Path, target: str) -> None:
     path = tmp_path / "socket"
@@ -264,6 +273,7 @@ def test_s43_a_socket_gets_no_overlay(tmp_path: Path, target: str) -> None:
             build(plan, target)
 
 
+@pytest.mark.rows("S42", "S44", oracle="specification")
 @pytest.mark.parametrize("target", TARGETS)
 def test_s42_a_file_gets_memory_with_a_warning(tmp_path: Path, target: str) -> None:
     (tmp_path / "one").write_text("of the host\n")
@@ -273,6 +283,7 @@ def test_s42_a_file_gets_memory_with_a_warning(tmp_path: Path, target: str) -> N
         assert root.read_bytes("/one") == b"of the host\n"
 
 
+@pytest.mark.rows("S41", oracle="kernel")
 @pytest.mark.parametrize("target", TARGETS)
 def test_s41_s62_a_hint_keeps_a_volume_to_its_container(tmp_path: Path, volume: Path, target: str) -> None:
     prefix = "dev.gvisor.spec.mount.vol"
@@ -284,6 +295,7 @@ def test_s41_s62_a_hint_keeps_a_volume_to_its_container(tmp_path: Path, volume: 
     assert types["/plain"] != "overlay"
 
 
+@pytest.mark.rows("S46", "H24", oracle="kernel")
 @pytest.mark.root
 @pytest.mark.parametrize("target", ["memory", "kernel"])
 def test_an_overlay_of_a_bind_has_the_flags_that_the_bind_would_have(tmp_path: Path, target: str) -> None:

@@ -59,6 +59,7 @@ BUNDLES: Final[dict[str, dict[str, Any]]] = {
 }
 
 
+@pytest.mark.rows("S74", "S79", "H14", oracle="kernel")
 @pytest.mark.root
 @pytest.mark.parametrize("what", BUNDLES)
 @pytest.mark.parametrize("name", HOSTS)
@@ -99,6 +100,7 @@ def _skip_if_live(made: Plan) -> None:
 # which nodes those are
 
 
+@pytest.mark.rows("S72", "S78", "H11", oracle="specification")
 @pytest.mark.parametrize("name", [name for name, host in HOSTS.items() if host.nvidia is not None])
 def test_s72_each_driver_of_a_spec_has_the_hosts_major_or_one_that_is_reserved(name: str, tmp_path: Path) -> None:
     host = HOSTS[name]
@@ -118,6 +120,7 @@ def test_s72_each_driver_of_a_spec_has_the_hosts_major_or_one_that_is_reserved(n
         assert not set(others) & {line.major for line in host.character}
 
 
+@pytest.mark.rows("S77", "H11", oracle="specification")
 def test_the_nodes_of_the_partitioned_host_are_the_hosts_own(tmp_path: Path) -> None:
     host = HOSTS["mig.tar"]
     made = planned(host, tmp_path, **BUNDLES["docker, managing"])
@@ -138,6 +141,7 @@ def test_the_nodes_of_the_partitioned_host_are_the_hosts_own(tmp_path: Path) -> 
             assert len(ours) >= 3
 
 
+@pytest.mark.rows("H17", oracle="specification")
 def test_h17_verbs_are_numbered_as_on_the_host(tmp_path: Path) -> None:
     host = HOSTS["host-8gpu.tar"]
     device = {"path": "/dev/infiniband/uverbs1", "type": "c", "major": STALE, "minor": 7}

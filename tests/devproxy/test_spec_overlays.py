@@ -73,6 +73,7 @@ def script(root: Root, text: str) -> int:
     return launch(root, process=Process(("/bin/sh", "-c", text), ("PATH=/bin",)))
 
 
+@pytest.mark.rows("S48", oracle="specification")
 @pytest.mark.parametrize("target", TARGETS)
 def test_shows_the_layers_one_over_the_other(host: Path, target: str) -> None:
     with build_on(planned(host, *LAYERS), target) as root:

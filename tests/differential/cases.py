@@ -140,12 +140,7 @@ CASES = (
         "runc-spec",
         paths=("/", "/tmp", "/proc/kcore", "/sys/firmware"),
         then="hostname; id; pwd; exit 7",
-        rows=(
-            "S4",
-            "S5",
-            "S6",
-            "S8",
-        ),
+        rows=("S4", "S5", "S6", "S8"),
     ),
     Case("writable root", writable(), then="touch /made && echo made; ls /"),
     Case(
@@ -154,6 +149,7 @@ CASES = (
         prepare=put("t/"),
         paths=("/t",),
         then="df -k /t | tail -1 | tr -s ' ' | cut -d' ' -f2; echo '#!/bin/sh' > /t/x; chmod 755 /t/x; /t/x; echo $?",
+        rows=("S54",),
     ),
     Case(
         "read-only tmpfs",
@@ -177,6 +173,7 @@ CASES = (
         mounts=[tmpfs("/a/b/c", "mode=0700"), bind("/x/y/file", "file"), bind("/x/z", "dir")],
         paths=("/a", "/a/b", "/a/b/c", "/x", "/x/y", "/x/y/file", "/x/z/sub"),
         then="cat /x/y/file",
+        rows=("S50",),
     ),
     Case(
         "parents before children in the spec",
@@ -198,12 +195,14 @@ CASES = (
         prepare=both(put("real/", "up/"), links(absolute="/real", dotted="../../../up", chain="absolute")),
         mounts=[tmpfs("/chain/in", "mode=0700"), bind("/dotted/d", "dir")],
         paths=("/absolute", "/real/in", "/up/d/sub", "/chain"),
+        rows=("S52", "H23"),
     ),
     Case(
         "destinations with dots",
         changes=writable(),
         mounts=[tmpfs("/one/./two", "mode=0700"), tmpfs("/one/../three", "mode=0711"), tmpfs("/../four")],
         paths=("/one/two", "/three", "/four"),
+        rows=("S51",),
     ),
     Case(
         "devices of every kind",
@@ -217,17 +216,19 @@ CASES = (
         | {"process": {"capabilities": dict.fromkeys(("bounding", "effective", "permitted"), ALL)}},
         paths=("/dev/sub", "/dev/sub/dir"),
         then="echo x > /dev/sub/dir/null && echo written; head -c 3 /dev/nought | od -An -tx1",
-        rows=("S7", "H2"),
+        rows=("S7", "H2", "S66", "S70"),
     ),
     Case(
         "a device outside /dev",
         changes={**writable(), **devices(device("/outside/null", "c", 1, 3, fileMode=0o600))},
         paths=("/outside", "/outside/null"),
+        rows=("S68", "S71"),
     ),
     Case(
         "a device that exists already",
         changes=devices(device("/dev/null", "c", 1, 3, fileMode=0o600, uid=7)),
         paths=("/dev/null",),
+        rows=("S69",),
     ),
     Case(
         "an ordinary user",
@@ -242,10 +243,7 @@ CASES = (
         prepare=put("home/"),
         mounts=[tmpfs("/t", "mode=0777")],
         then="id; pwd; umask; ulimit -n; ulimit -Hn; touch /t/f; stat -c '%a %u %g' /t/f; grep -E '^(Cap|NoNew)' /proc/self/status",
-        rows=(
-            "S11",
-            "S13",
-        ),
+        rows=("S11", "S13"),
     ),
     Case(
         "capabilities and environment",
@@ -276,7 +274,7 @@ CASES = (
         paths=("/hidden", "/fixed"),
         then="cat /secret; ls /hidden; touch /hidden/x; echo $?; touch /fixed/x; echo $?",
     ),
-    Case("no /tmp in the image", prepare=no_tmp, changes=writable(), paths=("/tmp",)),
-    Case("a /tmp with something in it", prepare=put("tmp/kept"), paths=("/tmp", "/tmp/kept")),
-    Case("a /tmp of the spec", mounts=[tmpfs("/tmp", "mode=0700")], paths=("/tmp",)),
+    Case("no /tmp in the image", prepare=no_tmp, changes=writable(), paths=("/tmp",), rows=("S58",)),
+    Case("a /tmp with something in it", prepare=put("tmp/kept"), paths=("/tmp", "/tmp/kept"), rows=("S58",)),
+    Case("a /tmp of the spec", mounts=[tmpfs("/tmp", "mode=0700")], paths=("/tmp",), rows=("S57",)),
 )

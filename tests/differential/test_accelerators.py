@@ -29,6 +29,7 @@ VFIO = [device("/dev/vfio/vfio", (10, 196)), device("/dev/vfio/1", (465, 1)), de
 OTHERS = [device("/dev/accel/accel0", (261, 0)), device("/dev/vfio/96", (465, 0), fileMode=0o600)]
 
 
+@pytest.mark.rows("S66", "S74", "H14", oracle="runc")
 @pytest.mark.parametrize(
     ("host", "devices"), [("tpu-v4", ACCEL), ("tpu-v5p", VFIO), ("mixed", OTHERS)], ids=["accel", "vfio", "others"]
 )
@@ -45,6 +46,7 @@ def test_shows_what_runc_shows(host: str, devices: list[dict[str, Any]], tmp_pat
     assert unexplained(ours, theirs, DECISIONS) == []
 
 
+@pytest.mark.rows("H14", oracle="runc")
 def test_a_stale_number_is_where_we_differ(tmp_path: Path) -> None:
     case = Case("stale", {"linux": {"devices": [device("/dev/vfio/3", (465, 3))]}})
     theirs, their_words = with_runc(case.write(str(tmp_path / "runc")))

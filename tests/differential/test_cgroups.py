@@ -76,6 +76,7 @@ def machine_is_left_alone() -> Any:
     assert state() == before
 
 
+@pytest.mark.rows("H25", oracle="kernel")
 @pytest.mark.parametrize("version", ["none", pytest.param("v1", marks=V1), "v2"])
 @pytest.mark.parametrize("namespace", [False, True])
 @pytest.mark.parametrize("options", [None, "rw", "nosuid,rshared", "ro,rw,noexec"])
@@ -109,6 +110,7 @@ def test_memory_shows_what_the_kernel_shows(tmp_path: Path, version: str, namesp
                 assert set(shown) <= {*kernel.listdir(row[0]), "release_agent", "cgroup.sane_behavior"}, row
 
 
+@pytest.mark.rows("H25", oracle="kernel")
 @pytest.mark.parametrize("version", [pytest.param("v1", marks=V1), "v2"])
 @pytest.mark.parametrize(
     ("options", "namespace", "writable"),
@@ -124,6 +126,7 @@ def test_cgroups_are_writable_only_where_asked_and_namespaced(
         assert bool(warned) == (options == "rw" and not writable)
 
 
+@pytest.mark.rows("H25", oracle="runc")
 @pytest.mark.peer
 @V1
 @pytest.mark.parametrize("namespace", [False, True])
@@ -151,6 +154,7 @@ def test_a_machine_without_hierarchies_says_so(tmp_path: Path, monkeypatch: pyte
         assert PLACE not in {line.mount_point for line in root.mountinfo()}
 
 
+@pytest.mark.rows("H25", oracle="kernel")
 def test_controllers_that_share_a_hierarchy_have_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from devproxy.linux.cgroups import Hierarchy
 

@@ -106,6 +106,7 @@ def with_runc() -> dict[str, Seen]:
     return of_lines([parse_line(line) for line in out.splitlines()])
 
 
+@pytest.mark.rows("S56", "H24", oracle="kernel")
 @pytest.mark.parametrize("number", range(len(OPTIONS)), ids=lambda number: ",".join(OPTIONS[number]))
 def test_memory_shows_what_the_kernel_shows(number: int) -> None:
     points = [f"/t/{number}", f"/t/{number}/in", f"/b/{number}"]
@@ -115,6 +116,7 @@ def test_memory_shows_what_the_kernel_shows(number: int) -> None:
     assert points[2] in kernel
 
 
+@pytest.mark.rows("H24", oracle="runc")
 @pytest.mark.peer
 @pytest.mark.parametrize("number", RUNC, ids=lambda number: ",".join(OPTIONS[number]))
 def test_the_kernel_shows_what_runc_shows(number: int) -> None:

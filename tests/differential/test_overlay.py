@@ -146,6 +146,7 @@ PROGRAMS = {
 }
 
 
+@pytest.mark.rows("S43", "S46", oracle="kernel")
 def test_any_program_through_an_overlay_does_the_same() -> None:
     explore("overlay", COMPARISON)
 

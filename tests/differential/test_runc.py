@@ -151,6 +151,7 @@ def test_refuses_what_runc_refuses(case: Case, tmp_path: Path) -> None:
     assert "Traceback" not in words
 
 
+@pytest.mark.rows("S69", oracle="runc")
 def test_a_device_that_is_another_already_is_an_error_here_alone(tmp_path: Path) -> None:
     """The specification has it so (config-linux.md, "Devices"); runc starts, and says nothing (S69)."""
     case = Case(

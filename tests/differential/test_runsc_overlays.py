@@ -96,21 +96,25 @@ def same(script: str, overlay2: str, theirs: str) -> None:
         assert ours != ""
 
 
+@pytest.mark.rows("S39", "S41", "S43", "S44", "S45", "S46", "H18", oracle="runsc")
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_everything_overlaid_in_memory(script: str) -> None:
     same(script, "all:memory", "all:memory")
 
 
+@pytest.mark.rows("S42", "S45", oracle="runsc")
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_layers_beside_the_volume_look_the_same(script: str) -> None:
     same(script, "all:self", "all:memory")
 
 
+@pytest.mark.rows("S39", "S42", oracle="runsc")
 @pytest.mark.parametrize("script", ["copy-up", "whiteouts", "the root"])
 def test_layers_in_a_directory(script: str) -> None:
     same(script, "all:dir=@/dir", "all:@/dir")
 
 
+@pytest.mark.rows("S41", oracle="runsc")
 @pytest.mark.parametrize("script", ROOT_ALONE)
 def test_the_root_alone(script: str) -> None:
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:

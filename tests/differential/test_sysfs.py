@@ -22,6 +22,7 @@ _SHOW = f"find /sys -exec stat -c '%n %f %u:%g %h' {{}} +; for f in online possi
 _THEIRS_ALONE = ("/sys/class/net", "/sys ")
 
 
+@pytest.mark.rows("S81", oracle="runsc")
 def test_shows_what_runsc_shows(tmp_path: Path) -> None:
     config = runc_spec_like(linux={"maskedPaths": None, "readonlyPaths": None})
     config["process"]["args"] = ["sh", "-c", _SHOW]

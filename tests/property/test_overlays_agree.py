@@ -49,6 +49,7 @@ BINDS = st.lists(
 HINTED = st.sampled_from(["", "volume", "file", "with-layers"])
 
 
+@pytest.mark.rows("S41", "S43", "S44", "S46", oracle="kernel")
 @given(overlay2=SETTINGS, binds=BINDS, hinted=HINTED, readonly=st.booleans())
 def test_memory_and_kernel_agree(overlay2: str, binds: list[tuple[str, str, str]], hinted: str, readonly: bool) -> None:
     directory = tempfile.mkdtemp()

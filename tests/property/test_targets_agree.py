@@ -57,6 +57,7 @@ HOST = host_with_gpus()._replace(
 )
 
 
+@pytest.mark.rows("S50", "S52", "S54", "S66", "S68", "S71", "H23", oracle="kernel")
 @given(image=IMAGE, mounts=MOUNTS, devices=DEVICES, readonly=st.booleans(), cwd=DESTINATIONS)
 def test_memory_and_kernel_agree(
     image: dict[str, str],

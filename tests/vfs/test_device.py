@@ -64,6 +64,7 @@ def test_a_taken_number_is_refused_and_its_holder_named() -> None:
         table.register(gpu(Recorder()))
 
 
+@pytest.mark.rows("S80", oracle="specification")
 def test_majors_come_in_the_kernels_order_until_none_is_left() -> None:
     table = DeviceTable()
     assert [table.reserve_major(f"d{n}") for n in range(149)] == [*range(254, 233, -1), *range(511, 383, -1)]
@@ -84,6 +85,7 @@ def test_a_major_in_use_elsewhere_is_passed_over() -> None:
     assert [table.reserve_major(f"d{n}") for n in range(2)] == [253, 251]
 
 
+@pytest.mark.rows("H27", oracle="specification")
 def test_a_shared_major_stays_what_it_is_and_is_never_handed_out() -> None:
     table = DeviceTable()
     major = table.shared_major("vfio")
@@ -93,6 +95,7 @@ def test_a_shared_major_stays_what_it_is_and_is_never_handed_out() -> None:
     assert major not in others
 
 
+@pytest.mark.rows("S80", oracle="specification")
 @given(st.lists(st.integers(min_value=0, max_value=148), unique=True))
 def test_a_released_major_is_the_next_one_given_out(indices: list[int]) -> None:
     table = DeviceTable()
@@ -137,6 +140,7 @@ def test_a_device_does_nothing_that_its_driver_does_not_say() -> None:
             call()
 
 
+@pytest.mark.rows("S80", oracle="specification")
 @given(st.lists(st.integers(0, 30), max_size=60))
 def test_anonymous_minors_are_unique_and_the_lowest_released_comes_back(releases: list[int]) -> None:
     devices, held = AnonymousDevices(), set[int]()
@@ -151,6 +155,7 @@ def test_anonymous_minors_are_unique_and_the_lowest_released_comes_back(releases
             held.add(minor)
 
 
+@pytest.mark.rows("S80", oracle="specification")
 def test_when_every_anonymous_minor_is_held_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AnonymousDevices, "LIMIT", 4)
     devices = AnonymousDevices()

@@ -65,6 +65,7 @@ def test_mounts_stack_and_come_off_again(world: World) -> None:
         umount(world, "/")
 
 
+@pytest.mark.rows("H23", oracle="specification")
 def test_kinds_must_match(world: World) -> None:
     world.mkdir("/d")
     world.mknod("/f")
@@ -166,6 +167,7 @@ def test_sealing_waits_for_writers(world: World) -> None:
     world.mkdir("/d")
 
 
+@pytest.mark.rows("S55", "H24", oracle="specification")
 def test_nodev_and_noexec(world: World) -> None:
     world.mkdir("/m")
     world.mount("/m", flags=MountFlags.NODEV | MountFlags.NOEXEC)

@@ -185,6 +185,7 @@ def test_propagation_of_a_whole_tree(world: World) -> None:
     assert tags(world) == {"/": "", "/a": "shared:1", "/a/m": "shared:2"}
 
 
+@pytest.mark.rows("H24", oracle="specification")
 def test_a_mount_moves_with_all_below_it(world: World) -> None:
     world.mount("/a", "mode=0701")
     world.mkdir("/a/m")
@@ -268,6 +269,7 @@ def test_a_copy_of_a_namespace_hears_of_shared_mounts_alone(world: World) -> Non
     assert (world.ns.mount_count, other.mount_count) == (4, 3)
 
 
+@pytest.mark.rows("H24", oracle="specification")
 def test_flags_are_set_on_all_or_on_none(world: World) -> None:
     world.mount("/a")
     world.mkdir("/a/m")

@@ -14,6 +14,7 @@ from tests.contract.targets.rig import Build, bind_root, overlay_root, told
 CONTENTS = b"of ours\n" * 1000
 
 
+@pytest.mark.rows("H13", oracle="kernel")
 def test_cover_shows_our_contents_and_leaves_the_file(build: Build, image: str) -> None:
     def work(target: Target) -> list[str]:
         bind_root(target, image)
@@ -30,6 +31,7 @@ def test_cover_shows_our_contents_and_leaves_the_file(build: Build, image: str) 
     assert (Path(image) / "etc/name").read_text() == "of the image\n"
 
 
+@pytest.mark.rows("H13", oracle="kernel")
 def test_what_covers_is_a_mount_that_allows_nothing_but_reading(build: Build, image: str) -> None:
     def work(target: Target) -> str:
         overlay_root(target, image)

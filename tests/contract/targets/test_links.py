@@ -27,6 +27,7 @@ def link(image: str, links: dict[str, str]) -> None:
         Path(image, name).symlink_to(target)
 
 
+@pytest.mark.rows("S50", "S52", "H23", oracle="kernel")
 @pytest.mark.parametrize(
     ("path", "made", "there"),
     [
@@ -58,6 +59,7 @@ def test_a_mount_point_is_made_where_a_link_leads(
         assert stat.filemode(root.lstat(there).st_mode) == ("drwxr-xr-x" if directory else "-rw-r--r--")
 
 
+@pytest.mark.rows("S68", oracle="kernel")
 def test_a_node_is_made_in_the_directory_that_a_link_leads_to(build: Build, image: str) -> None:
     def work(target: Target) -> list[str]:
         overlay_root(target, image)

@@ -51,6 +51,7 @@ def test_a_source_that_is_left_over_is_an_error_that_names_it(build: Build, imag
 # file systems
 
 
+@pytest.mark.rows("S48", "S54", oracle="kernel")
 @pytest.mark.parametrize(
     ("fstype", "data", "expected"),
     [
@@ -144,6 +145,7 @@ def test_proc_and_its_like_are_mounted_with_their_modes(build: Build) -> None:
 # overlay and bind
 
 
+@pytest.mark.rows("S43", "S46", oracle="kernel")
 def test_an_overlay_shows_the_image_and_keeps_changes_from_it(build: Build, image: str) -> None:
     os.chmod(image, 0o751)
     before = sorted(os.listdir(image))
@@ -185,6 +187,7 @@ def test_a_bind_can_be_read_only(build: Build, image: str) -> None:
 # attaching
 
 
+@pytest.mark.rows("S52", "H23", oracle="kernel")
 def test_attach_says_what_is_wrong_with_the_place(build: Build, image: str) -> None:
     def work(target: Target) -> list[str]:
         file = target.open_source(f"{image}/file")
@@ -210,6 +213,7 @@ def test_attach_says_what_is_wrong_with_the_place(build: Build, image: str) -> N
         ]
 
 
+@pytest.mark.rows("S52", "H23", oracle="kernel")
 def test_a_final_link_is_followed_inside_the_root(build: Build, image: str) -> None:
     def work(target: Target) -> str:
         overlay_root(target, image)
@@ -224,6 +228,7 @@ def test_a_final_link_is_followed_inside_the_root(build: Build, image: str) -> N
         assert stat.S_IMODE(root.stat("/mnt").st_mode) == 0o702
 
 
+@pytest.mark.rows("S50", oracle="kernel")
 def test_mounting_in_a_read_only_place_writes_nothing(build: Build, image: str) -> None:
     def work(target: Target) -> None:
         overlay_root(target, image)
@@ -238,6 +243,7 @@ def test_mounting_in_a_read_only_place_writes_nothing(build: Build, image: str) 
 # propagation
 
 
+@pytest.mark.rows("H24", oracle="kernel")
 def test_shared_mounts_are_tagged_and_private_ones_not(build: Build, image: str) -> None:
     def work(target: Target) -> str:
         overlay_root(target, image)

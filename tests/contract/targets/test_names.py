@@ -23,6 +23,7 @@ def modes(root: Root, *paths: str) -> list[str]:
 # mount points
 
 
+@pytest.mark.rows("S50", "H23", oracle="kernel")
 def test_a_mount_point_is_made_with_its_parents_inside_the_root(build: Build, image: str) -> None:
     def work(target: Target) -> list[str]:
         overlay_root(target, image)
@@ -37,6 +38,7 @@ def test_a_mount_point_is_made_with_its_parents_inside_the_root(build: Build, im
         assert root.read_bytes("/g") == b""
 
 
+@pytest.mark.rows("S50", oracle="kernel")
 def test_a_mount_point_that_cannot_be_made(build: Build, image: str) -> None:
     def work(target: Target) -> list[str]:
         overlay_root(target, image)
@@ -81,6 +83,7 @@ def test_make_directory_gives_the_mode_to_the_last_alone(build: Build, image: st
         ]
 
 
+@pytest.mark.rows("S66", "S70", oracle="kernel")
 def test_a_node_has_exactly_this_kind_number_mode_and_owner(build: Build, image: str) -> None:
     def work(target: Target) -> None:
         overlay_root(target, image)
@@ -101,6 +104,7 @@ def test_a_node_has_exactly_this_kind_number_mode_and_owner(build: Build, image:
         assert modes(root, "/dev/x") == ["0o755"]
 
 
+@pytest.mark.rows("S68", "S69", oracle="kernel")
 def test_a_name_that_is_taken_is_never_followed_nor_replaced(build: Build, image: str) -> None:
     def work(target: Target) -> list[str]:
         overlay_root(target, image)
@@ -187,6 +191,7 @@ def test_list_directory(build: Build, image: str) -> None:
 # numbers
 
 
+@pytest.mark.rows("S72", "S80", oracle="kernel")
 def test_the_hosts_majors_win_and_others_are_reserved_once(build: Build) -> None:
     def work(target: Target) -> list[str]:
         tmpfs_root(target)

@@ -30,6 +30,7 @@ def give(path: str, uid: int, gid: int) -> tuple[int, int]:
     return found.st_uid, found.st_gid
 
 
+@pytest.mark.rows("S45", oracle="kernel")
 def test_s45_the_root_of_an_overlay_looks_like_the_lower_one(build: Build, image: str) -> None:
     owner = give(f"{image}/srv", 12, 34)
     os.chmod(f"{image}/srv", 0o3751)
@@ -43,6 +44,7 @@ def test_s45_the_root_of_an_overlay_looks_like_the_lower_one(build: Build, image
     assert (found.st_mode, found.st_uid, found.st_gid) == (0o43751, *owner)
 
 
+@pytest.mark.rows("S45", oracle="kernel")
 def test_the_layers_of_others_are_hidden(build: Build, image: str) -> None:
     os.makedirs(f"{image}/{LAYERS}/other/upper")
 
@@ -60,6 +62,7 @@ def test_the_layers_of_others_are_hidden(build: Build, image: str) -> None:
     assert os.listdir(f"{image}/{LAYERS}") == ["other"]
 
 
+@pytest.mark.rows("S43", "S44", oracle="kernel")
 def test_s43_s44_over_a_file_there_is_a_copy(build: Build, image: str) -> None:
     owner = give(f"{image}/file", 5, 6)
     os.chmod(f"{image}/file", 0o640)
@@ -81,6 +84,7 @@ def test_s43_s44_over_a_file_there_is_a_copy(build: Build, image: str) -> None:
         assert (line.fstype, line.options) == ("tmpfs", ("rw", "relatime"))
 
 
+@pytest.mark.rows("S43", oracle="kernel")
 def test_s43_what_is_neither_gets_none(build: Build, image: str) -> None:
     def work(target: Target) -> str:
         tmpfs_root(target)
@@ -90,6 +94,7 @@ def test_s43_what_is_neither_gets_none(build: Build, image: str) -> None:
         assert result == f"EINVAL {image}/pipe"
 
 
+@pytest.mark.rows("H18", "H21", oracle="kernel")
 def test_a_size_is_held(build: Build, image: str) -> None:
     Path(image, "large").write_bytes(b"x" * 70000)
 
@@ -104,6 +109,7 @@ def test_a_size_is_held(build: Build, image: str) -> None:
         assert root.stat("/o/large").st_size == 70000
 
 
+@pytest.mark.rows("S42", oracle="kernel")
 @pytest.mark.parametrize("elsewhere", [False, True])
 def test_s42_a_layer_on_the_host(build: Build, image: str, tmp_path: Path, elsewhere: bool) -> None:
     (tmp_path / "layers").mkdir()

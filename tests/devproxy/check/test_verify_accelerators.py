@@ -59,6 +59,7 @@ def told(root: Root) -> list[str]:
     return [o.describe() for o in root.outcomes if isinstance(o.step, MakeNode) and o.step.identity is not None]
 
 
+@pytest.mark.rows("S74", oracle="specification")
 @pytest.mark.parametrize(("name", "env", "expected"), CASES)
 def test_memory_has_the_chips_and_no_other_accelerator(
     name: str, env: str, expected: dict[str, str], tmp_path: Path
@@ -70,6 +71,7 @@ def test_memory_has_the_chips_and_no_other_accelerator(
             assert step.found == ("" if path == "vfio/vfio" else f"{number} on the host")
 
 
+@pytest.mark.rows("S74", "H14", oracle="kernel")
 @pytest.mark.root
 @pytest.mark.parametrize(("name", "env", "expected"), CASES)
 def test_the_kernel_has_the_same_and_verifies(name: str, env: str, expected: dict[str, str], tmp_path: Path) -> None:
@@ -81,6 +83,7 @@ def test_the_kernel_has_the_same_and_verifies(name: str, env: str, expected: dic
         assert check_outcomes(root).findings == ()
 
 
+@pytest.mark.rows("H14", oracle="kernel")
 @pytest.mark.root
 def test_a_listed_npu_and_group_get_the_hosts_numbers_everywhere(tmp_path: Path) -> None:
     paths = ("/dev/accel/accel0", "/dev/vfio/96", "/dev/nvidia0")
@@ -100,6 +103,7 @@ def test_what_verify_prints_names_the_chips_nodes(tmp_path: Path, capsys: pytest
     assert ["/dev/vfio/3", "465:0", "crw-rw-rw-", "vfio"] in [row[:4] for row in rows]
 
 
+@pytest.mark.rows("S74", oracle="specification")
 def test_opening_a_chip_in_memory_says_that_it_is_only_shown(tmp_path: Path) -> None:
     from devproxy.targets.memory.root import MemoryRoot
     from vfs.credentials import ROOT

@@ -99,6 +99,7 @@ def test_every_configuration(tmp_path: Path, live: Host, config: Configuration) 
     assert compare(plan(load(bundle), live, config=config)).findings == ()
 
 
+@pytest.mark.rows("S79", "H14", oracle="kernel")
 @pytest.mark.parametrize("recording", RECORDINGS, ids=lambda path: path.stem)
 def test_every_recorded_host(tmp_path: Path, recording: Path) -> None:
     bundle = with_mounts(tmp_path)
@@ -146,6 +147,7 @@ def test_masks_and_read_only_paths_outside_of_proc(tmp_path: Path, live: Host, s
     assert compare(planned).findings == ()
 
 
+@pytest.mark.rows("H24", oracle="kernel")
 def test_stacked_mounts(tmp_path: Path, live: Host) -> None:
     mounts = [tmpfs("/a", "mode=0700"), tmpfs("/a", "mode=0711", "noexec"), tmpfs("/a/b"), tmpfs("/a")]
     for number, order in enumerate(("depth", "listed")):
@@ -257,6 +259,7 @@ def test_paths_that_lead_through_another_process(kinds: tuple[str, ...], tmp_pat
     assert compare(plan(config._replace(mounts=kept), live)).findings == ()
 
 
+@pytest.mark.rows("S66", "S70", oracle="kernel")
 def test_devices_of_every_kind(tmp_path: Path, live: Host) -> None:
     devices = [
         {"path": "/dev/x/y", "type": "c", "major": 10, "minor": 229, "fileMode": 0o600, "uid": 3, "gid": 4},

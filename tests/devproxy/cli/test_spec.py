@@ -18,6 +18,7 @@ from tests.hosts.make import RECORDINGS
 BY_NAME = {os.path.basename(path): path for path in RECORDINGS}
 
 
+@pytest.mark.rows("H30", oracle="specification")
 def test_h30_the_bundle_of_a_gpu_host_plans_in_spec_mode(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bundle, host = str(tmp_path / "b"), BY_NAME["host-8gpu.tar"]
     assert main(["spec", bundle, "--host", host]) == 0
@@ -30,6 +31,7 @@ def test_h30_the_bundle_of_a_gpu_host_plans_in_spec_mode(tmp_path: Path, capsys:
     assert {"node /dev/nvidia7 c nvidia:7 0666 0:0"} <= {step["text"] for step in plan["steps"]}
 
 
+@pytest.mark.rows("H30", oracle="specification")
 @pytest.mark.parametrize("name", BY_NAME)
 def test_h30_every_recorded_host_gets_a_bundle_whose_devices_are_all_made(name: str, tmp_path: Path) -> None:
     host = probe(BY_NAME[name])

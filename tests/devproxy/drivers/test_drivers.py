@@ -88,6 +88,7 @@ def test_fuse_is_not_mounted() -> None:
     assert outcome(lambda: device.read(1, 0)) == outcome(lambda: device.write(b"x", 0)) == "EPERM"
 
 
+@pytest.mark.rows("S78", oracle="specification")
 @pytest.mark.parametrize(
     ("number", "expected"),
     [
@@ -142,6 +143,7 @@ def test_every_node_of_dev_is_registered_with_its_path_and_mode() -> None:
     assert all(each.mode == 0o666 for each in table)
 
 
+@pytest.mark.rows("S74", "S78", oracle="specification")
 def test_accelerators_are_shown_by_the_hosts_nodes_and_answer_that_they_are_only_shown() -> None:
     def node(path: str, major: int, minor: int, kind: NodeKind = NodeKind.CHARACTER) -> HostNode:
         return HostNode(path, kind, HostNumber(major, minor), 0o600, 0, 0)

@@ -59,6 +59,7 @@ def usable(host: Host) -> list[tuple[str, tuple[str, ...]]]:
 # the recordings
 
 
+@pytest.mark.rows("S74", oracle="specification")
 def test_four_chips_of_the_tpus_own_driver() -> None:
     host = probe(BY_NAME["tpu-v4.tar"])
     assert [(c.rank, c.generation, c.nodes, c.problem) for c in host.tpus] == [
@@ -67,6 +68,7 @@ def test_four_chips_of_the_tpus_own_driver() -> None:
     assert host.accelerators == ()
 
 
+@pytest.mark.rows("H14", oracle="specification")
 def test_four_chips_of_vfio_whose_minors_are_not_their_groups() -> None:
     host = probe(BY_NAME["tpu-v5p.tar"])
     assert [(c.rank, c.generation, c.nodes) for c in host.tpus] == [(n, "v5p", (f"/dev/vfio/{n}",)) for n in range(4)]
@@ -81,6 +83,7 @@ def test_chips_without_a_driver_are_seen_and_have_no_node() -> None:
     assert len(host.tpus) == 8
 
 
+@pytest.mark.rows("S74", oracle="specification")
 def test_an_npu_a_network_card_and_a_gpu_are_no_tpus() -> None:
     host = probe(BY_NAME["mixed.tar"])
     assert host.tpus == ()
@@ -115,6 +118,7 @@ def test_the_json_of_chips_groups_and_others() -> None:
 # what is and is not a TPU
 
 
+@pytest.mark.rows("S74", "H14", oracle="specification")
 @pytest.mark.parametrize(
     ("ids", "subsystem", "generation"),
     [
@@ -156,6 +160,7 @@ def test_a_group_that_cannot_be_read_is_noted_and_gives_no_chip() -> None:
     assert [(u.path, u.why[:6]) for u in host.unseen] == [("/sys/kernel/iommu_groups/7/devices", "EACCES")]
 
 
+@pytest.mark.rows("S74", oracle="specification")
 def test_a_directory_called_accel_is_no_chip() -> None:
     machine = Machine().node("/dev/accel/accel0", (261, 0)).file("/dev/accel1", "no node")
     in_accel(machine, function(machine, ADDRESS, NPU, "intel_vpu"), "accel0", (261, 0))
@@ -187,6 +192,7 @@ def test_chips_are_counted_by_the_number_in_the_nodes_name() -> None:
     assert [chip.rank for chip in host.tpus] == [0, 1, 2, 3]
 
 
+@pytest.mark.rows("H14", oracle="specification")
 def test_a_chip_of_two_functions_is_one_chip_with_two_nodes() -> None:
     machine = Machine()
     for group, address in enumerate(("0000:00:04.0", "0000:00:04.1", "0000:00:05.0", "0000:00:05.1")):

@@ -21,6 +21,7 @@ def test_without_settings_everything_is_the_default() -> None:
     assert parse_configuration(None, []) == (Configuration(), ())
 
 
+@pytest.mark.rows("S39", "S40", "H10", "H18", "H21", oracle="specification")
 @pytest.mark.parametrize(
     ("pair", "expected"),
     [
@@ -155,6 +156,7 @@ def test_a_key_that_cannot_be_honoured_is_a_warning_and_an_error_under_strict(ke
         parse_configuration(None, [f"{key}=x", "strict=true"])
 
 
+@pytest.mark.rows("H10", oracle="specification")
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
@@ -168,6 +170,7 @@ def test_h10_the_driver_capabilities_that_are_allowed(value: str, expected: tupl
     assert parse_configuration(None, pairs).configuration.nvproxy_allowed_driver_capabilities == expected
 
 
+@pytest.mark.rows("H10", oracle="specification")
 @pytest.mark.parametrize("value", ["", "none", "utility,", "utility, compute", "all,utility", "x"])
 def test_h10_a_driver_capability_that_is_unknown_is_refused(value: str) -> None:
     with pytest.raises(InputError, match="expected all, or a list of compat32, compute"):

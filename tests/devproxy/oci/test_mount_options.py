@@ -176,6 +176,7 @@ def test_s22_s23_data_goes_to_the_file_system_unchanged(fstype: str, option: str
     assert parse_options("nosuid", option, fstype=fstype).data == (option,)
 
 
+@pytest.mark.rows("S54", oracle="specification")
 def test_s54_repeated_data_keeps_its_order() -> None:
     assert parse_options("size=1m", "ro", "mode=700", "size=2m").data == ("size=1m", "mode=700", "size=2m")
 

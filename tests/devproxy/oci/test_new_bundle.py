@@ -19,6 +19,7 @@ from devproxy.process import find_program, run
 GPU = Device("/dev/nvidia0", NodeKind.CHARACTER, DeviceNumber(195, 0), 0o666, 0, 0, "")
 
 
+@pytest.mark.rows("H30", oracle="specification")
 def test_h30_a_new_bundle_loads_with_its_devices(tmp_path: Path) -> None:
     spec = write_bundle(str(tmp_path / "a" / "b"), [GPU])
     assert spec == load(tmp_path / "a" / "b")
@@ -32,6 +33,7 @@ def test_h30_nothing_in_a_new_bundle_is_more_than_a_note(tmp_path: Path) -> None
     assert [thing for thing in spec.unsupported if not thing.harmless] == []
 
 
+@pytest.mark.rows("H30", oracle="specification")
 def test_h30_the_cgroup_rules_allow_what_is_listed() -> None:
     rules = new_config([GPU])["linux"]["resources"]["devices"]
     assert rules == [

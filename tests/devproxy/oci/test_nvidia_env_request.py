@@ -31,6 +31,7 @@ def request(*env: str, visible: str = "0", privileged: bool = False) -> Request:
 # driver capabilities
 
 
+@pytest.mark.rows("H10", oracle="specification")
 @pytest.mark.parametrize(
     ("allowed", "value", "expected"),
     [
@@ -81,6 +82,7 @@ def test_h10_an_environment_asks_and_the_configuration_allows(allowed: str, env:
     assert ",".join(found.capabilities) == expected
 
 
+@pytest.mark.rows("H10", oracle="specification")
 @pytest.mark.parametrize(
     ("allowed", "value", "named"),
     [
@@ -97,6 +99,7 @@ def test_h10_a_capability_that_is_not_allowed_is_refused_by_name(allowed: str, v
     assert error.value.message.startswith(f"NVIDIA_DRIVER_CAPABILITIES names {named}, expected some of ")
 
 
+@pytest.mark.rows("H10", oracle="specification")
 @pytest.mark.parametrize(("value", "expected"), [(None, ALL), ("", "compute,utility"), ("video", "video")])
 def test_h10_a_legacy_image_that_says_nothing_gets_all(value: str | None, expected: str) -> None:
     assert ",".join(driver_capabilities(value, legacy=True, allowed=frozenset(KNOWN_CAPABILITIES))) == expected
@@ -136,6 +139,7 @@ def test_no_imex_channel_is_asked_for(value: str) -> None:
     assert request(f"NVIDIA_IMEX_CHANNELS={value}").imex is None
 
 
+@pytest.mark.rows("H11", oracle="specification")
 @pytest.mark.parametrize(
     ("value", "numbers"),
     [

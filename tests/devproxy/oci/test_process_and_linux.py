@@ -110,6 +110,7 @@ def test_the_kernels_capabilities_are_known() -> None:
 # devices
 
 
+@pytest.mark.rows("S66", oracle="specification")
 @pytest.mark.parametrize(
     ("letter", "kind"),
     [("c", NodeKind.CHARACTER), ("u", NodeKind.CHARACTER), ("b", NodeKind.BLOCK), ("p", NodeKind.FIFO)],
@@ -120,15 +121,18 @@ def test_s66_the_types_of_devices(letter: str, kind: NodeKind) -> None:
     assert device.number == (None if letter == "p" else DeviceNumber(195, 7))
 
 
+@pytest.mark.rows("S66", oracle="specification")
 def test_s66_a_fifo_needs_no_number() -> None:
     assert parse_device(type="p", major=None, minor=None).number is None
 
 
+@pytest.mark.rows("S66", "S67", oracle="specification")
 @pytest.mark.parametrize(("mode", "expected"), [(0o20666, 0o666), (0o4777, 0o777), (0, 0), (None, None)])
 def test_s66_s67_only_the_permission_bits_of_file_mode_count(mode: int | None, expected: int | None) -> None:
     assert parse_device(fileMode=mode).mode == expected
 
 
+@pytest.mark.rows("S70", oracle="specification")
 @pytest.mark.parametrize(("uid", "gid"), [(None, None), (5, None), (None, 6), (0, 0)])
 def test_s70_either_owner_may_be_given_alone(uid: int | None, gid: int | None) -> None:
     device = parse_device(uid=uid, gid=gid)
@@ -139,6 +143,7 @@ def test_device_paths_are_cleaned() -> None:
     assert parse_device(path="/dev//net/../d/").path == "/dev/d"
 
 
+@pytest.mark.rows("S66", oracle="specification")
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
@@ -162,6 +167,7 @@ def test_s66_a_wrong_device_names_its_path(entry: dict[str, Any], message: str) 
     assert message in error.value.message
 
 
+@pytest.mark.rows("S66", oracle="specification")
 def test_s66_a_spec_without_linux_has_no_devices_at_all() -> None:
     assert parse(linux=None, hostname=None).devices is None
 
@@ -264,6 +270,7 @@ def test_what_asks_for_nothing_is_not_told(changes: dict[str, Any]) -> None:
     assert [thing for thing in parse(**changes).unsupported if not thing.harmless] == []
 
 
+@pytest.mark.rows("H25", oracle="specification")
 @pytest.mark.parametrize(
     ("rules", "harmless"),
     [
@@ -281,6 +288,7 @@ def test_h25_a_lone_deny_all_rule_is_harmless(rules: list[dict[str, Any]], harml
 GPU = {"path": "/dev/nvidia0", "type": "c", "major": 195, "minor": 0}
 
 
+@pytest.mark.rows("H25", oracle="specification")
 @pytest.mark.parametrize(
     ("rule", "harmless"),
     [

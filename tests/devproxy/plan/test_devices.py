@@ -70,6 +70,7 @@ def test_s3_without_tun_its_node_is_left_out_with_a_note(host: Host, tun: bool, 
 # linux.devices
 
 
+@pytest.mark.rows("S66", oracle="specification")
 def test_s66_each_type_of_device_becomes_a_node() -> None:
     plan = with_devices(device("/x/c"), device("/x/u", "u"), device("/x/b", "b"), device("/x/p", "p"))
     assert [(step.path, step.kind, step.identity) for step in made(plan)] == [
@@ -80,6 +81,7 @@ def test_s66_each_type_of_device_becomes_a_node() -> None:
     ]
 
 
+@pytest.mark.rows("S67", oracle="specification")
 @pytest.mark.parametrize(("file_mode", "mode"), [(None, 0o666), (0, 0), (0o20640, 0o640)])
 def test_s67_no_file_mode_means_0666(file_mode: int | None, mode: int) -> None:
     (step,) = made(with_devices(device("/x", fileMode=file_mode)))
@@ -87,6 +89,7 @@ def test_s67_no_file_mode_means_0666(file_mode: int | None, mode: int) -> None:
     assert step.mode == mode
 
 
+@pytest.mark.rows("S70", oracle="specification")
 def test_s70_an_owner_is_handed_on_as_given() -> None:
     (step,) = made(with_devices(device("/x", uid=5)))
     assert isinstance(step, MakeNode)
@@ -94,12 +97,14 @@ def test_s70_an_owner_is_handed_on_as_given() -> None:
     assert step.describe() == "node /x c 1:3 0666 5:0"
 
 
+@pytest.mark.rows("S66", "S68", oracle="specification")
 def test_s68_devices_are_made_in_the_specs_order_after_every_mount() -> None:
     plan = with_devices(device("/z"), device("/a"), mounts=[mount("/m")])
     assert [step.path for step in made(plan)] == ["/z", "/a"]
     assert plan.steps.index(made(plan)[0]) > max(plan.steps.index(s) for s in plan.steps if "mount" in s.describe())
 
 
+@pytest.mark.rows("S69", oracle="specification")
 def test_s69_a_device_that_dev_has_already_is_asked_for_again() -> None:
     """Whether the two agree is for build to see: the second step finds the first one's node."""
     plan = with_devices(device("/dev/null", uid=3))
@@ -109,6 +114,7 @@ def test_s69_a_device_that_dev_has_already_is_asked_for_again() -> None:
     ]
 
 
+@pytest.mark.rows("S66", oracle="specification")
 def test_s66_a_spec_without_linux_has_no_devices() -> None:
     assert made(bare(hostname=None, linux={"devices": None})) == []
 
@@ -136,6 +142,7 @@ def test_s17_s69_s71_nothing_is_made_in_a_bind(mounts: list[dict[str, Any]], pat
 # whose number it is
 
 
+@pytest.mark.rows("S72", "H11", oracle="specification")
 @pytest.mark.parametrize(
     ("path", "number", "identity"),
     [
@@ -168,6 +175,7 @@ def test_s72_nvidia_devices_are_known_by_path_then_by_number(
     assert step.asked == (f"{number[0]}:{number[1]}" if isinstance(identity, OfDriver) else "")
 
 
+@pytest.mark.rows("S72", "S78", oracle="specification")
 def test_s72_the_old_name_of_the_driver_is_known() -> None:
     host = machine((), (MajorLine(195, "nvidia-frontend"),))
     (step,) = made(with_devices(device("/x", "c", (195, 2)), host=host))
@@ -180,6 +188,7 @@ def test_only_character_devices_are_nvidias(kind: str) -> None:
     assert not isinstance(step.identity, OfDriver)
 
 
+@pytest.mark.rows("S72", oracle="specification")
 def test_a_driver_that_the_host_lacks_is_the_targets_to_number() -> None:
     """195 is nobody else's; nvidia-uvm's major is dynamic, so one is set aside for it (test_numbers)."""
     plan = with_devices(device("/dev/nvidia0", "c", (195, 0)), device("/dev/nvidia-uvm", "c", (510, 0)))

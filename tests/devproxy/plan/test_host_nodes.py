@@ -46,6 +46,7 @@ def holding(path: str, number: DeviceNumber = HELD, kind: NodeKind = NodeKind.CH
     return PLAIN._replace(nodes=(HostNode(path, kind, number, 0o600, 0, 0),))
 
 
+@pytest.mark.rows("H14", "H17", oracle="specification")
 @pytest.mark.parametrize("path", PATHS)
 def test_a_known_path_is_like_the_hosts(path: str) -> None:
     step = step_of(listing(path))
@@ -66,12 +67,14 @@ def test_only_character_devices_are_recognised_and_nvidia_is_left_to_its_drivers
     assert step_of(listing("/dev/nvidia-uvm", (1, 0), GPU_HOST)).identity == OfDriver("nvidia-uvm", 0)
 
 
+@pytest.mark.rows("H14", oracle="specification")
 def test_the_container_device_of_vfio_has_the_same_number_everywhere() -> None:
     assert step_of(listing("/dev/vfio/vfio", (10, 196))).asked == ""
     step = step_of(listing("/dev/vfio/vfio", (10, 7)))
     assert (step.identity, step.asked) == (Fixed(DeviceNumber(10, 196)), "10:7")
 
 
+@pytest.mark.rows("H14", oracle="specification")
 def test_the_hosts_number_wins_and_the_outcome_says_so(tmp_path: Path) -> None:
     plan = listing("/dev/vfio/7", (240, 7), holding("/dev/vfio/7"), root={"path": str(tmp_path)})
     with build(plan) as root:
@@ -80,6 +83,7 @@ def test_the_hosts_number_wins_and_the_outcome_says_so(tmp_path: Path) -> None:
     assert (found.found, found.warning) == ("470:2 on the host, the spec said 240:7", False)
 
 
+@pytest.mark.rows("H14", oracle="specification")
 def test_what_the_host_lacks_keeps_the_specs_number_in_memory_with_a_warning(tmp_path: Path) -> None:
     plan = listing("/dev/accel3", (121, 3), root={"path": str(tmp_path)})
     with build(plan) as root:
@@ -88,6 +92,7 @@ def test_what_the_host_lacks_keeps_the_specs_number_in_memory_with_a_warning(tmp
     assert (found.found, found.warning) == ("the host has no /dev/accel3: 121:3, as the spec says", True)
 
 
+@pytest.mark.rows("S74", "H14", oracle="kernel")
 @pytest.mark.root
 @pytest.mark.parametrize("simulated", [True, False])
 def test_what_the_host_lacks_is_an_error_on_the_kernel(tmp_path: Path, simulated: bool) -> None:
@@ -97,6 +102,7 @@ def test_what_the_host_lacks_is_an_error_on_the_kernel(tmp_path: Path, simulated
         build(plan, "kernel")
 
 
+@pytest.mark.rows("H14", oracle="kernel")
 @pytest.mark.root
 def test_a_recorded_number_is_made_on_the_kernel_unless_a_live_driver_has_it(tmp_path: Path) -> None:
     plan = listing("/dev/vfio/7", (240, 7), holding("/dev/vfio/7"), root={"path": str(tmp_path)})

@@ -181,6 +181,7 @@ def test_s16_cgroup_mounts_are_left_out_with_a_note(fstype: str) -> None:
     assert lines(plan, "mount proc") == ["mount proc at /proc"], "a dropped mount does not count as /proc"
 
 
+@pytest.mark.rows("S48", oracle="specification")
 @pytest.mark.parametrize("fstype", ["foofs", "xfs", "overlay.x", "9p", "fuse.sshfs", "ext4"])
 def test_s48_an_unknown_type_is_skipped_with_a_warning(fstype: str) -> None:
     plan = bare(mounts=[mount("/x", fstype, "ro", "anything=goes")])
@@ -191,6 +192,7 @@ def test_s48_an_unknown_type_is_skipped_with_a_warning(fstype: str) -> None:
         bare(config=STRICT, mounts=[mount("/x", fstype)])
 
 
+@pytest.mark.rows("S48", oracle="specification")
 @pytest.mark.parametrize(
     ("fstype", "why"),
     [
@@ -204,6 +206,7 @@ def test_s48_why_a_type_is_not_mounted_is_told(fstype: str, why: str) -> None:
     assert skip.reason.note.endswith("; mounted are proc, sysfs, tmpfs, devtmpfs, devpts, mqueue, overlay and binds")
 
 
+@pytest.mark.rows("S48", oracle="specification")
 @pytest.mark.parametrize("fstype", ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "tmpfs.anything"])
 def test_s48_every_other_type_is_mounted(fstype: str) -> None:
     (step,) = at(bare(config=STRICT, mounts=[mount("/x", fstype, source="s")]), "/x")
@@ -211,6 +214,7 @@ def test_s48_every_other_type_is_mounted(fstype: str) -> None:
     assert (step.fstype, step.source) == (fstype.partition(".")[0], "s")
 
 
+@pytest.mark.rows("S49", oracle="specification")
 def test_s49_type_none_without_bind_is_a_sysfs_with_a_warning() -> None:
     plan = bare(mounts=[mount("/x", "none")])
     assert lines(plan, "mount sysfs at /x", "skip") == ["skip the type none at /x", "mount sysfs at /x"]
@@ -226,6 +230,7 @@ def test_s8_a_devtmpfs_elsewhere_is_empty_and_that_is_told() -> None:
     ]
 
 
+@pytest.mark.rows("S51", oracle="specification")
 def test_s51_a_mount_at_the_root_is_seen_by_nobody() -> None:
     plan = bare(mounts=[mount("/", "tmpfs", "ro"), mount("/..", "bind")])
     assert [(step.what, step.level) for step in steps_of(plan, Skip)] == [("a mount at /", Level.WARNING)] * 2
@@ -322,6 +327,7 @@ def test_protected_paths_come_before_the_seals_readonly_ones_first() -> None:
 # the internal /tmp
 
 
+@pytest.mark.rows("S58", oracle="specification")
 def test_s58_the_internal_tmp_is_the_last_mount_and_depends_on_what_is_there() -> None:
     plan = bare(mounts=[mount("/tmp/x"), mount("/z")])
     mounts = [step for step in plan.steps if isinstance(step, MountFilesystem | Bind)]
@@ -331,11 +337,13 @@ def test_s58_the_internal_tmp_is_the_last_mount_and_depends_on_what_is_there() -
     assert last.options == MountOptions(data=("mode=01777",))
 
 
+@pytest.mark.rows("S59", oracle="specification")
 def test_s59_the_internal_tmp_comes_on_a_readonly_root_too() -> None:
     plan = bare(root={"readonly": True})
     assert lines(plan, "mount tmpfs") == ["mount tmpfs at /tmp [mode=01777] when_empty(/tmp)"]
 
 
+@pytest.mark.rows("S57", oracle="specification")
 @pytest.mark.parametrize("destination", ["/tmp", "/tmp/", "/x/../tmp"])
 @pytest.mark.parametrize("fstype", ["tmpfs", "bind"])
 def test_s57_a_tmp_of_the_users_own_is_left_alone(destination: str, fstype: str) -> None:
@@ -344,6 +352,7 @@ def test_s57_a_tmp_of_the_users_own_is_left_alone(destination: str, fstype: str)
     assert not lines(plan, "mount tmpfs at /tmp [mode=01777]")
 
 
+@pytest.mark.rows("S48", oracle="specification")
 def test_s48_an_overlay_of_the_bundle_is_one_step_with_its_layers() -> None:
     entry = mount("/x", "overlay", "lowerdir=/a:b", "upperdir=/u", "workdir=/w", "ro", "index=off", source="overlay")
     plan = bare(config=STRICT, mounts=[entry])

@@ -46,6 +46,7 @@ def nodes(plan: Plan) -> list[str]:
 CONTROL = ["node /dev/nvidiactl c nvidia:255 0666", "node /dev/nvidia-uvm c nvidia-uvm:0 0666"]
 
 
+@pytest.mark.rows("S77", "S79", "H9", oracle="specification")
 @pytest.mark.parametrize(
     ("value", "minors"),
     [
@@ -68,6 +69,7 @@ def test_s77_s79_the_selected_gpus_get_their_nodes_by_device_minor(value: str, m
     assert nodes(plan) == CONTROL + [f"node /dev/nvidia{minor} c nvidia:{minor} 0666" for minor in minors]
 
 
+@pytest.mark.rows("S79", oracle="specification")
 def test_s79_the_nodes_come_with_dev_before_what_is_mounted_below_it() -> None:
     plan = asking("all", mounts=[mount("/dev/shm")])
     texts = [step.describe() for step in plan.steps]
@@ -75,6 +77,7 @@ def test_s79_the_nodes_come_with_dev_before_what_is_mounted_below_it() -> None:
     assert texts.index("node /dev/nvidia0 c nvidia:0 0666") < texts.index("mount tmpfs at /dev/shm")
 
 
+@pytest.mark.rows("S76", oracle="specification")
 @pytest.mark.parametrize("value", [None, "", "void", " , "])
 def test_s76_nothing_asked_is_mode_none(value: str | None) -> None:
     plan = asking(value)
@@ -83,6 +86,7 @@ def test_s76_nothing_asked_is_mode_none(value: str | None) -> None:
     assert not steps_of(plan, Skip)
 
 
+@pytest.mark.rows("S77", "H9", oracle="specification")
 @pytest.mark.parametrize(
     "value",
     ["2", "0,7", "x", "GPU-00000000", "0000:01:00.0", "-1", "+0", "1e0", "٣", "GPU-" + "0" * 5000, "0" * 5000 + "9"],
@@ -96,6 +100,7 @@ def test_s77_an_id_that_names_no_gpu_is_refused_with_what_there_is(value: str) -
     assert len(message) < 400
 
 
+@pytest.mark.rows("S77", oracle="specification")
 def test_s77_on_a_host_without_gpus_no_id_is_right() -> None:
     with pytest.raises(InputError, match="expected a GPU of this host: it has none"):
         asking("0", PLAIN)
@@ -145,6 +150,7 @@ def test_a_dev_that_is_bound_gets_no_nodes() -> None:
 # modes
 
 
+@pytest.mark.rows("S76", "H6", oracle="specification")
 @pytest.mark.parametrize(
     ("asked", "env", "devices", "config", "mode"),
     [
@@ -191,6 +197,7 @@ def test_an_environment_that_is_not_used_may_name_anything() -> None:
     assert asking("MIG-1,99", mode="none").mode is Mode.NONE
 
 
+@pytest.mark.rows("S78", oracle="specification")
 @pytest.mark.parametrize("spec_mode", [False, True])
 def test_s78_a_driver_of_unknown_version_is_a_warning(spec_mode: bool) -> None:
     assert GPU_HOST.nvidia is not None

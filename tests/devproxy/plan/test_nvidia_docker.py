@@ -52,6 +52,7 @@ def skips(plan: Plan) -> list[tuple[Level, str]]:
 # MIG devices
 
 
+@pytest.mark.rows("S77", "H9", "H11", oracle="specification")
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
@@ -75,6 +76,7 @@ def test_s77_a_mig_device_is_its_gpu_and_two_capabilities(value: str, expected: 
     assert nodes(selecting(value)) == CONTROL + expected
 
 
+@pytest.mark.rows("S77", "H11", oracle="specification")
 def test_s77_the_capabilities_are_the_drivers_minors_with_the_drivers_modes() -> None:
     plan = selecting("3:0", "NVIDIA_MIG_CONFIG_DEVICES=")
     described = [step.describe() for step in plan.steps if "nvidia-caps" in step.path]
@@ -87,6 +89,7 @@ def test_s77_the_capabilities_are_the_drivers_minors_with_the_drivers_modes() ->
     assert reasons == {"process.env NVIDIA_VISIBLE_DEVICES: MIG device 3:0"}
 
 
+@pytest.mark.rows("S77", "H9", oracle="specification")
 @pytest.mark.parametrize(
     "value",
     ["3:2", "0:0", "8:0", "MIG-0929581a-2be6-5dec-bf34-0954c6c529a6", f"MIG-{CUT_UUID}", f"MIG-{CUT_UUID}/1/1", "MIG-"],
@@ -138,6 +141,7 @@ def test_managing_mig_devices_gives_the_two_capabilities_of_the_driver() -> None
 # driver capabilities
 
 
+@pytest.mark.rows("S79", "H10", oracle="specification")
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
@@ -154,11 +158,13 @@ def test_h10_some_nodes_are_for_some_capabilities_alone(value: str | None, expec
     assert nodes(selecting("none", *env)) == [*CONTROL[:2], *(f"/dev/nvidia-{name}" for name in expected)]
 
 
+@pytest.mark.rows("H10", oracle="specification")
 def test_h10_a_node_that_the_host_lacks_is_left_out() -> None:
     assert nodes(selecting("none", "NVIDIA_DRIVER_CAPABILITIES=all", host=NO_UVM)) == CONTROL[:2]
     assert nodes(selecting("none", "NVIDIA_DRIVER_CAPABILITIES=all", host=OLD)) == CONTROL
 
 
+@pytest.mark.rows("H10", oracle="specification")
 def test_h10_what_the_configuration_does_not_allow_is_refused() -> None:
     config = Configuration(nvproxy_allowed_driver_capabilities=("utility",))
     env = ("NVIDIA_VISIBLE_DEVICES=none", "NVIDIA_DRIVER_CAPABILITIES=compute")
@@ -167,6 +173,7 @@ def test_h10_what_the_configuration_does_not_allow_is_refused() -> None:
     assert nodes(asking(env[0], config=config)) == CONTROL[:2]
 
 
+@pytest.mark.rows("H10", oracle="specification")
 def test_h10_a_legacy_image_gets_everything() -> None:
     plan = asking("CUDA_VERSION=9.0.176")
     assert plan.mode is Mode.DOCKER
@@ -183,6 +190,7 @@ def test_h10_a_legacy_image_that_is_not_asked_is_noted_by_its_own_variable() -> 
 # IMEX channels
 
 
+@pytest.mark.rows("H11", oracle="specification")
 @pytest.mark.parametrize(
     ("value", "channels"),
     [("0", [0]), ("5,channel1,5", [5, 1]), ("all", [0, 1, 2047]), ("2047", [2047]), ("void", []), ("", [])],

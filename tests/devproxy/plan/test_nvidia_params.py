@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from devproxy.host.facts import Host
 from devproxy.oci.configuration import Configuration
 from devproxy.plan.plan import Plan
@@ -34,6 +36,7 @@ def covers(host: Host = HOST, *env: str, devices: tuple[object, ...] = (), **opt
     return steps_of(plan, Cover)
 
 
+@pytest.mark.rows("H13", oracle="specification")
 def test_h13_a_container_with_gpus_sees_the_hosts_parameters_with_one_that_differs() -> None:
     (cover,) = covers(HOST, "NVIDIA_VISIBLE_DEVICES=0")
     assert cover.path == "/proc/driver/nvidia/params"
@@ -45,6 +48,7 @@ def test_h13_a_container_with_gpus_sees_the_hosts_parameters_with_one_that_diffe
     assert covers(HOST, devices=(UVM,)) == [cover]
 
 
+@pytest.mark.rows("H13", oracle="specification")
 def test_h13_nothing_is_covered_without_gpus_or_where_nothing_would_differ() -> None:
     asked = "NVIDIA_VISIBLE_DEVICES=all"
     assert covers(HOST) == []
@@ -56,6 +60,7 @@ def test_h13_nothing_is_covered_without_gpus_or_where_nothing_would_differ() -> 
     assert covers(with_params(("DeviceFileMode", "438")), asked) == []
 
 
+@pytest.mark.rows("H13", oracle="specification")
 def test_h13_it_is_covered_before_proc_is_sealed() -> None:
     linux = {"readonlyPaths": ["/proc/driver"]}
     plan = bare(HOST, process={"env": ["NVIDIA_VISIBLE_DEVICES=0"]}, linux=linux, root={"readonly": True})

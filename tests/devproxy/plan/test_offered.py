@@ -26,6 +26,7 @@ def told(found: Offered) -> list[str]:
     return [f"{device.path.removeprefix('/dev/')} {device.number}" for device in found.devices]
 
 
+@pytest.mark.rows("H30", oracle="specification")
 @pytest.mark.parametrize(
     ("name", "gpus", "expected"),
     [
@@ -43,6 +44,7 @@ def test_h30_what_is_offered_has_the_numbers_of_this_host(name: str, gpus: str, 
     assert told(offer(HOSTS[name], gpus)) == expected
 
 
+@pytest.mark.rows("H30", oracle="specification")
 def test_h30_a_group_of_vfio_is_offered_for_its_tpu_with_the_container_device_and_for_nothing_else() -> None:
     host = HOSTS["tpu-v5p.tar"]
     paths = [device.path for device in offer(host).devices]
@@ -53,6 +55,7 @@ def test_h30_a_group_of_vfio_is_offered_for_its_tpu_with_the_container_device_an
     assert not [path for path in mixed if path.startswith("/dev/vfio")]
 
 
+@pytest.mark.rows("H30", oracle="specification")
 @pytest.mark.parametrize("name", HOSTS)
 def test_h30_everything_that_is_offered_is_a_node_of_the_host(name: str) -> None:
     host = HOSTS[name]

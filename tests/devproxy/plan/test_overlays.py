@@ -34,6 +34,7 @@ def overlays(overlay2: str, *options: str, **changes: Any) -> tuple[Overlay | No
 SELF, MEMORY = Overlay(Medium.SELF), Overlay()
 
 
+@pytest.mark.rows("S39", "S41", "H18", "H21", oracle="specification")
 @pytest.mark.parametrize(
     ("overlay2", "root", "bind"),
     [
@@ -48,12 +49,14 @@ def test_s41_the_configuration_says_which(overlay2: str, root: Overlay | None, b
     assert overlays(overlay2) == (root, bind)
 
 
+@pytest.mark.rows("S41", oracle="specification")
 @pytest.mark.parametrize("option", ["ro", "rro"])
 def test_s41_what_is_read_only_needs_none(option: str) -> None:
     assert overlays("all:self", option)[1] is None
     assert overlays("none", option, annotations=HINT)[1] is None
 
 
+@pytest.mark.rows("S41", oracle="specification")
 def test_s41_s62_a_hint_outweighs_the_configuration() -> None:
     for overlay2 in ("none", "root:memory", "all:memory"):
         assert overlays(overlay2, annotations=HINT)[1] == SELF

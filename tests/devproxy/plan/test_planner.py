@@ -73,6 +73,7 @@ def test_what_runc_spec_writes_is_planned_like_this() -> None:
     assert to_text(planned(linux=linux)) == GOLDEN
 
 
+@pytest.mark.rows("H25", oracle="specification")
 def test_h25_what_runc_spec_writes_is_fine_under_strict() -> None:
     assert planned(config=STRICT).strict
 
@@ -101,6 +102,7 @@ def test_the_plan_carries_what_launch_needs() -> None:
     assert {"a user namespace of its own", "a time namespace"} <= told
 
 
+@pytest.mark.rows("S49", oracle="specification")
 def test_s49_the_product_name_is_the_hosts_unless_configured() -> None:
     assert planned().host.product_name == "Test Machine"
     assert planned(config=Configuration(product_name="Mine")).host.product_name == "Mine"
@@ -116,6 +118,7 @@ def test_s38_s40_s41_a_writable_root_is_always_overlaid() -> None:
     assert (root.source, root.overlay, root.when) == ("/b/rootfs", Overlay(), None)
 
 
+@pytest.mark.rows("S41", "S50", oracle="specification")
 def test_s41_s50_a_readonly_root_is_overlaid_when_something_must_be_made_in_it() -> None:
     plan = bare(
         root={"readonly": True},
@@ -141,6 +144,7 @@ def test_a_working_directory_in_a_mount_needs_nothing_in_the_root() -> None:
     assert "/a/b" not in root.when.paths
 
 
+@pytest.mark.rows("S41", oracle="specification")
 @pytest.mark.parametrize("readonly", [True, False])
 def test_s41_without_overlay_the_directory_itself_is_the_root(readonly: bool) -> None:
     root = bare(config=NO_OVERLAY, root={"readonly": readonly}).steps[0]

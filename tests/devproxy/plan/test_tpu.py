@@ -43,6 +43,7 @@ def golden(plan: Plan) -> list[str]:
 # a plan for each recording
 
 
+@pytest.mark.rows("S74", "H14", oracle="specification")
 @pytest.mark.parametrize(
     ("name", "env", "expected"),
     [
@@ -89,6 +90,7 @@ def test_the_plan_for_each_recording(name: str, env: str, expected: list[str]) -
     assert plan.mode is Mode.DOCKER
 
 
+@pytest.mark.rows("S74", oracle="specification")
 @pytest.mark.parametrize("name", sorted(HOSTS))
 def test_tpuproxy_gives_every_tpu_and_nothing_else(name: str) -> None:
     host = HOSTS[name]
@@ -109,6 +111,7 @@ def test_a_gpu_is_selected_beside_an_npu_and_a_network_card() -> None:
 # the legal subsets
 
 
+@pytest.mark.rows("S74", oracle="specification")
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=6))
 def test_any_legal_subset_gives_its_nodes_and_any_other_is_refused(chips: list[int]) -> None:
     chosen = list(dict.fromkeys(chips))
@@ -155,6 +158,7 @@ def test_chips_that_are_asked_for_and_missing_are_a_warning_and_an_error_under_s
     assert asking(MIXED, config=STRICT._replace(tpuproxy=True)).mode is Mode.DOCKER
 
 
+@pytest.mark.rows("H15", oracle="specification")
 def test_a_listed_tpu_means_spec_and_the_environment_is_told_of() -> None:
     plan = asking(V4, "TPU_VISIBLE_CHIPS=0", "NVIDIA_VISIBLE_DEVICES=all", linux=listing("/dev/accel1"))
     assert plan.mode is Mode.SPEC
@@ -166,6 +170,7 @@ def test_a_listed_tpu_means_spec_and_the_environment_is_told_of() -> None:
     ]
 
 
+@pytest.mark.rows("H15", oracle="specification")
 @pytest.mark.parametrize(
     ("path", "mode"), [("/dev/vfio/3", Mode.SPEC), ("/dev/vfio/vfio", Mode.NONE), ("/dev/kfd", Mode.NONE)]
 )
@@ -173,6 +178,7 @@ def test_h15_which_devices_mean_a_tpu(path: str, mode: Mode) -> None:
     assert asking(V5P, linux=listing(path)).mode is mode
 
 
+@pytest.mark.rows("S74", "H15", oracle="specification")
 def test_without_tpuproxy_nothing_is_selected_and_numbers_are_the_specs() -> None:
     config = Configuration(tpuproxy=False)
     plan = asking(V4, "TPU_VISIBLE_CHIPS=0", config=config, linux=listing("/dev/accel1", "/dev/dri/card0"))

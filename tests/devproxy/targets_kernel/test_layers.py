@@ -36,6 +36,7 @@ def leave_behind(volume: Path, name: str) -> Path:
     return layer
 
 
+@pytest.mark.rows("S42", oracle="specification")
 def test_nothing_is_left_behind(tmp_path: Path) -> None:
     layers = HostLayers()
     assert layers.add(str(tmp_path), ONE) == ""
@@ -46,6 +47,7 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.rows("S42", oracle="specification")
 def test_s42_sandboxes_over_one_volume_do_not_touch_each_other(tmp_path: Path) -> None:
     one, two = HostLayers(), HostLayers()
     assert one.add(str(tmp_path), ONE) == ""
@@ -57,6 +59,7 @@ def test_s42_sandboxes_over_one_volume_do_not_touch_each_other(tmp_path: Path) -
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.rows("S42", oracle="specification")
 def test_s42_what_killed_ones_left_is_removed_and_told(tmp_path: Path) -> None:
     living, next_one = HostLayers(), HostLayers()
     living.add(str(tmp_path), ONE)

@@ -22,6 +22,7 @@ def test_a_fixed_number_passes() -> None:
     assert numbers.number_of(Fixed(DeviceNumber(1, 3))) == NumberFound(DeviceNumber(1, 3), reserved=False)
 
 
+@pytest.mark.rows("S72", "S80", "H11", oracle="specification")
 @given(host=MAJORS, asked=st.lists(st.tuples(DRIVERS, st.integers(0, 255)), max_size=10))
 def test_the_hosts_majors_win_and_the_others_differ(host: dict[str, int], asked: list[tuple[str, int]]) -> None:
     numbers, reserved = Numbers(a_host(host), {}), dict[str, int]()
@@ -37,6 +38,7 @@ def test_the_hosts_majors_win_and_the_others_differ(host: dict[str, int], asked:
     assert len(set(reserved.values())) == len(reserved)
 
 
+@pytest.mark.rows("S80", oracle="specification")
 def test_majors_are_reserved_in_the_kernels_order_until_none_is_left() -> None:
     numbers = Numbers(a_host({"taken": 253}), {252: "live"})
     found = [numbers.number_of(OfDriver(f"driver{index}", 0)).number.major for index in range(147)]
@@ -48,11 +50,13 @@ def test_majors_are_reserved_in_the_kernels_order_until_none_is_left() -> None:
     assert numbers.number_of(OfDriver("driver0", 1)).number == DeviceNumber(254, 1)
 
 
+@pytest.mark.rows("S78", "H11", oracle="specification")
 def test_the_driver_has_two_names() -> None:
     numbers = Numbers(a_host({"nvidia-frontend": 195}), {})
     assert numbers.number_of(OfDriver("nvidia", 0)) == NumberFound(DeviceNumber(195, 0), reserved=False)
 
 
+@pytest.mark.rows("S78", "H11", oracle="specification")
 def test_nvidias_major_is_its_own_where_the_host_has_no_driver() -> None:
     asked = OfDriver("nvidia", 3)
     assert Numbers(a_host({}), {}).number_of(asked) == NumberFound(DeviceNumber(195, 3), reserved=True)

@@ -98,6 +98,7 @@ def test_the_root_holds_what_was_mounted_and_nothing_else(paths: KernelPaths, ro
     assert "noexec" in mounts[-1][2]
 
 
+@pytest.mark.rows("S54", oracle="kernel")
 def test_flags_and_data_reach_the_file_system(paths: KernelPaths, rootfs: Path) -> None:
     def work(target: KernelTarget) -> None:
         bind_root(target, rootfs)
@@ -112,6 +113,7 @@ def test_flags_and_data_reach_the_file_system(paths: KernelPaths, rootfs: Path) 
         assert {"sync", "dirsync", "size=64k", "mode=700", "nr_inodes=9"} <= set(line.super_options)
 
 
+@pytest.mark.rows("S54", oracle="kernel")
 @pytest.mark.parametrize(
     ("fstype", "data", "number", "words"),
     [
@@ -154,6 +156,7 @@ def test_each_devpts_is_one_of_its_own() -> None:
 # the overlay
 
 
+@pytest.mark.rows("S45", "S46", oracle="kernel")
 def test_an_overlay_shows_the_lower_owner_and_mode_and_leaves_it_alone(paths: KernelPaths, rootfs: Path) -> None:
     os.chown(rootfs, 5, 6)
     rootfs.chmod(0o1750)
@@ -193,6 +196,7 @@ def test_a_final_link_is_followed_inside_the_root(paths: KernelPaths, rootfs: Pa
         assert table(root)[-1][:2] == ("/mnt", "tmpfs")
 
 
+@pytest.mark.rows("S53", "H23", oracle="kernel")
 def test_kinds_have_to_match(paths: KernelPaths, rootfs: Path, tmp_path: Path) -> None:
     (tmp_path / "data").write_text("data")
 
@@ -272,6 +276,7 @@ def test_the_first_mount_is_the_root() -> None:
     assert caught.value.errno == errno.EINVAL
 
 
+@pytest.mark.rows("H24", oracle="kernel")
 @pytest.mark.parametrize(
     ("propagation", "tag"),
     [(Propagation.SHARED, "shared"), (Propagation.PRIVATE, None), (Propagation.UNBINDABLE, "unbindable")],
@@ -306,6 +311,7 @@ def test_a_bind_is_a_slave_where_the_host_shares(rootfs: Path) -> None:
 # names
 
 
+@pytest.mark.rows("S50", oracle="kernel")
 def test_mount_points_are_made_with_their_parents(paths: KernelPaths, rootfs: Path) -> None:
     def work(target: KernelTarget) -> list[Any]:
         overlay_root(target, rootfs)
@@ -359,6 +365,7 @@ def test_directories_have_exactly_their_mode(paths: KernelPaths, rootfs: Path) -
         assert [stat.S_IMODE(root.stat(path).st_mode) for path in ("/a", "/a/b")] == [0o755, 0o1777]
 
 
+@pytest.mark.rows("S66", "S70", oracle="kernel")
 @pytest.mark.parametrize(
     ("kind", "number", "letter"),
     [(NodeKind.CHARACTER, NULL, "c"), (NodeKind.BLOCK, DeviceNumber(4095, 1048575), "b"), (NodeKind.FIFO, None, "p")],

@@ -54,6 +54,7 @@ def chips_like_libtpu(root: MemoryRoot) -> list[tuple[str, str, str]]:
     return found
 
 
+@pytest.mark.rows("S75", oracle="specification")
 def test_s75_the_accel_class_leads_to_the_chips() -> None:
     with root_of(V4) as root:
         assert root.listdir("/sys/class/accel") == ["accel0", "accel1", "accel2", "accel3"]
@@ -64,12 +65,14 @@ def test_s75_the_accel_class_leads_to_the_chips() -> None:
         assert root.read_bytes("/sys/class/accel/accel0/pci_address") == b"0000:00:04.0\n"
 
 
+@pytest.mark.rows("S75", "H16", oracle="specification")
 @pytest.mark.parametrize(("host", "device"), [(V4, "0x005e"), (V5P, "0x0062")])
 def test_every_chip_is_found_as_libtpu_finds_it(host: Host, device: str) -> None:
     with root_of(host) as root:
         assert chips_like_libtpu(root) == [(chip.address, device, chip.nodes[0]) for chip in host.tpus]
 
 
+@pytest.mark.rows("H16", oracle="specification")
 def test_vfio_devices_have_their_class() -> None:
     with root_of(V5P) as root:
         names = root.listdir("/sys/class/vfio-dev")
@@ -78,6 +81,7 @@ def test_vfio_devices_have_their_class() -> None:
         assert devices == ["0000:00:07.0", "0000:00:05.0", "0000:00:04.0", "0000:00:06.0"]
 
 
+@pytest.mark.rows("S75", "H16", oracle="specification")
 @pytest.mark.parametrize("name", ["mixed", "cpu-only", "host-8gpu"])
 def test_other_devices_are_not_shown(name: str) -> None:
     with root_of(HOSTS[name]) as root:
@@ -86,6 +90,7 @@ def test_other_devices_are_not_shown(name: str) -> None:
         assert root.listdir("/sys/kernel") == []
 
 
+@pytest.mark.rows("S49", "S81", oracle="specification")
 def test_s49_s81_the_machines_product_name_and_cpus() -> None:
     with root_of(V4) as root:
         assert root.read_bytes("/sys/class/dmi/id/product_name") == b"Google Compute Engine\n"
@@ -97,6 +102,7 @@ def test_s49_s81_the_machines_product_name_and_cpus() -> None:
         assert root.listdir("/sys/class") == ["net", "power_supply"]
 
 
+@pytest.mark.rows("S81", oracle="specification")
 @pytest.mark.parametrize(
     ("text", "cpus"),
     [

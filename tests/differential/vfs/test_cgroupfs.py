@@ -65,6 +65,7 @@ def ours(controller: str) -> World:
     return world
 
 
+@pytest.mark.rows("H25", oracle="kernel")
 @pytest.mark.parametrize(("group", "controller"), [(name, name) for name in FILES], indirect=["group"])
 def test_what_is_written_is_understood_as_the_kernel_understands_it(group: str, controller: str) -> None:
     world = ours(controller)
@@ -75,6 +76,7 @@ def test_what_is_written_is_understood_as_the_kernel_understands_it(group: str, 
             assert mine == theirs, (name, text)
 
 
+@pytest.mark.rows("H25", oracle="kernel")
 @pytest.mark.parametrize(("group", "controller"), [(name, name) for name in FILES], indirect=["group"])
 def test_files_have_the_kernels_names_modes_and_first_values(group: str, controller: str) -> None:
     world = ours(controller)
@@ -271,6 +273,7 @@ def unified() -> Iterator[str]:
         os.rmdir(below)
 
 
+@pytest.mark.rows("H25", oracle="kernel")
 def test_unified_groups_answer_as_the_kernels(unified: str) -> None:
     world = new_world()
     mount(world, "/c", "cgroup2")

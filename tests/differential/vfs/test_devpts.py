@@ -272,6 +272,7 @@ def differences(seed: int, theirs: list[Any]) -> list[Any]:
     return []
 
 
+@pytest.mark.rows("H26", oracle="kernel")
 def test_terminals_answer_as_the_kernels(tmp_path: Path) -> None:
     left = list(SEEDS)
     found: list[Any] = []
@@ -283,6 +284,7 @@ def test_terminals_answer_as_the_kernels(tmp_path: Path) -> None:
     assert not found
 
 
+@pytest.mark.rows("H26", oracle="kernel")
 def test_max_is_enospc_and_the_lowest_number_is_given() -> None:
     ours = Ours()
     for pair in range(4):
@@ -298,6 +300,7 @@ def test_max_is_enospc_and_the_lowest_number_is_given() -> None:
         ours.close_master(pair)
 
 
+@pytest.mark.rows("H26", oracle="kernel")
 def test_instances_are_apart() -> None:
     one, two = Ours(), Ours()
     two.world.mkdir("/other")

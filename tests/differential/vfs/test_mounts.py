@@ -17,6 +17,7 @@ def _as_root(program: list[Call]) -> list[Call]:
     return [*START, *(call._replace(who="root") for call in program)]
 
 
+@pytest.mark.rows("S56", "H23", "H24", oracle="kernel")
 def test_any_program_with_mounts_does_the_same() -> None:
     explore("mounts", Comparison(MOUNTING.map(_as_root), run_simulated, run_kernel))
 

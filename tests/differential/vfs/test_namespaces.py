@@ -13,6 +13,7 @@ from tests.differential.vfs.propagation import START
 pytestmark = [pytest.mark.root, pytest.mark.property]
 
 
+@pytest.mark.rows("H24", oracle="kernel")
 def test_any_program_in_several_namespaces_does_the_same() -> None:
     explore("namespaces", COMPARISON)
 
@@ -21,5 +22,6 @@ def test_dot_is_what_was_mounted_on_it() -> None:
     check(COMPARISON, [*START, Call("chdir", ("a",)), Call("mount", ("/b", 0)), Call("umount", (".", 2))])
 
 
+@pytest.mark.rows("H24", oracle="kernel")
 def test_any_program_of_less_privileges_does_the_same() -> None:
     explore("less privileges", LESS_PRIVILEGES)

@@ -33,5 +33,6 @@ def test_any_program_on_open_files_does_the_same() -> None:
     explore("open files", Comparison(CONTENTS.map(lambda program: [*OPENED, *program]), simulated.run, kernel.run_all))
 
 
+@pytest.mark.rows("S55", oracle="kernel")
 def test_any_program_that_fills_a_file_system_does_the_same() -> None:
     explore("a full tmpfs", FULL_COMPARISON)

@@ -76,6 +76,7 @@ OPTIONS = (
 )
 
 
+@pytest.mark.rows("S54", "S55", oracle="kernel")
 @pytest.mark.root
 @pytest.mark.property
 @given(option=OPTIONS)

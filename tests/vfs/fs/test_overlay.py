@@ -97,6 +97,7 @@ def test_five_hundred_layers_are_the_most(world: World) -> None:
         assert refused.value.errno == errno.EINVAL
 
 
+@pytest.mark.rows("S43", oracle="specification")
 def test_layers_are_directories_and_the_upper_one_writable(world: World) -> None:
     layer = world.layer({"/f": b""})
     file = world.vfs.get_dentry_at(ROOT, PathOperation(layer, layer, "/f"))
@@ -194,6 +195,7 @@ def test_numbers_keep_through_copy_up_and_rename(world: World) -> None:
     assert tree.stat("/g").st_ino == before["/d/f"][1]
 
 
+@pytest.mark.rows("S43", oracle="specification")
 def test_a_reader_sees_what_is_written_after_copy_up(world: World) -> None:
     tree = world.overlay(world.layer(), world.layer({"/f": b"hello"}))
     with tree.vfs.open_at(ROOT, tree.at("/f"), OpenOptions(os.O_RDONLY)) as reader:

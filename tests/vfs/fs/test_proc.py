@@ -46,6 +46,7 @@ def test_s1_filesystems_are_those_that_may_be_listed(world: World) -> None:
         assert re.fullmatch(r"(nodev)?\t\S+", line)
 
 
+@pytest.mark.rows("H26", oracle="specification")
 def test_h26_devices_are_those_of_the_table_in_the_kernels_words(world: World) -> None:
     class Nothing:
         def open(self, number: DeviceNumber, flags: int) -> object:
@@ -188,6 +189,7 @@ def test_subset_leaves_tasks_alone(world: World) -> None:
     assert world.listdir("/proc") == [str(task.tid), "self", "thread-self"]
 
 
+@pytest.mark.rows("S56", oracle="specification")
 @pytest.mark.root
 def test_s56_mount_tables_are_escaped_as_the_kernels(world: World, tmp_path: Path) -> None:
     """Names and sources with everything that separates fields, in all three tables."""

@@ -109,6 +109,7 @@ def ours(fstype: str, data: str) -> str:
     )
 
 
+@pytest.mark.rows("H26", oracle="specification")
 @pytest.mark.root
 def test_options_and_root_directory_are_those_of_the_kernel(tmp_path: Path) -> None:
     theirs = kernel_answers(str(tmp_path))
@@ -143,6 +144,7 @@ def test_a_cgroup_mount_that_names_nothing_has_every_controller() -> None:
     assert make("cgroup", "").mount_options().startswith("cpuset,cpu,cpuacct,blkio,memory,devices")
 
 
+@pytest.mark.rows("H26", oracle="specification")
 def test_ptmx_is_5_2_with_the_mode_asked_for() -> None:
     ptmx = make("devpts", "ptmxmode=0666").root.inode.lookup("ptmx").stat()
     assert (ptmx.st_mode, ptmx.st_rdev, ptmx.st_ino) == (stat.S_IFCHR | 0o666, os.makedev(5, 2), 2)

@@ -30,6 +30,7 @@ def mounted(tree: SysfsTree = TREE) -> World:
     return world
 
 
+@pytest.mark.rows("S81", oracle="specification")
 def test_s81_the_directories_of_every_kernel() -> None:
     world = mounted(())
     assert world.listdir("/sys") == sorted("block bus class dev devices firmware fs kernel module power".split())  # noqa: SIM905

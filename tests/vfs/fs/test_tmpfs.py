@@ -21,6 +21,7 @@ from vfs.resolve import at
 K = 1024
 
 
+@pytest.mark.rows("S54", oracle="specification")
 @pytest.mark.parametrize(
     ("data", "pages"),
     [
@@ -47,6 +48,7 @@ def test_sizes(data: str, pages: int | None) -> None:
     assert parse(data).max_pages == pages
 
 
+@pytest.mark.rows("S54", oracle="specification")
 def test_a_size_may_be_a_share_of_memory() -> None:
     half, whole = parse("size=50%").max_pages, parse("size=100%").max_pages
     assert half is not None
@@ -61,6 +63,7 @@ NO_OPTIONS = """
 """
 
 
+@pytest.mark.rows("S54", oracle="specification")
 @pytest.mark.parametrize("data", [*NO_OPTIONS.split(), "size= 1"])
 def test_what_is_no_option_is_refused(world: World, data: str) -> None:
     world.mkdir("/m")
@@ -69,6 +72,7 @@ def test_what_is_no_option_is_refused(world: World, data: str) -> None:
     assert world.ns.mount_count == 1
 
 
+@pytest.mark.rows("S54", oracle="specification")
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
@@ -118,6 +122,7 @@ def tmpfs(world: World, data: str) -> TmpfsFilesystem:
     return fs
 
 
+@pytest.mark.rows("S55", oracle="specification")
 def test_a_full_file_system_takes_what_fits(world: World) -> None:
     fs = tmpfs(world, "size=8k")
     with world.open("/m/f", os.O_RDWR | os.O_CREAT) as file:
@@ -133,6 +138,7 @@ def test_a_full_file_system_takes_what_fits(world: World) -> None:
     assert world.read("/m/f") == b"y" + b"x" * 4095
 
 
+@pytest.mark.rows("S55", oracle="specification")
 def test_room_is_counted_in_pages(world: World) -> None:
     tmpfs(world, "size=3m")
     world.write("/m/a", b"x" * 1982256)
@@ -191,6 +197,7 @@ def test_a_long_link_takes_a_page(world: World) -> None:
     assert (fs.pages, fs.inodes) == (0, 2)
 
 
+@pytest.mark.rows("S54", oracle="specification")
 def test_without_a_limit_df_shows_the_largest_size(world: World) -> None:
     assert world.vfs.statfs_at(ROOT, world.at("/")).blocks == (1 << 63) // PAGE_SIZE
 
