@@ -11,6 +11,7 @@ from vfs.credentials import ROOT
 from vfs.filesystem import FilesystemType
 from vfs.fs.cgroupfs import Cgroup2Type, CgroupType
 from vfs.fs.devpts import DevptsType
+from vfs.fs.devtmpfs import DevtmpfsType
 from vfs.fs.fuse import FuseType
 from vfs.fs.hostfs import HostfsType
 from vfs.fs.mqueue import MqueueType
@@ -45,6 +46,7 @@ def new_world(sysfs: SysfsTree) -> VirtualFilesystem:
         CgroupType(),
         Cgroup2Type(),
         DevptsType(),
+        DevtmpfsType(),
         FuseType(),
         MqueueType(),
         ProcType(),
@@ -53,8 +55,9 @@ def new_world(sysfs: SysfsTree) -> VirtualFilesystem:
     )
     for filesystem_type in types:
         vfs.register_filesystem_type(filesystem_type)
-    vfs.register_filesystem_type(HostfsType(), allow_user_mount=False, allow_user_list=False)
-    vfs.register_filesystem_type(OverlayType(), allow_user_mount=False, allow_user_list=False)
+    # They are listed in /proc/filesystems like the others (S1), but what they show is given by descriptors and never named.
+    vfs.register_filesystem_type(HostfsType(), allow_user_mount=False)
+    vfs.register_filesystem_type(OverlayType(), allow_user_mount=False)
     return vfs
 
 
