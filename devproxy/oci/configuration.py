@@ -85,12 +85,18 @@ _Setting = tuple[str, str, object]
 def _read_toml(path: str) -> Iterable[_Setting]:
     import tomllib
 
+    from devproxy.oci.json_file import read_regular
+
     try:
-        with open(path, "rb") as file:
-            document = tomllib.load(file)
-    except OSError as error:
-        raise InputError(f"reading the configuration {quote_path(path)}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
+        content = read_regular(path, _SIZE_MAX)
+    except (OSError, ValueError) as error:
+        text = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(f"reading the configuration {quote_path(path)}: {text}") from None
+    try:
+        document = tomllib.loads(content.decode())
+    except RecursionError:
+        raise InputError(f"the configuration {quote_path(path)} is nested too deeply") from None
+    except ValueError as error:
         raise InputError(f"the configuration {quote_path(path)} is not TOML: {error}") from None
     return [(path, key, value) for key, value in document.items()]
 
@@ -144,7 +150,7 @@ def parse_medium(text: str, size: str) -> Overlay:
 def parse_size(text: str) -> str:
     """A size as tmpfs(5) takes it, which reads 0 as no limit at all: nobody means that by a size. Errors: ValueError."""
     digits = text.rstrip("kKmMgGtT") if text[:-1].isdecimal() else text
-    if not (digits.isascii() and digits.isdecimal()) or int(digits) == 0:
+    if not (digits.isascii() and digits.isdecimal() and digits.strip("0") and len(digits) <= _DIGITS_MAX):
         raise ValueError("a size such as 64m or 1g behind size=")
     return text
 
@@ -236,6 +242,9 @@ _ONLY_IN_MEMORY = {
     ("character-device-policy", "emulated-only"): _KERNEL_DEVICES,
     ("character-device-policy", "prefer-emulated"): _KERNEL_DEVICES,
 }
+# More than every key with the longest value takes.
+_SIZE_MAX = 64 << 10
+_DIGITS_MAX = 19  # what 64 bits hold
 _LATER = {
     "dcache": "the dentry cache has no size yet",
 }

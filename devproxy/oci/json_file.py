@@ -29,18 +29,36 @@ def read_config(bundle: str) -> bytes:
     """
     path = os.path.join(bundle, ROOT)
     try:
-        # O_NONBLOCK: a fifo in the place of config.json must not hang the caller.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        return read_regular(path, SIZE_MAX)
     except ValueError:
         raise InputError(f"the bundle path {quote_path(bundle)} holds a NUL character") from None
     except OSError as error:
         raise InputError(_unreadable(bundle, error), hint=_HINT) from None
+
+
+def read_regular(path: str, maximum: int) -> bytes:
+    """The bytes of a regular file that somebody named. Anything else is not waited for and not read.
+
+    Errors: InputError for what is no regular file, larger than `maximum`, or fails to be read; OSError when it cannot be
+    opened; ValueError for a NUL in the path.
+    """
+    # O_NONBLOCK: a fifo must not hang the caller.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     try:
-        return _read_regular(descriptor, path)
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{quote_path(path)} is not a regular file")
+        if status.st_size > maximum:
+            raise InputError(f"{quote_path(path)} has {status.st_size} bytes, expected at most {maximum}")
+        with open(descriptor, "rb", closefd=False) as file:
+            content = file.read(maximum + 1)
     except OSError as error:
         raise InputError(f"reading {quote_path(path)}: {error.strerror}") from None
     finally:
         os.close(descriptor)
+    if len(content) > maximum:
+        raise InputError(f"{quote_path(path)} grows while it is read, expected at most {maximum} bytes")
+    return content
 
 
 def parse_document(content: bytes) -> object:
@@ -53,8 +71,7 @@ def parse_document(content: bytes) -> object:
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         members = dict(pairs)
         if len(members) != len(pairs):
-            keys = [key for key, _ in pairs]
-            repeated.append((next(key for n, key in enumerate(keys) if key in keys[:n]), members))
+            repeated.append((_first_repeated(pairs), members))
         return members
 
     try:
@@ -77,6 +94,15 @@ def _not_json(error: ValueError) -> str:
     if isinstance(error, JSONDecodeError):
         return f"line {error.lineno}, column {error.colno}: not JSON: {error.msg}"
     return f"it holds a number that cannot be read: {error}"  # of thousands of digits
+
+
+def _first_repeated(pairs: list[tuple[str, object]]) -> str:
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            return key
+        seen.add(key)
+    raise AssertionError
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -104,13 +130,3 @@ def _unreadable(bundle: str, error: OSError) -> str:
     if isinstance(error, NotADirectoryError):
         return f"{quote_path(bundle)} is not a directory, expected a bundle"
     return f"opening {quote_path(os.path.join(bundle, ROOT))}: {error.strerror}"
-
-
-def _read_regular(descriptor: int, path: str) -> bytes:
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        raise InputError(f"{quote_path(path)} is not a regular file", hint=_HINT)
-    if status.st_size > SIZE_MAX:
-        raise InputError(f"{quote_path(path)} has {status.st_size} bytes, expected at most {SIZE_MAX}")
-    with open(descriptor, "rb", closefd=False) as file:
-        return file.read(SIZE_MAX + 1)

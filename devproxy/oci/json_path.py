@@ -144,7 +144,9 @@ def describe(value: object) -> str:
         return f"{_shorten(str(value))} (a number)"
     if isinstance(value, list):
         return f"an array of {len(value)}"
-    return "an object" if isinstance(value, dict) else "null"
+    if isinstance(value, dict):
+        return "an object"
+    return "null" if value is None else f"{value} (a date or time)"  # as TOML has them
 
 
 def quote(text: str) -> str:
@@ -163,7 +165,7 @@ def _shorten(digits: str) -> str:
 
 
 def _join(path: str, key: str) -> str:
-    if not (key.isidentifier() and key.isascii()):
+    if not (key.isidentifier() and key.isascii() and len(key) <= _SHOWN):
         return f"{path}[{quote(key)}]"
     return key if path == "config.json" else f"{path}.{key}"
 

@@ -30,7 +30,10 @@ def load(bundle: str | os.PathLike[str]) -> Spec:
 
     Errors: InputError for a directory that is no bundle and for anything wrong in its config.json.
     """
-    directory = os.path.abspath(os.fspath(bundle))
+    try:
+        directory = os.path.abspath(os.fspath(bundle))
+    except FileNotFoundError:
+        raise InputError("the working directory is gone", hint="give the bundle as an absolute path") from None
     content = read_config(directory)
     try:
         return parse_spec(parse_document(content), directory)
