@@ -13,7 +13,6 @@ from devproxy.plan.planner import plan
 from devproxy.plan.steps import Level, Reason, Skip
 from devproxy.timeline import Phase, Timeline
 from tests.bundles import runc_spec_like, write_bundle
-from tests.counting import calls_of
 
 
 def test_a_phase_ends_where_the_next_begins_and_its_parts_are_all_of_it() -> None:
@@ -59,16 +58,3 @@ def test_every_step_is_timed_and_nothing_else_changes(target: str, tmp_path: Pat
     assert sum(part.nanoseconds for part in phase.parts) == phase.nanoseconds
     steps = phase.parts[2].nanoseconds
     assert 0 < sum(each.nanoseconds for each in timeline.steps) <= steps
-
-
-def test_without_a_timeline_nothing_of_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = plan(devproxy.load(write_bundle(tmp_path / "b", runc_spec_like())), devproxy.probe())
-
-    def work() -> None:
-        build(made).close()
-
-    work()
-    before = calls_of(work)
-    for name in ("__init__", "done", "part", "carry", "take", "begin_parts"):
-        monkeypatch.delattr(Timeline, name)
-    assert calls_of(work) == before

@@ -60,6 +60,7 @@ def test_the_hot_path_loads_nothing_dear(tmp_path: Path) -> None:
     assert not {name for name in loaded if name.startswith(("vfs.", "devproxy.targets.memory", "devproxy.bench"))}
     assert "devproxy.check.verify" not in loaded
     assert "devproxy.check.outcomes" in loaded
+    assert not {name for name in loaded if name.endswith((".timeline", ".events", ".timings"))}
 
 
 @pytest.mark.programs
