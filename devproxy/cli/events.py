@@ -6,10 +6,10 @@ people); what else an event has depends on its name, and never changes its meani
 
 from __future__ import annotations
 
-import json
 import time
 
 from devproxy.check.finding import Finding
+from devproxy.json_text import dumps
 from devproxy.outcome import Outcome
 from devproxy.plan.steps import Skip
 from devproxy.timeline import Phase
@@ -24,7 +24,7 @@ Fields = dict[str, object]
 def write(err: TextIO, level: str, event: str, message: str, fields: Fields) -> None:
     """Write one event in one piece. Names may hold any bytes: what is not Unicode is shown escaped."""
     line = {"time": _now(), "level": level, "event": event, "msg": message, **fields}
-    err.write(json.dumps({key: _clean(value) for key, value in line.items()}) + "\n")
+    err.write(dumps({key: _clean(value) for key, value in line.items()}) + "\n")
     err.flush()
 
 
