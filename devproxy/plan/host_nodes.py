@@ -6,12 +6,18 @@ number in its name. That the name `accel` is in /proc/devices says little: DRM's
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from devproxy.host.facts import Host
 from devproxy.node import DeviceNumber, Fixed, Identity, LikeHost, NodeKind
 from devproxy.oci.spec import Device
+from devproxy.plan.steps import Level, Reason, Skip
 
 # The one vfio device whose number never changes: VFIO_MINOR of include/linux/miscdevice.h.
 VFIO_CONTAINER = "/dev/vfio/vfio"
 VFIO_CONTAINER_IDENTITY = Fixed(DeviceNumber(10, 196))
+_VERBS = "/dev/infiniband/uverbs"
+_VERBS_MAJOR = 231  # IB_UVERBS_MAJOR of drivers/infiniband/core/uverbs_main.c, for the first 32
 _PATHS = frozenset(("/dev/kfd", "/dev/infiniband/rdma_cm"))
 _NUMBERED_PATHS = frozenset(
     (
@@ -24,7 +30,7 @@ _NUMBERED_PATHS = frozenset(
         "/dev/hl_controlD",
         "/dev/infiniband/issm",
         "/dev/infiniband/umad",
-        "/dev/infiniband/uverbs",
+        _VERBS,
     )
 )
 # A TPU has one of these; other devices have some of them too, and are named the same way.
@@ -49,6 +55,20 @@ def is_tpu_path(path: str) -> bool:
     (H15).
     """
     return _base(path) in _TPU_PATHS
+
+
+def verbs_remarks(devices: Iterable[Device], host: Host) -> list[Skip]:
+    """A warning for each uverbs device of the spec whose major on the host is a dynamic one (H17): runtimes that look inside
+    of what a container says to it take InfiniBand's own alone.
+    """
+    remarks = []
+    for device in devices:
+        node = host.node(device.path) if _base(device.path) == _VERBS else None
+        if node is not None and node.number.major != _VERBS_MAJOR:
+            what = f"proxying {device.path}"
+            note = f"{node.number} on the host, where InfiniBand's own major is {_VERBS_MAJOR}: gVisor refuses it"
+            remarks.append(Skip(device.path, what, Level.WARNING, Reason(device.where, note)))
+    return remarks
 
 
 def _base(path: str) -> str:

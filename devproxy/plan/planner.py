@@ -16,6 +16,7 @@ from devproxy.plan import tpu
 from devproxy.plan.cgroups import cgroup_mounts
 from devproxy.plan.dev import dev_contents
 from devproxy.plan.devices import device_step
+from devproxy.plan.host_nodes import verbs_remarks
 from devproxy.plan.modes import choose_mode, with_annotations
 from devproxy.plan.mounts import MountPlanner
 from devproxy.plan.nvidia import NvidiaDrivers, version_remarks
@@ -81,6 +82,7 @@ def plan(
         *told_of_switches,
         *choice.skipped,
         *(version_remarks(host) if with_gpus else ()),
+        *verbs_remarks(spec.devices or (), host),
         *told_of_hints(own, counting),
         *_ambient(spec.process),
         *(_left_out(unsupported) for unsupported in spec.unsupported),

@@ -17,7 +17,7 @@ from devproxy.host.facts import Host, HostNode
 from devproxy.node import DeviceNumber, Fixed, LikeHost, NodeKind, OfDriver
 from devproxy.plan.plan import Plan
 from devproxy.plan.plan_json import to_json
-from devproxy.plan.steps import MakeNode
+from devproxy.plan.steps import Level, MakeNode, Skip
 from devproxy.targets.kernel.look import number_on_host
 from devproxy.targets.numbers import Numbers
 from tests.devproxy.plan.planning import GPU_HOST, NO_OVERLAY, PLAIN, bare
@@ -111,6 +111,18 @@ def test_a_recorded_number_is_made_on_the_kernel_unless_a_live_driver_has_it(tmp
     live = holding("/dev/vfio/7", DeviceNumber(1, 3))
     with pytest.raises(Exception, match="the node would open a live device"):
         build(listing("/dev/vfio/7", (240, 7), live, root={"path": str(tmp_path)}), "kernel")
+
+
+@pytest.mark.rows("H17", oracle="specification")
+@pytest.mark.parametrize(("major", "told"), [(231, 0), (497, 1)])
+def test_h17_a_dynamic_major_of_verbs_is_told(major: int, told: int) -> None:
+    path = "/dev/infiniband/uverbs0"
+    plan = listing(path, (231, 192), holding(path, DeviceNumber(major, 192)))
+    skips = [step for step in plan.steps if isinstance(step, Skip) and path in step.what]
+    assert [(step.level, str(step.reason)) for step in skips] == [
+        (Level.WARNING, "linux.devices[0]: 497:192 on the host, where InfiniBand's own major is 231: gVisor refuses it")
+    ] * told
+    assert step_of(plan).identity == LikeHost(path, DeviceNumber(231, 192))
 
 
 def test_the_live_hosts_node_is_looked_at_and_never_opened(tmp_path: Path) -> None:
