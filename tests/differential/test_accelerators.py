@@ -46,7 +46,7 @@ def test_shows_what_runc_shows(host: str, devices: list[dict[str, Any]], tmp_pat
     assert unexplained(ours, theirs, DECISIONS) == []
 
 
-@pytest.mark.rows("H14", oracle="runc")
+@pytest.mark.rows("H14", oracle="specification")
 def test_a_stale_number_is_where_we_differ(tmp_path: Path) -> None:
     case = Case("stale", {"linux": {"devices": [device("/dev/vfio/3", (465, 3))]}})
     theirs, their_words = with_runc(case.write(str(tmp_path / "runc")))

@@ -98,7 +98,7 @@ DECISIONS = (
     Decision("S69: a node that is there already keeps its mode and owner", _first_node_stays),
     Decision("S40: so does what is bound on itself there", _bound_on_itself_in_the_overlay),
     Decision("CVE-2025-31133: a file is masked by the host's null device", _null_over_a_masked_file),
-    Decision("S57: an empty or missing /tmp gets a tmpfs", _private_tmp),
+    Decision("S57, S58, S59: an empty or missing /tmp gets a tmpfs", _private_tmp),
     Decision("S4, S6, H1: /dev has fuse, tun and links by number", _more_in_dev),
     # Where the kernel has no /proc/kcore, runc makes no link to it either.
     *(
@@ -151,7 +151,7 @@ def test_refuses_what_runc_refuses(case: Case, tmp_path: Path) -> None:
     assert "Traceback" not in words
 
 
-@pytest.mark.rows("S69", oracle="runc")
+@pytest.mark.rows("S69", oracle="specification")
 def test_a_device_that_is_another_already_is_an_error_here_alone(tmp_path: Path) -> None:
     """The specification has it so (config-linux.md, "Devices"); runc starts, and says nothing (S69)."""
     case = Case(

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import devproxy
-from tests.differential.cases import CASES, Case, beside
+from tests.differential.cases import CASES, Case, beside, writable
 from tests.differential.decisions import Decision, Difference, only_ours, type_is, unexplained
 from tests.differential.more_cases import LINKS, MORE, NOWHERE
 from tests.differential.peers import with_devproxy, with_runsc
@@ -98,6 +98,23 @@ def _devpts_root(difference: Difference) -> bool:
 # In memory nothing runs: what is compared is what is there, and not what a process alone can tell.
 TOLD = ("S29", "S30")
 EVERY = [case for case in (*CASES, *MORE, *SEED, *RUNSC_ALONE) if not (case.args or case.refused)]
+# What runc does not start, and runsc does.
+TYPES = (
+    Case(
+        "file system types that nobody knows",
+        writable(),
+        [{"destination": f"/{name}", "type": name, "source": "x"} for name in ("foofs", "xfs", "foo.sshfs")],
+        paths=("/foofs", "/xfs", "/foo.sshfs"),
+        rows=("S48",),
+    ),
+    Case(
+        "type none without a bind option",
+        writable(),
+        [{"destination": "/plain", "type": "none", "source": "x"}],
+        paths=("/plain/devices/system/cpu", "/plain/class", "/plain/kernel"),
+        rows=("S49",),
+    ),
+)
 THROUGH_LINKS = [
     case
     for case in EVERY
@@ -166,6 +183,54 @@ def test_refuses_what_runsc_refuses(case: Case, tmp_path: Path) -> None:
     ours, words = with_devproxy(case.write(str(tmp_path / "devproxy")))
     assert (ours.code, ours.mounts, ours.text) == (2, [], ""), words
     assert case.says in words
+
+
+# Decisions are for what is made beside these mounts; of the mounts themselves none is excused.
+@pytest.mark.parametrize("case", beside("runsc", TYPES, ()))
+def test_types_are_taken_and_passed_over_as_by_runsc(case: Case) -> None:
+    result = seen(case)
+    assert not isinstance(result, str), result
+    assert unexplained(*result, DECISIONS) == []
+    ours, theirs = result
+    assert [ours.entries[path] for path in case.paths] == [theirs.entries[path] for path in case.paths]
+    own = {mount["destination"] for mount in case.mounts}
+    mounted = [[(mount.point, mount.fstype) for mount in view.mounts if mount.point in own] for view in result]
+    assert mounted[0] == mounted[1]
+    assert (case.rows == ("S49",)) == any(mount.point in own for mount in theirs.mounts)
+
+
+# Where the decision about /tmp has nothing to decide: who mounts there, and who finds it empty, is told as by runsc.
+TMPS = {
+    "a /tmp of the spec": "S57",
+    "a bind at /tmp": "S57",
+    "runc-spec": "S58",
+    "no /tmp in the image": "S58",
+    "a /tmp with something in it": "S58",
+    "a /tmp that is a file": "S58",
+    "a mount below /tmp": "S58",
+    "a /tmp that is a link to a full directory": "S59",
+}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.name, marks=pytest.mark.rows(TMPS[case.name], oracle="runsc"))
+        for case in EVERY
+        if case.name in TMPS
+    ],
+)
+def test_tmp_is_as_runsc_makes_it(case: Case) -> None:
+    result = seen(case)
+    assert not isinstance(result, str), result
+    ours, theirs = (
+        [
+            [(mount.point, mount.fstype) for mount in view.mounts if mount.point.startswith("/tmp")],
+            {path: entry for path, entry in view.entries.items() if path.startswith("/tmp")},
+        ]
+        for view in result
+    )
+    assert ours == theirs
 
 
 def test_every_decision_is_needed() -> None:

@@ -120,3 +120,41 @@ def test_the_root_alone(script: str) -> None:
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
         quiet = SCRIPTS[script].replace("touch /data/dir/x; ", "")
         assert with_devproxy(Path(one), quiet, "root:memory") == with_runsc(Path(two), quiet, "root:memory")
+
+
+MOUNTS = "cat /proc/self/mounts"
+
+
+@pytest.mark.rows("S41", "S46", oracle="runsc")
+@pytest.mark.parametrize(
+    ("overlay2", "theirs"), [("all:memory", "all:memory"), ("root:memory", "root:memory"), ("none", "none")]
+)
+def test_the_mount_table_shows_the_same_overlays(overlay2: str, theirs: str, tmp_path: Path) -> None:
+    ours = overlaid(with_devproxy(tmp_path / "ours", MOUNTS, overlay2))
+    assert ours == overlaid(with_runsc(tmp_path / "theirs", MOUNTS, theirs))
+    assert len(ours) == 6
+
+
+def overlaid(text: str) -> list[tuple[str, bool, str]]:
+    """The root and the binds of a mount table: the place, whether it is an overlay, whether it is read-only."""
+    places = ("/", "/data", "/ro", "/again", "/one", "/two")
+    rows = [line.split() for line in text.splitlines()]
+    # A file below an overlay is a copy in a tmpfs here, of runsc's an overlay of one file.
+    return sorted(
+        (place, fstype == "overlay" or (place == "/one" and fstype == "tmpfs"), options.split(",")[0])
+        for _, place, fstype, options, *_ in rows
+        if place in places
+    )
+
+
+@pytest.mark.rows("S39", "S40", oracle="runsc")
+@pytest.mark.parametrize(
+    "value", ["foo", "root", "root:tape", "some:memory", "all:memory:self", "all:relative/dir", ":memory", ""]
+)
+def test_a_setting_that_is_none_is_refused_by_both(value: str, tmp_path: Path) -> None:
+    directory = bundle(tmp_path, "true")
+    flags = ["--root", str(tmp_path / "state"), "--network=none", f"--overlay2={value}"]
+    theirs, _, _ = run(require("runsc"), *flags, "run", "--bundle", directory, f"devproxy-{uuid.uuid4().hex[:12]}")
+    ours, _, words = run(sys.executable, "-m", "devproxy", "run", directory, "--set", f"overlay2={value}")
+    assert (ours, theirs != 0) == (2, True)
+    assert words.startswith("devproxy: error: --set: overlay2 is ")
