@@ -146,6 +146,7 @@ FAILURES: dict[str, tuple[dict[str, Any], list[str]]] = {
 @pytest.mark.rows("S47", "S52", "S53", "S68", "S69", "H23", oracle="kernel")
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.rows("S12", "S35", oracle="kernel")
 def test_the_message_says_what_where_and_why(failure: str, target: str, tmp_path: Path) -> None:
     changes, words = FAILURES[failure]
     plan = _plan(tmp_path, **changes)
@@ -228,6 +229,7 @@ def test_what_lies_at_no_path_of_the_root_is_neither_masked_nor_sealed(target: s
 
 @pytest.mark.root
 @pytest.mark.parametrize("target", ["memory", "kernel"])
+@pytest.mark.rows("S35", oracle="kernel")
 def test_a_rootfs_that_its_user_cannot_read_is_named(target: str) -> None:
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)

@@ -139,6 +139,20 @@ SEED = (
         rows=("S22", "S23"),
     ),
     Case(
+        "an option with a space before its sign of equality",
+        writable(),
+        [tmpfs("/x", "size =1m")],
+        refused=True,
+        says="size ",
+        rows=("S25",),
+    ),
+    Case(
+        "variables with several signs of equality",
+        process(env=["PATH=/bin", "A=b=c", "B==", "C= d "]),
+        then="env | grep '^[ABC]=' | sort | od -c",
+        rows=("S25",),
+    ),
+    Case(
         "a root of an unknown propagation",
         {"linux": {"rootfsPropagation": "foo"}},
         refused=True,

@@ -80,6 +80,7 @@ def machine_is_left_alone() -> Any:
 @pytest.mark.parametrize("version", ["none", pytest.param("v1", marks=V1), "v2"])
 @pytest.mark.parametrize("namespace", [False, True])
 @pytest.mark.parametrize("options", [None, "rw", "nosuid,rshared", "ro,rw,noexec"])
+@pytest.mark.rows("S16", oracle="kernel")
 def test_memory_shows_what_the_kernel_shows(tmp_path: Path, version: str, namespace: bool, options: str | None) -> None:
     document = config(options, namespace=namespace)
     with built(tmp_path, version, "memory", document) as memory, built(tmp_path, version, "kernel", document) as kernel:
@@ -130,6 +131,7 @@ def test_cgroups_are_writable_only_where_asked_and_namespaced(
 @pytest.mark.peer
 @V1
 @pytest.mark.parametrize("namespace", [False, True])
+@pytest.mark.rows("S16", oracle="runc")
 def test_v1_is_what_runc_shows(tmp_path: Path, namespace: bool) -> None:
     document = config(namespace=namespace)
     theirs = with_runc_raw(write_bundle(tmp_path / "runc", document))

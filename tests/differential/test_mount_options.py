@@ -108,6 +108,7 @@ def with_runc() -> dict[str, Seen]:
 
 @pytest.mark.rows("S56", "H24", oracle="kernel")
 @pytest.mark.parametrize("number", range(len(OPTIONS)), ids=lambda number: ",".join(OPTIONS[number]))
+@pytest.mark.rows("S24", "S27", oracle="kernel")
 def test_memory_shows_what_the_kernel_shows(number: int) -> None:
     points = [f"/t/{number}", f"/t/{number}/in", f"/b/{number}"]
     memory, kernel = on("memory"), on("kernel")
@@ -119,6 +120,7 @@ def test_memory_shows_what_the_kernel_shows(number: int) -> None:
 @pytest.mark.rows("H24", oracle="runc")
 @pytest.mark.peer
 @pytest.mark.parametrize("number", RUNC, ids=lambda number: ",".join(OPTIONS[number]))
+@pytest.mark.rows("S24", "S27", oracle="runc")
 def test_the_kernel_shows_what_runc_shows(number: int) -> None:
     # runc 1.1 gives recursive attributes to binds alone.
     points = [f"/b/{number}"] if RECURSIVE.intersection(OPTIONS[number]) else [f"/t/{number}", f"/b/{number}"]

@@ -49,6 +49,7 @@ def test_open_reaches_the_registered_driver() -> None:
 @pytest.mark.parametrize(
     ("kind", "number"), [(DeviceKind.BLOCK, NVIDIA0), (DeviceKind.CHARACTER, DeviceNumber(195, 1))]
 )
+@pytest.mark.rows("S9", oracle="specification")
 def test_open_of_a_number_nobody_registered_is_enxio(kind: DeviceKind, number: DeviceNumber) -> None:
     table = DeviceTable()
     table.register(gpu(Recorder()))
@@ -57,6 +58,7 @@ def test_open_of_a_number_nobody_registered_is_enxio(kind: DeviceKind, number: D
     assert caught.value.errno == errno.ENXIO
 
 
+@pytest.mark.rows("S9", oracle="specification")
 def test_a_taken_number_is_refused_and_its_holder_named() -> None:
     table = DeviceTable()
     table.register(gpu(Recorder()))

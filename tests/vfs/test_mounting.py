@@ -29,12 +29,14 @@ def umount(world: World, path: str, flags: int = 0) -> None:
     world.vfs.umount_at(ROOT, world.at(path), UmountOptions(flags))
 
 
+@pytest.mark.rows("S2", oracle="specification")
 def test_unknown_types_and_subtypes(world: World) -> None:
     with raises(errno.ENODEV):
         world.vfs.mount_at(ROOT, "none", world.at("/"), "foofs")
     world.vfs.mount_at(ROOT, "none", world.at("/"), "tmpfs.sub")
 
 
+@pytest.mark.rows("S1", oracle="specification")
 def test_a_type_registered_for_the_inside_only(world: World) -> None:
     class Inner(TmpfsType):
         name = "inner"

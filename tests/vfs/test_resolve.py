@@ -45,6 +45,7 @@ def test_a_mount_on_the_root_is_seen_by_nobody_but_dotdot(world: World) -> None:
     assert place(world, "/..").mount is mount
 
 
+@pytest.mark.rows("S11", oracle="specification")
 def test_forty_links_are_followed_and_no_more(world: World) -> None:
     world.mkdir("/0")
     for number in range(SYMLINKS_MAX + 1):

@@ -35,6 +35,7 @@ def test_a_source_is_opened_as_the_machine_finds_it(build: Build, image: str, tm
         assert root.read_bytes("/etc/name") == b"a file\n"
 
 
+@pytest.mark.rows("S30", oracle="specification")
 def test_a_source_that_is_left_over_is_an_error_that_names_it(build: Build, image: str) -> None:
     def work(target: Target) -> list[str]:
         tmpfs_root(target)

@@ -84,6 +84,7 @@ def test_make_directory_gives_the_mode_to_the_last_alone(build: Build, image: st
 
 
 @pytest.mark.rows("S66", "S70", oracle="kernel")
+@pytest.mark.rows("S7", "H2", oracle="kernel")
 def test_a_node_has_exactly_this_kind_number_mode_and_owner(build: Build, image: str) -> None:
     def work(target: Target) -> None:
         overlay_root(target, image)
@@ -105,6 +106,7 @@ def test_a_node_has_exactly_this_kind_number_mode_and_owner(build: Build, image:
 
 
 @pytest.mark.rows("S68", "S69", oracle="kernel")
+@pytest.mark.rows("S7", "H2", oracle="kernel")
 def test_a_name_that_is_taken_is_never_followed_nor_replaced(build: Build, image: str) -> None:
     def work(target: Target) -> list[str]:
         overlay_root(target, image)

@@ -42,6 +42,7 @@ def errno_of(major: int, minor: int, host: Host) -> int | None:
 
 
 @pytest.mark.parametrize("name", MEMORY)
+@pytest.mark.rows("S10", oracle="specification")
 def test_memory_devices_read_seek_and_write_as_the_kernels_do(name: str) -> None:
     device, fd = open_device(1, MEMORY[name]), os.open(f"/dev/{name}", os.O_RDWR)
     try:
@@ -76,6 +77,7 @@ def test_what_has_no_terminal_driver_or_hardware_is_enxio(number: tuple[int, int
     assert errno_of(*number, NO_NVIDIA) == expected
 
 
+@pytest.mark.rows("S10", oracle="specification")
 def test_tun_has_no_interface_and_none_may_be_made() -> None:
     device = open_device(10, 200)
     assert outcome(lambda: device.read(1, 0)) == outcome(lambda: device.write(b"x", 0)) == "EBADFD"
@@ -83,6 +85,7 @@ def test_tun_has_no_interface_and_none_may_be_made() -> None:
     assert outcome(lambda: device.ioctl(0x800454D2, None)) == "EBADFD"
 
 
+@pytest.mark.rows("S10", oracle="specification")
 def test_fuse_is_not_mounted() -> None:
     device = open_device(10, 229)
     assert outcome(lambda: device.read(1, 0)) == outcome(lambda: device.write(b"x", 0)) == "EPERM"
@@ -126,6 +129,7 @@ def test_the_message_names_host_and_number() -> None:
         open_device(195, 2, TWO_GPUS)
 
 
+@pytest.mark.rows("S3", "S6", oracle="specification")
 def test_every_node_of_dev_is_registered_with_its_path_and_mode() -> None:
     table = DeviceTable()
     register_drivers(table, TWO_GPUS)

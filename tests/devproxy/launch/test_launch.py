@@ -81,6 +81,7 @@ def test_a_strange_passwd_gives_the_root_as_home(rootfs: Path, kind: str, tmp_pa
     assert "HOME=/" in run(rootfs, "env").lines
 
 
+@pytest.mark.rows("S30", oracle="kernel")
 def test_only_the_standard_streams_are_handed_on(rootfs: Path) -> None:
     leaked = os.open("/", os.O_RDONLY)
     os.set_inheritable(leaked, True)
@@ -103,6 +104,7 @@ def test_a_closed_stream_is_the_null_device(rootfs: Path, closed: list[int]) -> 
     assert in_child(work) == 5
 
 
+@pytest.mark.rows("S11", oracle="kernel")
 def test_directory_and_umask(rootfs: Path) -> None:
     (rootfs / "a").mkdir()
     (rootfs / "link").symlink_to("/a")
@@ -236,6 +238,7 @@ def test_no_new_privileges(rootfs: Path) -> None:
 # which file it is
 
 
+@pytest.mark.rows("S14", oracle="kernel")
 def test_the_executable_is_searched_in_path(rootfs: Path) -> None:
     (rootfs / "x").mkdir()
     (rootfs / "y").mkdir()
@@ -256,6 +259,7 @@ def test_the_executable_is_searched_in_path(rootfs: Path) -> None:
         run(rootfs, "true", env=())
 
 
+@pytest.mark.rows("S14", oracle="kernel")
 def test_names_with_a_slash_start_at_the_directory(rootfs: Path) -> None:
     assert run(rootfs, "./true", cwd="/bin").code == 0
     assert run(rootfs, "a/../true", cwd="/bin").code == 0, "the name is cleaned first"
@@ -278,6 +282,7 @@ def test_names_with_a_slash_start_at_the_directory(rootfs: Path) -> None:
         ("/interpreted", NotFound),
     ],
 )
+@pytest.mark.rows("S14", "S15", oracle="kernel")
 def test_what_cannot_be_executed(rootfs: Path, name: str, kind: type[DevproxyError]) -> None:
     (rootfs / "plain").write_text("#!/bin/sh\n")
     (rootfs / "loop").symlink_to("loop")
@@ -289,6 +294,7 @@ def test_what_cannot_be_executed(rootfs: Path, name: str, kind: type[DevproxyErr
         run(rootfs, name)
 
 
+@pytest.mark.rows("S13", oracle="kernel")
 def test_the_search_has_the_users_eyes(rootfs: Path) -> None:
     (rootfs / "secret").mkdir(mode=0o700)
     (rootfs / "secret/true").symlink_to("/bin/busybox")
@@ -303,6 +309,7 @@ def test_a_program_that_may_be_executed_but_not_read(rootfs: Path) -> None:
     assert run(rootfs, "true", user=User(77, 77)).code == 0
 
 
+@pytest.mark.rows("S13", oracle="kernel")
 def test_a_descriptor_is_an_executable(rootfs: Path) -> None:
     program = os.open("/usr/bin/busybox", os.O_PATH)
     assert run(rootfs, "sh", "-c", "exit 6", executable=program).code == 6

@@ -21,7 +21,7 @@ def test_without_settings_everything_is_the_default() -> None:
     assert parse_configuration(None, []) == (Configuration(), ())
 
 
-@pytest.mark.rows("S39", "S40", "H10", "H18", "H21", oracle="specification")
+@pytest.mark.rows("S25", "S39", "S40", "H10", "H18", "H21", oracle="specification")
 @pytest.mark.parametrize(
     ("pair", "expected"),
     [

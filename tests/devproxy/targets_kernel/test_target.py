@@ -129,6 +129,7 @@ def test_a_file_system_says_what_it_did_not_like(fstype: str, data: tuple[str, .
     assert caught.value.errno == number
 
 
+@pytest.mark.rows("S8", oracle="kernel")
 def test_devtmpfs_is_never_the_hosts(paths: KernelPaths, rootfs: Path) -> None:
     def work(target: KernelTarget) -> list[Any]:
         bind_root(target, rootfs)
@@ -545,6 +546,7 @@ def test_a_covered_file_shows_what_it_is_given_in_every_way(paths: KernelPaths, 
 # sources
 
 
+@pytest.mark.rows("S21", "S30", oracle="specification")
 def test_every_source_is_used_exactly_once(rootfs: Path) -> None:
     def leftover(target: KernelTarget) -> None:
         target.open_source(str(rootfs / "etc"))

@@ -30,6 +30,7 @@ def empty_dev(world: World) -> Accessor:
     return Accessor(world.vfs, ROOT, world.vfs.get_dentry_at(ROOT, world.at("/dev")))
 
 
+@pytest.mark.rows("S4", "S5", "S6", "H1", oracle="specification")
 def test_a_new_instance_is_ready_for_user_space(world: World) -> None:
     devices = world.vfs.devices
     devices.register(Registration(CHARACTER, DeviceNumber(1, 3), Silent(), "mem", "null"))
@@ -51,6 +52,7 @@ def test_a_new_instance_is_ready_for_user_space(world: World) -> None:
     assert set(world.listdir("/dev")) == expected
 
 
+@pytest.mark.rows("S8", oracle="specification")
 def test_each_mount_is_its_own(world: World) -> None:
     mount_dev(world)
     world.mknod("/dev/mine")
@@ -77,6 +79,7 @@ def test_an_instance_that_cannot_be_filled_leaves_nothing(world: World) -> None:
     assert world.mount("/m").fs.minor == world.ns.root_mount.fs.minor + 1
 
 
+@pytest.mark.rows("S7", "H2", oracle="specification")
 def test_a_device_file_is_made_once_with_its_parents_and_its_owner(world: World) -> None:
     accessor, number = empty_dev(world), DeviceNumber(195, 0)
     accessor.create_device_file("a/b/gpu", CHARACTER, number, 0o640, uid=7, gid=8)
@@ -89,6 +92,7 @@ def test_a_device_file_is_made_once_with_its_parents_and_its_owner(world: World)
         accessor.create_device_file("a/b/gpu/x", CHARACTER, number)
 
 
+@pytest.mark.rows("H1", oracle="specification")
 def test_a_number_leads_to_the_node_that_was_first(world: World) -> None:
     accessor = empty_dev(world)
     accessor.create_device_file("first", BLOCK, DeviceNumber(8, 0))
