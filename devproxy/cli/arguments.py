@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import argparse
-
 from devproxy.cli.context import Context
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
 
-def add_host_argument(parser: argparse.ArgumentParser) -> None:
+    from devproxy.cli.quick import Parser
+
+
+def add_host_argument(parser: Parser) -> None:
     """--host."""
     parser.add_argument("--host", default="live", metavar="HOST", help="'live' (the default) or a recording's file")
 
 
-def add_format_arguments(parser: argparse.ArgumentParser) -> None:
+def add_format_arguments(parser: Parser) -> None:
     """--json and --text, for verbs that print tables to people and JSON to pipes."""
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON on a terminal too")
     form.add_argument("--text", action="store_true", help="print text to a pipe or file too")
 
 
-def wants_json(args: argparse.Namespace, context: Context) -> bool:
+def wants_json(args: Namespace, context: Context) -> bool:
     """What these two, or their absence, come to."""
     return context.wants_json(asked=args.json, refused=args.text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 
@@ -10,6 +9,12 @@ from devproxy.bench import file_systems, planning, roots
 from devproxy.bench.measure import Row
 from devproxy.cli.arguments import add_format_arguments, wants_json
 from devproxy.cli.context import Context
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from devproxy.cli.quick import Parser
 
 _EXAMPLES = """\
 examples:
@@ -25,14 +30,14 @@ why.
 _HEADER = ("WHAT", "OURS", "PEER'S", "FIGURE", "BUDGET", "VERDICT", "PEER")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Declare the verb's own arguments."""
     parser.add_argument("--quick", action="store_true", help="fewer rounds and smaller cases")
     add_format_arguments(parser)
     parser.epilog = _EXAMPLES
 
 
-def run(args: argparse.Namespace, context: Context) -> int:
+def run(args: Namespace, context: Context) -> int:
     """Measure and print. A figure over its budget is told, but is no failure of this command: machines differ."""
     measured: list[Row] = []
     for part in (planning, file_systems, roots):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-
 from devproxy.cli.arguments import add_host_argument
 from devproxy.cli.context import Context
 from devproxy.errors import DevproxyError
@@ -14,15 +12,17 @@ from devproxy.plan.planner import plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from argparse import Namespace
     from typing import Final
 
     from devproxy.build import Root
+    from devproxy.cli.quick import Parser
     from devproxy.targets.rootless import Rootless
 
 MODES: Final = ("auto", *(mode.value for mode in Mode))
 
 
-def add_bundle_arguments(parser: argparse.ArgumentParser) -> None:
+def add_bundle_arguments(parser: Parser) -> None:
     """BUNDLE, --host, --mode and --timings."""
     parser.add_argument("bundle", metavar="BUNDLE", help="a directory with config.json and the root file system")
     add_host_argument(parser)
@@ -36,7 +36,7 @@ def add_bundle_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timings", action="store_true", help="tell what each phase and step cost, on standard error")
 
 
-def make_plan(args: argparse.Namespace, context: Context) -> Plan:
+def make_plan(args: Namespace, context: Context) -> Plan:
     """The plan that the arguments ask for."""
     spec = load(args.bundle)
     context.done("load")

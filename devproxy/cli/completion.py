@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
+    from devproxy.cli.quick import Parser
+
 _EXAMPLES = """\
 examples:
   source <(devproxy completion bash)                                        this bash session
@@ -55,7 +57,7 @@ _BY_METAVAR: Final = {
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Declare the verb's own arguments."""
     parser.add_argument("shell", choices=tuple(_SHELLS), help="the shell to complete in")
     parser.epilog = _EXAMPLES
@@ -63,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Print the script, as it is: it goes to a file, whatever reads the output."""
-    from devproxy.cli.main import make_parser
+    from devproxy.cli.parser import make_parser
 
     program, verbs = _commands(make_parser(every_verb=True))
     for line in _SHELLS[args.shell](program, verbs):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import errno
 
 from devproxy.build import Root, build
@@ -15,8 +14,11 @@ from devproxy.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from argparse import Namespace
     from collections.abc import Callable
     from typing import Final
+
+    from devproxy.cli.quick import Parser
 
 _EXAMPLES = """\
 examples:
@@ -32,7 +34,7 @@ No root is needed, and nothing of this machine is changed.
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Declare the verb's own arguments."""
     add_bundle_arguments(parser)
     add_format_arguments(parser)
@@ -41,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
 
 
-def run(args: argparse.Namespace, context: Context) -> int:
+def run(args: Namespace, context: Context) -> int:
     """Build in memory and show."""
     path = _path(args)
     with build(make_plan(args, context), "memory", timeline=context.timeline) as root:
@@ -57,7 +59,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def _path(args: argparse.Namespace) -> str:
+def _path(args: Namespace) -> str:
     path: str = args.path or "/"
     if args.path is None and args.look == "cat":
         raise InputError("cat needs a PATH inside the root", hint="for example: devproxy inspect . cat /etc/passwd")

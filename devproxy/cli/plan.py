@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
-
 from devproxy.cli.arguments import add_format_arguments, wants_json
 from devproxy.cli.bundle import add_bundle_arguments, make_plan
 from devproxy.cli.context import Context
 from devproxy.plan.plan import Plan
 from devproxy.plan.steps import Level, Skip
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from devproxy.cli.quick import Parser
 
 _EXAMPLES = """\
 examples:
@@ -21,14 +25,14 @@ Nothing is looked at but the bundle and the host: what depends on the root itsel
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Declare the verb's own arguments."""
     add_bundle_arguments(parser)
     add_format_arguments(parser)
     parser.epilog = _EXAMPLES
 
 
-def run(args: argparse.Namespace, context: Context) -> int:
+def run(args: Namespace, context: Context) -> int:
     """Plan and print."""
     plan = make_plan(args, context)
     if wants_json(args, context):

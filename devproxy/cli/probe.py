@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import stat
 
 from devproxy.cli.arguments import add_format_arguments, add_host_argument, wants_json
@@ -12,19 +11,22 @@ from devproxy.host.probe import probe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from argparse import Namespace
     from typing import Final
+
+    from devproxy.cli.quick import Parser
 
 # Drivers whose majors people look for; the others are in the JSON.
 _INTERESTING: Final = ("nvidia", "drm", "infiniband", "accel", "vfio", "kfd", "gdrdrv")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Declare the verb's own arguments."""
     add_host_argument(parser)
     add_format_arguments(parser)
 
 
-def run(args: argparse.Namespace, context: Context) -> int:
+def run(args: Namespace, context: Context) -> int:
     """Probe and print."""
     host = probe(args.host)
     if wants_json(args, context):

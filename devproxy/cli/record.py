@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import time
 
 from devproxy.cli.context import Context
@@ -11,13 +10,19 @@ from devproxy.host.recorded import Recorder
 from devproxy.host.recording_file import encode, save
 from devproxy.host.root import LiveReader
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from devproxy.cli.quick import Parser
+
+
+def add_arguments(parser: Parser) -> None:
     """Declare the verb's own arguments."""
     parser.add_argument("file", metavar="FILE.tar", help="the recording; a file that is there is replaced")
 
 
-def run(args: argparse.Namespace, context: Context) -> int:
+def run(args: Namespace, context: Context) -> int:
     """Probe with the reads kept, write the file, say what is in it and what is not."""
     with LiveReader() as reader:
         recorder = Recorder(reader)

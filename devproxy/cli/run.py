@@ -5,7 +5,6 @@ This is the hot path: what it imports is asserted by a test.
 
 from __future__ import annotations
 
-import argparse
 import os
 
 from devproxy.build import Root, build
@@ -14,6 +13,12 @@ from devproxy.cli.bundle import add_bundle_arguments, make_plan, tell_outcomes
 from devproxy.cli.context import Context
 from devproxy.errors import DevproxyError, InputError
 from devproxy.plan.plan import Plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from devproxy.cli.quick import Parser
 
 _EXAMPLES = """\
 examples:
@@ -30,7 +35,7 @@ cannot express is told. The devices of a recorded host cannot be shown then: 'de
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Declare the verb's own arguments."""
     parser.usage = "devproxy run BUNDLE [--host HOST] [--mode MODE] [--target kernel] [--timings] [global options] [-- COMMAND ...]"
     add_bundle_arguments(parser)
@@ -40,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
 
 
-def run(args: argparse.Namespace, context: Context) -> int:
+def run(args: Namespace, context: Context) -> int:
     """Plan, build, check, launch; returns the process's exit code."""
     command: list[str] | None = args.command
     if command == []:

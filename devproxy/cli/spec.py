@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
-
 from devproxy.cli.arguments import add_host_argument
 from devproxy.cli.context import Context
 from devproxy.host.probe import probe
 from devproxy.oci.new_bundle import write_bundle
 from devproxy.oci.nvidia_env import parse_visible
 from devproxy.plan.offered import offered
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from devproxy.cli.quick import Parser
 
 _EXAMPLES = """\
 examples:
@@ -23,7 +27,7 @@ the numbers that they have now; devproxy corrects those that have changed when t
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Declare the verb's own arguments."""
     parser.add_argument(
         "directory", metavar="DIR", help="the bundle's directory; a config.json in it is not written over"
@@ -38,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
 
 
-def run(args: argparse.Namespace, context: Context) -> int:
+def run(args: Namespace, context: Context) -> int:
     """Probe, write the bundle, say what is in it and what is not."""
     host = probe(args.host)
     visible = parse_visible(args.gpus, source="--gpus")

@@ -4,7 +4,6 @@ memory.
 
 from __future__ import annotations
 
-import argparse
 import stat
 
 from devproxy.build import Root, build
@@ -22,6 +21,12 @@ from devproxy.outcome import Outcome, Result
 from devproxy.plan.plan import Plan
 from devproxy.plan.steps import Bind, Cover, MakeNode, MakeSymlink, Mask, MountFilesystem, MountRoot, SealPath
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from devproxy.cli.quick import Parser
+
 _EXAMPLES = """\
 examples:
   devproxy verify .                               this bundle on this host
@@ -38,14 +43,14 @@ exit codes: 0 no differences; 3 an error was found; 4 inconclusive, something co
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Declare the verb's own arguments."""
     add_bundle_arguments(parser)
     add_format_arguments(parser)
     parser.epilog = _EXAMPLES
 
 
-def run(args: argparse.Namespace, context: Context) -> int:
+def run(args: Namespace, context: Context) -> int:
     """Build twice, compare, print."""
     plan = make_plan(args, context)
     with build(plan, "kernel", timeline=context.timeline) as root:
@@ -65,7 +70,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         return code
 
 
-def _print(plan: Plan, root: Root, report: Report, args: argparse.Namespace, context: Context) -> int:
+def _print(plan: Plan, root: Root, report: Report, args: Namespace, context: Context) -> int:
     if wants_json(args, context):
         where = {
             "bundle": plan.bundle,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 
+from devproxy.json_text import dumps
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,12 +21,10 @@ def read_live_fact(name: str) -> bytes:
 
     Errors: ENOENT if there is no such source.
     """
-    import json
-
     source = _SOURCES.get(name)
     if source is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
-    return json.dumps(source(), sort_keys=True).encode()
+    return dumps(dict(sorted(source().items()))).encode()
 
 
 def _uname() -> dict[str, object]:

@@ -12,6 +12,7 @@ import os
 import stat
 
 from devproxy.host.facts import Unseen
+from devproxy.json_text import loads
 from devproxy.record import Record
 
 TYPE_CHECKING = False
@@ -179,11 +180,9 @@ class HostRoot:
 
     def read_fact(self, name: str) -> dict[str, object]:
         """What a source that is no file says; empty when it says nothing."""
-        import json
-
         where = fact_path(name)
         try:
-            document = json.loads(self._reader.read_fact(name))
+            document = loads(self._reader.read_fact(name).decode())
         except OSError as error:
             self._note_error(where, error)
             return {}

@@ -7,7 +7,6 @@ import os
 from devproxy.errors import InputError
 from devproxy.oci.json_path import JsonValue
 from devproxy.oci.mount_options import MET_ANYWAY, parse_options
-from devproxy.oci.overlay_layers import parse_layers
 from devproxy.oci.spec import Mount, Unsupported
 from devproxy.overlay import Layers
 
@@ -41,6 +40,8 @@ def _parse_mount(entry: JsonValue, bundle: str) -> tuple[Mount, tuple[str, ...]]
     layers: Layers | None = None
     useless: tuple[str, ...] = ()
     if fstype == "overlay" and not any(word.text() in ("bind", "rbind") for word in words):
+        from devproxy.oci.overlay_layers import parse_layers
+
         layers, words, useless = parse_layers(entry, words, bundle)
     options, left_out = parse_options(words, fstype)
     if options.bind:

@@ -6,9 +6,11 @@ refuse.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from devproxy.oci.json_path import JsonValue
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _CDI = "/nvidia-cdi-hook"
 _LEGACY = "/nvidia-container-runtime-hook"

@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import re
 import stat
 
 from devproxy.errors import DevproxyError
@@ -23,8 +22,6 @@ from devproxy.targets.kernel.removal import remove_tree
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _OURS = os.O_NOFOLLOW | _DIRECTORY
-# What layer_name() makes: anything else in there is not ours to remove.
-_NAME = re.compile(r"[0-9a-f]{12}\.[0-9]+")
 
 
 class HostLayers:
@@ -134,10 +131,16 @@ def _lock(folder: int, name: str) -> int:
     return layer
 
 
+def _is_ours(name: str) -> bool:
+    """Whether layer_name() made it: anything else in there is not ours to remove."""
+    digest, _, number = name.partition(".")
+    return len(digest) == 12 and set(digest) <= set("0123456789abcdef") and number.isascii() and number.isdigit()
+
+
 def _remove_leftovers(folder: int) -> tuple[int, int]:
     """Remove the layers that nobody holds. Returns how many were removed, and how many could not be."""
     removed = kept = 0
-    for name in filter(_NAME.fullmatch, os.listdir(folder)):
+    for name in filter(_is_ours, os.listdir(folder)):
         try:
             os.close(_lock(folder, name))
             remove_tree(folder, name)

@@ -9,7 +9,6 @@ import stat
 from devproxy.linux import mounts
 from devproxy.targets.kernel.filesystems import new_filesystem, new_overlay
 from devproxy.targets.kernel.handles import KernelSource
-from devproxy.targets.kernel.layers import open_layer
 from devproxy.targets.kernel.paths import KernelPaths
 from devproxy.targets.kernel.tree import Closer
 from devproxy.targets.target import NOT_OVERLAID, Upper
@@ -43,6 +42,8 @@ class Overlays:
             self._let_go(layer)
 
     def _on_host(self, lower: KernelSource, upper: Upper) -> int:
+        from devproxy.targets.kernel.layers import open_layer
+
         base = lower.descriptor
         if upper.directory:
             base = os.open(upper.directory, os.O_PATH | os.O_DIRECTORY)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 from devproxy.drivers import register_drivers
 from devproxy.host.facts import Host
 from devproxy.targets.memory.flags import DEFAULT
@@ -16,7 +13,10 @@ from vfs.mount import VirtualDentry
 from vfs.options import MountOptions
 from vfs.resolve import at
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vfs.mount import Mount
 
 

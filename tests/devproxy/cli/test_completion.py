@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from devproxy.cli.main import VERBS, main
+from devproxy.cli.main import main
+from devproxy.cli.verbs import VERBS
 from devproxy.process import find_program, run
 
 

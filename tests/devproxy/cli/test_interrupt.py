@@ -77,7 +77,9 @@ def _frames_of_devproxy(trace: bytes) -> list[bytes]:
 
 
 @pytest.mark.programs
-@pytest.mark.parametrize("module", ["devproxy.cli.main", "argparse", "devproxy.cli.context", "devproxy.host.probe"])
+@pytest.mark.parametrize(
+    "module", ["devproxy.cli.main", "devproxy.cli.quick", "devproxy.cli.context", "devproxy.host.probe"]
+)
 def test_an_interrupt_while_a_module_loads_is_no_traceback(module: str) -> None:
     """Wherever in the start-up; what is loaded when there is something to take down ends in 130."""
     program = """

@@ -12,7 +12,8 @@ import pytest
 from devproxy import __version__
 from devproxy.cli.context import Context
 from devproxy.cli.keys import KEYS
-from devproxy.cli.main import VERBS, main
+from devproxy.cli.main import main
+from devproxy.cli.verbs import VERBS
 from devproxy.oci.configuration import _KEYS, Configuration
 from devproxy.process import run
 from tests.bundles import runc_spec_like, write_bundle
