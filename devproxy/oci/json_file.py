@@ -9,10 +9,6 @@ from devproxy.errors import InputError
 from devproxy.json_text import loads
 from devproxy.oci.json_path import JsonValue, quote, quote_path
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import NoReturn
-
 ROOT = "config.json"
 """The path of the document itself."""
 
@@ -67,6 +63,7 @@ def parse_document(content: bytes) -> object:
     Errors: InputError that says where it is wrong.
     """
     repeated: list[tuple[str, dict[str, object]]] = []
+    constants: list[_NoNumber] = []
 
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         members = dict(pairs)
@@ -74,26 +71,51 @@ def parse_document(content: bytes) -> object:
             repeated.append((_first_repeated(pairs), members))
         return members
 
+    def constant(name: str) -> _NoNumber:
+        constants.append(_NoNumber(f"{name}, which is not JSON"))
+        return constants[-1]
+
     try:
-        document = loads(content.decode("utf-8"), pairs=unique, constant=_refuse_constant)
+        text = content.decode("utf-8")
+        document = loads(text, pairs=unique, constant=constant)
     except UnicodeDecodeError as error:
         raise InputError(f"byte {error.start} is not UTF-8, expected JSON in UTF-8") from None
     except RecursionError:
         raise InputError("its arrays or objects are nested too deeply") from None
     except ValueError as error:
-        raise InputError(_not_json(error)) from None
+        raise InputError(_not_json(error, text)) from None
     if repeated:
         key, owner = repeated[0]
         raise InputError(f"{_path_of(document, owner)} has the key {quote(key)} twice, expected it once")
+    if constants:
+        raise InputError(f"{_path_of(document, constants[0])} is {constants[0].what}")
     return document
 
 
-def _not_json(error: ValueError) -> str:
-    from json import JSONDecodeError
+class _NoNumber:
+    """Stands in a document where there should be a number."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+
+def _not_json(error: ValueError, text: str) -> str:
+    from json import JSONDecodeError, loads
 
     if isinstance(error, JSONDecodeError):
         return f"line {error.lineno}, column {error.colno}: not JSON: {error.msg}"
-    return f"it holds a number that cannot be read: {error}"  # of thousands of digits
+    # A number of thousands of digits, which the interpreter refuses: where it is takes reading everything again.
+    found: list[_NoNumber] = []
+
+    def integer(digits: str) -> object:
+        try:
+            return int(digits)
+        except ValueError:
+            found.append(_NoNumber(f"a number of {len(digits)} digits, which cannot be read"))
+            return found[-1]
+
+    document = loads(text, parse_int=integer)
+    return f"{_path_of(document, found[0])} is {found[0].what}"
 
 
 def _first_repeated(pairs: list[tuple[str, object]]) -> str:
@@ -103,10 +125,6 @@ def _first_repeated(pairs: list[tuple[str, object]]) -> str:
             return key
         seen.add(key)
     raise AssertionError
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _path_of(document: object, wanted: object) -> str:
