@@ -13,7 +13,7 @@ import os
 from devproxy.carry import Carrier
 from devproxy.errors import DevproxyError
 from devproxy.linux.mountinfo import MountLine
-from devproxy.outcome import Outcome, Result
+from devproxy.outcome import Outcome, from_plain, to_plain
 from devproxy.plan.plan import Plan
 from devproxy.plan.steps import Bind, MountRoot
 from devproxy.targets.root import Root as TargetRoot
@@ -170,11 +170,9 @@ def _build_on_kernel(plan: Plan, paths: KernelPaths | None, timeline: Timeline |
 
     sandbox = os.urandom(6).hex()
 
-    def work(target: Target) -> list[list[object]]:
-        # Outcomes cross to this process as plain values: the steps themselves are here already, in the same order.
-        told: list[list[object]] = [
-            [outcome.result.value, *outcome[2:]] for outcome in carry_out(plan, target, sandbox, timeline)
-        ]
+    def work(target: Target) -> list[object]:
+        # The steps themselves are in this process already, in the same order.
+        told = to_plain(carry_out(plan, target, sandbox, timeline))
         return told if timeline is None else [*told, list(timeline.measured)]
 
     layers = None
@@ -197,7 +195,5 @@ def _build_on_kernel(plan: Plan, paths: KernelPaths | None, timeline: Timeline |
         raise
     if timeline is not None:
         timeline.take(tree.outcomes.pop(), plan.steps)
-    outcomes = tuple(
-        Outcome(step, Result(result), *rest) for step, (result, *rest) in zip(plan.steps, tree.outcomes, strict=True)
-    )
+    outcomes = from_plain(plan.steps, tree.outcomes)
     return Root(plan, outcomes if layers is None else layers.told(outcomes), tree, tree.rootless, layers)

@@ -37,6 +37,8 @@ from devproxy.without_root import Fitted, bound, fit, other_owner
 
 PTMX = "/dev/ptmx"
 OWN_PTMX = "it is the link to pts/ptmx, that device of the container's own terminals"
+_AT_A_TIME = 64
+_NODES = (MakeNode, RequireNode)
 _NODE_DIRECTORY = {NodeKind.CHARACTER: "/dev/char", NodeKind.BLOCK: "/dev/block"}
 
 
@@ -59,6 +61,9 @@ class Carrier:
         self._like_host: dict[LikeHost, NumberFound] = {}
         self._skipped: set[str] = set()
         self._makers: dict[str, str] = {}
+        self._numbers: dict[Identity, NumberFound] = {}
+        self._linked: set[tuple[NodeKind, DeviceNumber]] = set()
+        self._made_in: str | None = None
 
     def open_sources(self) -> None:
         """Open everything of the host that the plan binds, and look at its nodes, before anything is mounted (S34, S53).
@@ -69,21 +74,37 @@ class Carrier:
         Raises InputError naming the source and the entry of the spec that asks for it; DevproxyError for one that cannot
         be bound.
         """
+        to_copy: list[Bind] = []
         for index, step in enumerate(self._plan.steps):
-            if isinstance(step, MakeNode | RequireNode) and isinstance(step.identity, LikeHost):
-                self._look_at_host(step, step.identity)
-            if isinstance(step, MountFilesystem) and step.layers is not None:
+            if isinstance(step, _NODES):
+                if isinstance(step.identity, LikeHost):
+                    self._look_at_host(step, step.identity)
+            elif isinstance(step, Bind):
+                self._open_source(index, step)
+                if step.overlay is None:
+                    to_copy.append(step)
+            elif isinstance(step, MountRoot):
+                self._open_source(index, step)
+            elif isinstance(step, MountFilesystem) and step.layers is not None:
                 self._opened[id(step.layers)] = open_layers(self._target, step, step.layers)
-            if isinstance(step, Bind | MountRoot):
-                try:
-                    source = self._sources[id(step)] = self._target.open_source(step.source)
-                except OSError as error:
-                    refuse_source(step, error)
-                self._layers[id(source)] = layer_name(self._sandbox, index)
-                if step.overlay is not None:
-                    check_directory(step.overlay)
-                elif isinstance(step, Bind):
-                    self._copy(step, source)
+            # Some at a time: then their descriptors are neighbours, which one call closes.
+            if len(to_copy) >= _AT_A_TIME:
+                self._copy_all(to_copy)
+        self._copy_all(to_copy)
+
+    def _open_source(self, index: int, step: Bind | MountRoot) -> None:
+        try:
+            source = self._sources[id(step)] = self._target.open_source(step.source)
+        except OSError as error:
+            refuse_source(step, error)
+        if step.overlay is not None:
+            self._layers[id(source)] = layer_name(self._sandbox, index)
+            check_directory(step.overlay)
+
+    def _copy_all(self, steps: list[Bind]) -> None:
+        for step in steps:
+            self._copy(step, self._sources[id(step)])
+        steps.clear()
 
     def _copy(self, step: Bind, source: Source) -> None:
         fitted = step
@@ -93,7 +114,9 @@ class Carrier:
             assert isinstance(own.step, Bind)
             fitted = own.step
         try:
-            self._binds[id(fitted)] = self._target.bind(source, recursive=fitted.options.recursive_bind)
+            options = fitted.options
+            mount = self._target.bind(source, recursive=options.recursive_bind, change=options.change)
+            self._binds[id(fitted)] = mount
         except OSError as error:
             raise self._failure(step, error) from error
 
@@ -113,7 +136,11 @@ class Carrier:
             ) from error
 
     def _number_of(self, identity: Identity) -> NumberFound:
-        return self._like_host[identity] if isinstance(identity, LikeHost) else self._target.number_of(identity)
+        found = self._numbers.get(identity)
+        if found is None:
+            found = self._like_host[identity] if isinstance(identity, LikeHost) else self._target.number_of(identity)
+            self._numbers[identity] = found
+        return found
 
     def carry(self, step: Step) -> Outcome:
         """Carry one step out. Raises DevproxyError naming the step, and what was found, when it fails."""
@@ -161,20 +188,20 @@ class Carrier:
             raise DevproxyError(f"cannot finish the root: {told(error)}") from error
 
     def _carry(self, step: Step) -> Outcome:  # noqa: C901, PLR0911 (one line a kind of step; mypy checks that none is missing)
-        match step:
+        match step:  # what there are thousands of comes first
+            case MakeNode():
+                return self._make_node(step)
+            case Bind():
+                return self._bind(step)
             case MountRoot():
                 return self._mount_root(step)
             case MountFilesystem():
                 return self._mount_filesystem(step)
-            case Bind():
-                return self._bind(step)
             case MakeDirectory():
                 made = self._target.make_directory(step.path, step.mode)
                 return Outcome(
                     step, Result.DONE, "" if made else "exists", kept=not made, made=step.path if made else ""
                 )
-            case MakeNode():
-                return self._make_node(step)
             case RequireNode():
                 return self._require_node(step)
             case MakeSymlink():
@@ -300,8 +327,8 @@ class Carrier:
             own = Overlaid(self._binds[id(step)], "a directory" if source.is_directory else "a file")
         else:
             own = make_overlay(self._target, step, source, self._layers[id(source)])
-        if step.options.change:
-            self._target.change(own.mount, step.options.change, recursive=False)
+            if step.options.change:
+                self._target.change(own.mount, step.options.change, recursive=False)
         made = self._attach(own.mount, step.path, step.options)
         found = f"{own.found}, made {made}" if made else own.found
         return Outcome(step, Result.CHOSEN, found, own.warning, aside=own.aside, made=made)
@@ -311,11 +338,16 @@ class Carrier:
         target, made = self._target, ""
         if options.recursive:
             target.change(mount, options.recursive, recursive=True)
+        directory = path[: path.rfind("/")]
         try:
+            # Where a mount point was missing the next one beside it is likely to be: then it need not be looked for.
+            if directory == self._made_in:
+                made = target.make_mount_point(path, directory=mount.is_directory)
             target.attach(mount, path)
         except FileNotFoundError:
             made = target.make_mount_point(path, directory=mount.is_directory)
             target.attach(mount, path)
+        self._made_in = directory if made else None
         for propagation, recursive in options.propagation:
             target.propagate(path, propagation, recursive=recursive)
         return made
@@ -361,35 +393,40 @@ class Carrier:
     # nodes and links
 
     def _make_node(self, step: MakeNode) -> Outcome:
-        target, number, found, reserved = self._target, None, "", False
+        number, found, reserved = None, "", False
         if step.identity is not None:
-            answer = self._number_of(step.identity)
-            number, reserved = answer.number, answer.reserved
-            found = explain_number(step, answer)
-        existing, hosts = None, None
+            number, reserved = answer = self._number_of(step.identity)
+            if step.asked or type(step.identity) is not Fixed:
+                found = explain_number(step, answer)
         try:
-            hosts = target.make_node(step.path, step.kind, number, step.mode, step.uid or 0, step.gid or 0)
+            hosts = self._target.make_node(step.path, step.kind, number, step.mode, step.uid or 0, step.gid or 0)
         except FileExistsError:
-            existing = target.look(step.path)
-            if self._is_own_ptmx(step, existing, number):
-                return Outcome(step, Result.SKIPPED, OWN_PTMX)
-            require_same(step, existing, number, self._makers.get(step.path))
+            return self._keep_node(step, number, found, warning=reserved)
         except OSError as error:
             # Whose number no driver decides is no accelerator: what /dev usually holds, and what a spec adds to it.
             if error.errno != errno.ENXIO or not isinstance(step.identity, Fixed):
                 raise
             return Outcome(step, Result.SKIPPED, str(error.strerror), warning=True, rootless=True)
-        if step.path.startswith("/dev/") and number is not None:
+        self._note_node(step, number)
+        if hosts is None:
+            return Outcome(step, Result.CHOSEN if found else Result.DONE, found, reserved)
+        found = f"{found}; {bound(hosts)}" if found else bound(hosts)
+        return Outcome(step, Result.CHOSEN, found, warning=reserved, kept=True, rootless=True)
+
+    def _keep_node(self, step: MakeNode, number: DeviceNumber | None, found: str, *, warning: bool) -> Outcome:
+        """What is in a node's place already, if it is the same."""
+        existing = self._target.look(step.path)
+        if self._is_own_ptmx(step, existing, number):
+            return Outcome(step, Result.SKIPPED, OWN_PTMX)
+        there = require_same(step, existing, number, self._makers.get(step.path))
+        self._note_node(step, number)
+        words = f"exists, keeps mode {there.mode:04o} and owner {there.uid}:{there.gid}"
+        return Outcome(step, Result.CHOSEN, f"{found}; {words}" if found else words, warning=warning, kept=True)
+
+    def _note_node(self, step: MakeNode, number: DeviceNumber | None) -> None:
+        if number is not None and step.path.startswith("/dev/"):
             self._link_number(step, number)
         self._makers.setdefault(step.path, step.reason.source)
-        kept = existing or hosts
-        if existing is not None:
-            words = f"exists, keeps mode {existing.mode:04o} and owner {existing.uid}:{existing.gid}"
-            found = f"{found}; {words}" if found else words
-        elif hosts is not None:
-            found = f"{found}; {bound(hosts)}" if found else bound(hosts)
-        result = Result.CHOSEN if found else Result.DONE
-        return Outcome(step, result, found, warning=reserved, kept=kept is not None, rootless=hosts is not None)
 
     def _is_own_ptmx(self, step: MakeNode | RequireNode, there: Look | None, number: DeviceNumber | None) -> bool:
         """Whether /dev/ptmx is asked for, and is what a container has there: the link to the device of its own devpts
@@ -402,11 +439,14 @@ class Carrier:
 
     def _link_number(self, step: MakeNode, number: DeviceNumber) -> None:
         """/dev/char/MAJ:MIN, which udev makes on a host and systemd's device policies look up (H1)."""
+        if (step.kind, number) in self._linked:
+            return  # two names of one number: the first keeps the link, as with udev
+        self._linked.add((step.kind, number))
         directory = _NODE_DIRECTORY[step.kind]
         try:
             self._target.make_symlink(f"{directory}/{number}", posixpath.relpath(step.path, directory))
         except FileExistsError:
-            return  # two names of one number: the first keeps the link, as with udev
+            return  # the image or another step has made it
 
     def _require_node(self, step: RequireNode) -> Outcome:
         number, found = None, ""

@@ -58,9 +58,9 @@ def _explain_like_host(step: MakeNode | RequireNode, identity: LikeHost, answer:
 
 def require_same(
     step: MakeNode | RequireNode, there: Look | None, number: DeviceNumber | None, maker: str | None
-) -> None:
+) -> Look:
     """A node that exists is accepted only if it is the one asked for (config-linux.md, "Devices"; S69). `maker` is what else
-    in the plan has made it, if anything.
+    in the plan has made it, if anything. Returns what is there.
     """
     if there is None or there.kind.value != step.kind.value or there.number != number:
         raise DevproxyError(
@@ -69,6 +69,7 @@ def require_same(
             if maker is None
             else f"{maker} made it: a path can be one device, drop or change one of the two",
         )
+    return there
 
 
 def expected(kind: NodeKind, number: DeviceNumber | None) -> str:

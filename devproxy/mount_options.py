@@ -43,6 +43,9 @@ class Change(Record):
         return bool(self.set or self.clear or self.atime)
 
 
+NO_CHANGE = Change()
+
+
 class Propagation(Choice):
     """How mount events travel (mount_namespaces(7)); the value is the OCI option without its `r`."""
 

@@ -6,6 +6,11 @@ from devproxy.choice import Choice
 from devproxy.plan.steps import Skip, Step
 from devproxy.record import Record
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
 
 class Result(Choice):
     """What became of a step: carried out as it stands, left out, or carried out after a choice that the target's state
@@ -41,3 +46,18 @@ class Outcome(Record):
         told = "; ".join(filter(None, (self.found, self.aside)))
         what = self.step.what if isinstance(self.step, Skip) else self.step.describe()
         return f"{self.result.value}: {what}" + (f"  ({told})" if told else "")
+
+
+def to_plain(outcomes: Sequence[Outcome]) -> list[Any]:
+    """Outcomes as plain values that JSON can hold, without their steps: each kind of outcome once, and which one each step has.
+    Thousands of steps come to a handful.
+    """
+    kinds: dict[tuple[Any, ...], int] = {}
+    which = [kinds.setdefault(outcome[1:], len(kinds)) for outcome in outcomes]
+    return [[[result.value, *rest] for result, *rest in kinds], which]
+
+
+def from_plain(steps: Sequence[Step], plain: Sequence[Any]) -> tuple[Outcome, ...]:
+    """The outcomes of `steps`, in the order in which they were given to `to_plain`."""
+    kinds = [(Result(result), *rest) for result, *rest in plain[0]]
+    return tuple([Outcome(step, *kinds[kind]) for step, kind in zip(steps, plain[1], strict=True)])

@@ -8,11 +8,11 @@ import os
 import stat
 
 from devproxy.build import Root
-from devproxy.check.entry import Entry, differences, entry_at
+from devproxy.check.entry import Entry, Tree, differences, entry_at
 from devproxy.check.finding import Finding, Report, error, unreadable
 from devproxy.check.mount_table import MountTable, flags_in_force, parent
 from devproxy.check.resolve import MountPlaces
-from devproxy.mount_options import ATIME, Attribute, MountOptions
+from devproxy.mount_options import ATIME, Attribute, Change, MountOptions
 from devproxy.node import Fixed, Identity, LikeHost, NodeKind, number_of_rdev
 from devproxy.outcome import Outcome, Result
 from devproxy.plan.steps import (
@@ -27,6 +27,7 @@ from devproxy.plan.steps import (
     Seal,
     SealPath,
 )
+from devproxy.targets.kernel.root import KernelRoot
 from devproxy.targets.rootless import Rootless
 
 TYPE_CHECKING = False
@@ -36,32 +37,50 @@ if TYPE_CHECKING:
 
 _FORMATS = {NodeKind.CHARACTER: stat.S_IFCHR, NodeKind.BLOCK: stat.S_IFBLK, NodeKind.FIFO: stat.S_IFIFO}
 _HIDING = (MountFilesystem, Bind, Mask)
+_PERMISSIONS = 0o7777
+_NODES = (MakeNode, RequireNode)
 _MOUNTED = (MountRoot, MountFilesystem, Bind, Mask, Cover, SealPath, Seal)
 
 
 def check_outcomes(root: Root) -> Report:
     """Compare a built root with what its build says it made, at the cost of one lstat a node."""
+    tree = root.tree
+    if not isinstance(tree, KernelRoot):
+        return _check(root, tree)
+    looker = tree.looker()
+    try:
+        return _check(root, looker)
+    finally:
+        looker.done()
+
+
+def _check(root: Root, tree: Tree) -> Report:
     try:
         table = MountTable(root.mountinfo())
     except OSError as problem:
         return Report((unreadable("/proc/self/mountinfo", problem, "the mount table"),), ())
     findings: list[Finding] = []
-    checked, places = _Nodes(root), MountPlaces(root, table)
+    checked, places = _Nodes(root, tree), MountPlaces(tree, table)
     hidden = _Hidden(root.outcomes, places)
     nodes = links = mounts = 0
     for index, outcome in enumerate(root.outcomes):
         step = outcome.step
         if outcome.result is Result.SKIPPED:
             continue
-        if isinstance(step, MakeNode | RequireNode | MakeSymlink):
-            found = _check_link(root, step) if isinstance(step, MakeSymlink) else checked.check(step, outcome)
-            if found and hidden.since(index, step.path):
-                continue  # nobody can reach it any more
-            findings += found
-            nodes, links = nodes + (not isinstance(step, MakeSymlink)), links + isinstance(step, MakeSymlink)
+        if isinstance(step, _NODES):
+            nodes += 1
+            found = checked.check(step, outcome)
+        elif isinstance(step, MakeSymlink):
+            links += 1
+            found = _check_link(tree, step)
         elif isinstance(step, _MOUNTED):
             mounts += 1
             findings += _check_mount(table, places, step, keeps_atime=outcome.rootless)
+            continue
+        else:
+            continue
+        if found and not hidden.since(index, step.path):  # nobody can reach it any more
+            findings += found
     return Report(tuple(findings), (("nodes", nodes), ("links", links), ("mounts", mounts)))
 
 
@@ -92,8 +111,9 @@ class _Hidden:
 class _Nodes:
     """The nodes of one root. One that is right costs an lstat; words are found for the others alone."""
 
-    def __init__(self, root: Root) -> None:
+    def __init__(self, root: Root, tree: Tree) -> None:
         self._root = root
+        self._tree = tree
         self._majors: dict[str, int | None] = {}
 
     def check(self, step: MakeNode | RequireNode, outcome: Outcome) -> list[Finding]:
@@ -102,15 +122,16 @@ class _Nodes:
         """
         made = isinstance(step, MakeNode) and not outcome.kept
         try:
-            found = self._root.lstat(step.path)
+            found = self._tree.lstat(step.path)
         except OSError:
             return self._explain(step, made=made)
-        mode = step.mode if made and isinstance(step, MakeNode) else stat.S_IMODE(found.st_mode)
-        owner = _owner(step, self._root.rootless)
-        right = found.st_mode == _FORMATS[step.kind] | mode and found.st_rdev == self._rdev(
-            step.identity, found.st_rdev
-        )
-        if right and (not made or (found.st_uid, found.st_gid) == owner):
+        mode, rdev = found.st_mode, found.st_rdev
+        wanted = step.mode if made and isinstance(step, MakeNode) else mode & _PERMISSIONS
+        if (
+            mode == _FORMATS[step.kind] | wanted
+            and rdev == self._rdev(step.identity, rdev)
+            and (not made or (found.st_uid, found.st_gid) == _owner(step, self._root.rootless))
+        ):
             return []
         return self._explain(step, made=made)
 
@@ -131,7 +152,7 @@ class _Nodes:
     def _explain(self, step: MakeNode | RequireNode, *, made: bool) -> list[Finding]:
         why = str(step.reason)
         try:
-            found = entry_at(self._root, step.path)
+            found = entry_at(self._tree, step.path)
         except OSError as problem:
             return [unreadable(step.path, problem, why)]
         rdev = 0 if found is None or found.number is None else found.number.rdev
@@ -151,9 +172,9 @@ def _owner(step: MakeNode | RequireNode, rootless: Rootless | None) -> tuple[int
     return (step.uid or 0, step.gid or 0) if isinstance(step, MakeNode) else (0, 0)
 
 
-def _check_link(root: Root, step: MakeSymlink) -> list[Finding]:
+def _check_link(tree: Tree, step: MakeSymlink) -> list[Finding]:
     try:
-        found = entry_at(root, step.path)
+        found = entry_at(tree, step.path)
     except OSError as problem:
         return [unreadable(step.path, problem, str(step.reason))]
     return differences(step.path, Entry(stat.S_IFLNK, 0, 0, 0, None, step.target), found, str(step.reason))
@@ -182,12 +203,14 @@ def _flags_asked(step: MountRoot | MountFilesystem | Bind | Mask | Cover | SealP
         case Seal() | SealPath() | Cover():
             return _READ_ONLY
         case MountFilesystem() | Bind():
-            asked = _asked_of(step.options)
-            if asked not in _words_of:
-                _words_of[asked] = frozenset(
+            changes = step.options.change, step.options.recursive
+            words = _words_of.get(changes)
+            if words is None:
+                asked = _asked_of(step.options)
+                words = _words_of[changes] = frozenset(
                     "ro" if flag is Attribute.RDONLY else str(flag.name).lower() for flag in Attribute if flag & asked
                 )
-            return _words_of[asked]
+            return words
         case _:
             return frozenset()
 
@@ -200,5 +223,5 @@ def _asked_of(options: MountOptions) -> Attribute:
 
 _ACCESS_TIMES: Final = frozenset({"noatime", "strictatime", "nodiratime"})
 _READ_ONLY: Final = frozenset({"ro"})
-# Taking an enum.IntFlag apart is slow, and a thousand mounts have a handful of combinations.
-_words_of: Final[dict[Attribute, frozenset[str]]] = {}
+# Taking flags apart is slow, and a thousand mounts have a handful of combinations.
+_words_of: Final[dict[tuple[Change, Change], frozenset[str]]] = {}

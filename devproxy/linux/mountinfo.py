@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from devproxy.record import Record
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
 
 class MountLine(Record):
     """One line of /proc/PID/mountinfo (proc_pid_mountinfo(5)), escapes undone.
@@ -30,6 +34,7 @@ def parse_line(line: str) -> MountLine:
         ValueError: The line is not one of mountinfo.
     """
     own, separator, of_filesystem = line.rstrip("\n").partition(" - ")
+    plain = "\\" not in line
     fields, rest = own.split(" "), of_filesystem.split(" ")
     if not separator or len(fields) < 6 or len(rest) < 2:
         raise ValueError(f"not a line of mountinfo: {line!r}")
@@ -39,14 +44,28 @@ def parse_line(line: str) -> MountLine:
         int(fields[0]),
         int(fields[1]),
         fields[2],
-        _unescape(fields[3]),
-        _unescape(fields[4]),
-        tuple(fields[5].split(",")),
+        fields[3] if plain else _unescape(fields[3]),
+        fields[4] if plain else _unescape(fields[4]),
+        _words(fields[5]),
         tuple(fields[6:]),
-        _unescape(rest[0]),
-        _unescape(source),
-        tuple(_unescape(option) for option in options.split(",")),
+        rest[0] if plain else _unescape(rest[0]),
+        source if plain else _unescape(source),
+        _words(options) if plain else tuple([_unescape(option) for option in options.split(",")]),
     )
+
+
+def _words(options: str) -> tuple[str, ...]:
+    """Options apart. A thousand mounts have a handful of combinations."""
+    found = _words_of.get(options)
+    if found is None:
+        if len(_words_of) >= _MOST_KEPT:
+            _words_of.clear()
+        found = _words_of[options] = tuple(options.split(","))
+    return found
+
+
+_words_of: Final[dict[str, tuple[str, ...]]] = {}
+_MOST_KEPT: Final = 256
 
 
 def _unescape(text: str) -> str:

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import struct
+import time
 
 from devproxy.linux.syscalls import (
     AT_EMPTY_PATH,
@@ -38,6 +39,8 @@ _OPEN_HOW = struct.Struct("=3Q")
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10
 _RESOLVE: Final = _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS
 _TRIES: Final = 128
+_IN_A_ROW: Final = 16
+_A_WHILE: Final = 10e-6
 _AT_EACCESS = 0x200
 
 _openat2 = prototype(INT, STRING, STRING, LONG)
@@ -53,13 +56,16 @@ def open_in_root(root: int, path: str, flags: int) -> int:
     """
     how = _OPEN_HOW.pack(flags | os.O_CLOEXEC, 0, _RESOLVE)
     encoded = encode(path)
-    for _ in range(_TRIES - 1):
+    for attempt in range(_TRIES - 1):
         try:
             return check(_openat2(OPENAT2, root, encoded, how, _OPEN_HOW.size), path)
         except OSError as error:
             # EAGAIN: something was renamed or mounted while `..` was resolved, so the kernel could not be sure.
             if error.errno not in (errno.EAGAIN, errno.EINTR):
                 raise
+            if attempt >= _IN_A_ROW:
+                # It may have been anywhere on the machine: give whoever does it time to end.
+                time.sleep(attempt * _A_WHILE)
     return check(_openat2(OPENAT2, root, encoded, how, _OPEN_HOW.size), path)
 
 

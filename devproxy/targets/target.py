@@ -12,7 +12,7 @@ behind.
 from __future__ import annotations
 
 from devproxy.choice import Choice
-from devproxy.mount_options import Attribute, Change, Propagation
+from devproxy.mount_options import NO_CHANGE, Attribute, Change, Propagation
 from devproxy.node import DeviceNumber, Identity, NodeKind
 from devproxy.record import Record
 from devproxy.targets.rootless import Rootless
@@ -167,8 +167,8 @@ class Target(Protocol):
         Errors: as `filesystem`, for who makes it.
         """
 
-    def bind(self, source: Source, *, recursive: bool) -> Detached:
-        """A mount of what `source` holds (open_tree with OPEN_TREE_CLONE).
+    def bind(self, source: Source, *, recursive: bool, change: Change = NO_CHANGE) -> Detached:
+        """A mount of what `source` holds (open_tree with OPEN_TREE_CLONE). `change` is of itself, not of what comes along.
 
         Precondition: nothing is attached yet, if `source` may be the host's `/`. An attached root lies over that, and would
         come along with what is mounted below.

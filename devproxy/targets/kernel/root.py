@@ -13,6 +13,7 @@ from devproxy.linux.process import send_signal
 from devproxy.linux.syscalls import about
 from devproxy.targets.kernel.channel import Channel, Message
 from devproxy.targets.kernel.failure import from_json
+from devproxy.targets.kernel.look import Looker
 from devproxy.targets.rootless import Rootless
 
 TYPE_CHECKING = False
@@ -160,7 +161,11 @@ class KernelRoot:
         while chunk := os.pread(self._mountinfo, _CHUNK, size):
             read.append(chunk)
             size += len(chunk)
-        return [parse_line(os.fsdecode(line)) for line in b"".join(read).split(b"\n") if line]
+        return [parse_line(line) for line in os.fsdecode(b"".join(read)).split("\n") if line]
+
+    def looker(self) -> Looker:
+        """Something that looks at many paths for less. Precondition: nothing is mounted meanwhile."""
+        return Looker(self._root, self._opener)
 
     def _stat(self, path: str, flags: int) -> os.stat_result:
         found = self._open(path, flags)

@@ -15,7 +15,7 @@ from devproxy.host.facts import Host
 from devproxy.linux import mounts
 from devproxy.linux.paths import chown_descriptor
 from devproxy.linux.syscalls import about
-from devproxy.mount_options import ATIME, Attribute, Change, Propagation
+from devproxy.mount_options import ATIME, NO_CHANGE, Attribute, Change, Propagation
 from devproxy.node import DeviceNumber, Identity, LikeHost, NodeKind
 from devproxy.targets.kernel.file_mount import new_file
 from devproxy.targets.kernel.filesystems import LayerDescriptors, layered, new_filesystem
@@ -32,7 +32,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
-    from typing import Self
+    from typing import Final, Self
 
 _PROPAGATION = {
     Propagation.SHARED: mounts.MS_SHARED,
@@ -41,6 +41,8 @@ _PROPAGATION = {
     Propagation.UNBINDABLE: mounts.MS_UNBINDABLE,
 }
 _EVERY_ATTRIBUTE = sum(Attribute) | ATIME
+# What is mounted of these is new, and nobody else has it until the root is finished.
+_PRIVATE_TYPES = frozenset(("tmpfs", "devtmpfs"))
 _FORMATS = {NodeKind.CHARACTER: stat.S_IFCHR, NodeKind.BLOCK: stat.S_IFBLK, NodeKind.FIFO: stat.S_IFIFO}
 
 
@@ -65,6 +67,8 @@ class KernelTarget:
         self._paths = paths
         self._closer = Closer()
         self._tree: Tree | None = None
+        self._private: set[int] = set()  # st_dev of the file systems that are new
+        self._fresh = ""  # the mount point that was made last
         self._placed = False
         self._finished = False
         self._root_propagation = 0
@@ -97,11 +101,14 @@ class KernelTarget:
     ) -> KernelMount:
         """See `Target.filesystem`."""
         try:
-            return KernelMount(new_filesystem(fstype, source, int(change.set), flags, data), is_directory=True)
+            mount = new_filesystem(fstype, source, int(change.set), flags, data)
         except PermissionError:
             if self.rootless is None:
                 raise
             raise self.rootless.refuse(fstype) from None
+        if fstype in _PRIVATE_TYPES:
+            self._private.add(os.fstat(mount).st_dev)
+        return KernelMount(mount, is_directory=True)
 
     def volume(self, key: str, flags: Sequence[str], data: Sequence[str], maker: str) -> Volume:
         """See `Target.volume`. One descriptor is held of each, which stays with its first mount when that is attached: of
@@ -110,6 +117,7 @@ class KernelTarget:
         held = self._volumes.get(key)
         if held is None:
             mount = self.filesystem("tmpfs", "tmpfs", Change(), flags, data)
+            self._private.discard(os.fstat(mount.descriptor).st_dev)  # other containers have it too
             self._volumes[key] = HeldVolume(os.dup(mount.descriptor), maker, is_attached=True)
             return Volume(mount, "")
         self._volumes[key] = held._replace(maker=held.maker or maker, is_attached=True)
@@ -119,12 +127,18 @@ class KernelTarget:
         mounts.mount_setattr(copy, clear=_EVERY_ATTRIBUTE)
         return Volume(KernelMount(copy, is_directory=True), held.maker)
 
-    def bind(self, source: Source, *, recursive: bool) -> KernelMount:
+    def bind(self, source: Source, *, recursive: bool, change: Change = NO_CHANGE) -> KernelMount:
         """See `Target.bind`."""
         opened = self._use(source)
         with about(opened.path):
-            mount = mounts.clone_tree(opened.descriptor, recursive=recursive)
-        self._binds.add(mount)
+            if change and not recursive and self._paths.detached:
+                mount = mounts.clone_with_attributes(opened.descriptor, *_attributes(change))
+                self._binds.add(mount)
+            else:
+                mount = mounts.clone_tree(opened.descriptor, recursive=recursive)
+                self._binds.add(mount)
+                if change:
+                    self._set_attributes(mount, change, recursive=False)
         opened.tree.close()
         return KernelMount(mount, is_directory=opened.is_directory)
 
@@ -157,9 +171,11 @@ class KernelTarget:
 
     def change(self, mount: Detached, change: Change, *, recursive: bool) -> None:
         """See `Target.change`."""
-        atime = change.atime or change.set & ATIME
-        clear = int(change.clear) | (ATIME if atime else 0)
-        mounts.mount_setattr(_own(mount).descriptor, attributes=int(change.set), clear=clear, recursive=recursive)
+        self._set_attributes(_own(mount).descriptor, change, recursive=recursive)
+
+    def _set_attributes(self, mount: int, change: Change, *, recursive: bool) -> None:
+        attributes, clear = _attributes(change)
+        mounts.mount_setattr(mount, attributes=attributes, clear=clear, recursive=recursive)
 
     # mounts in the tree
 
@@ -171,7 +187,7 @@ class KernelTarget:
             self._attach_root(own, path)
             return
         tree = self._tree
-        mount_point = self._open_mount_point(path, is_directory=own.is_directory)
+        mount_point = tree.open(path, os.O_PATH | os.O_DIRECTORY if own.is_directory else os.O_PATH)
         tree.done(mount_point)
         try:
             mounts.move_mount(own.descriptor, mount_point)
@@ -180,19 +196,18 @@ class KernelTarget:
             number = errno.EISDIR if kind and not own.is_directory else error.errno
             raise OSError(number, os.strerror(number or 0), path) from None
         tree.done(own.descriptor)
-        tree.forget()
+        # No directory that is held open was reached through a mount point that is new.
+        if path != self._fresh:
+            tree.forget()
 
     def _attach_root(self, mount: KernelMount, path: str) -> None:
         if path != "/":
             raise OSError(errno.EINVAL, "the first mount is the root's", path)
         if not mount.is_directory:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
-        self._tree = Tree(mount.descriptor, self._paths.opener, self._closer)
+        self._tree = Tree(mount.descriptor, self._paths.opener, self._closer, self._private)
         if not self._paths.detached:
             self._place()
-
-    def _open_mount_point(self, path: str, *, is_directory: bool) -> int:
-        return self._there.open(path, os.O_PATH | (os.O_DIRECTORY if is_directory else 0))
 
     def propagate(self, path: str, propagation: Propagation, *, recursive: bool) -> None:
         """See `Target.propagate`. That of the root waits for `finish`: pivot_root(2) refuses a shared one."""
@@ -279,12 +294,10 @@ class KernelTarget:
 
     def make_mount_point(self, path: str, *, directory: bool) -> str:
         """See `Target.make_mount_point`. Returns "" if it is there by now."""
-        tree = self._there
-        if directory:
-            made, first = tree.make_directories(path)
-            tree.done(made)
-            return first
-        return tree.make_file(path)
+        first = self._there.make_mount_point(path, directory=directory)
+        if first:
+            self._fresh = path
+        return first
 
     def make_directory(self, path: str, mode: int) -> bool:
         """See `Target.make_directory`."""
@@ -295,18 +308,25 @@ class KernelTarget:
     def make_node(
         self, path: str, kind: NodeKind, number: DeviceNumber | None, mode: int, uid: int, gid: int
     ) -> Look | None:
-        """See `Target.make_node`. An owner is set through a descriptor of what was verified."""
+        """See `Target.make_node`. Where others can reach, an owner is set through a descriptor of what was verified."""
         if self.rootless is not None and number is not None:
             return self._bind_node(path, kind, number)
         rdev = 0 if number is None else number.rdev
         wanted = _FORMATS[kind] | mode
-        parent, name = self._there.parent(path, make=True)
-        with about(path):
+        tree = self._there
+        parent, name = tree.parent(path, make=True)
+        try:
             os.mknod(name, wanted, rdev, dir_fd=parent)
-            if uid or gid:
+            if tree.is_private(parent):
+                if uid or gid:
+                    os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
+            elif uid or gid:
                 self._give(parent, name, (wanted, rdev), (uid, gid))
             else:
                 _verify(os.stat(name, dir_fd=parent, follow_symlinks=False), (wanted, rdev))
+        except OSError as error:
+            error.filename, error.filename2 = path, None
+            raise
         return None
 
     def _bind_node(self, path: str, kind: NodeKind, number: DeviceNumber) -> Look:
@@ -334,8 +354,11 @@ class KernelTarget:
     def make_symlink(self, path: str, target: str) -> None:
         """See `Target.make_symlink`."""
         parent, name = self._there.parent(path, make=True)
-        with about(path):
+        try:
             os.symlink(target, name, dir_fd=parent)
+        except OSError as error:
+            error.filename, error.filename2 = path, None
+            raise
 
     # looking
 
@@ -432,6 +455,19 @@ class KernelTarget:
 def _own(mount: Detached) -> KernelMount:
     assert isinstance(mount, KernelMount)
     return mount
+
+
+# A thousand mounts have a handful of combinations.
+_attributes_of: Final[dict[Change, tuple[int, int]]] = {}
+
+
+def _attributes(change: Change) -> tuple[int, int]:
+    """What mount_setattr(2) is to set and to clear. The field of access times is cleared whole."""
+    found = _attributes_of.get(change)
+    if found is None:
+        atime = change.atime or change.set & ATIME
+        found = _attributes_of[change] = int(change.set), int(change.clear) | (ATIME if atime else 0)
+    return found
 
 
 def _verify(found: os.stat_result, wanted: tuple[int, int]) -> None:

@@ -12,6 +12,7 @@ from devproxy.targets.target import MAXIMUM_LINKS, behind_link
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
     from typing import Final
 
     from devproxy.linux.paths import Opener
@@ -46,14 +47,17 @@ class Tree:
     """A root by the descriptor of its mount, with paths resolved inside it.
 
     Directories in which something was made or looked at are held open, a few of them, until something is mounted: then
-    a path may lead elsewhere.
+    a path may lead elsewhere. `private` are the file systems, by st_dev, that were made for this tree and that nobody else
+    can reach while it is built.
     """
 
-    def __init__(self, root: int, opener: Opener, closer: Closer) -> None:
+    def __init__(self, root: int, opener: Opener, closer: Closer, private: AbstractSet[int] = frozenset()) -> None:
         self.root = root
         self._opener = opener
         self._closer = closer
+        self._private = private
         self._parents: dict[str, int] = {}
+        self._held_private: set[int] = set()
 
     def open(self, path: str, flags: int) -> int:
         """Open a path, links followed inside the root. The caller gives it back with `done`."""
@@ -68,22 +72,37 @@ class Tree:
 
         The name is "." where the last component is none of its own (`/`, `..`).
         """
-        directory, _, name = path.rstrip("/").rpartition("/")
+        directory, _, name = path.rpartition("/")
         if name in ("", ".", ".."):
-            directory, name = path, "."
+            directory, _, name = path.rstrip("/").rpartition("/")
+            if name in ("", ".", ".."):
+                directory, name = path, "."
         held = self._parents.get(directory)
         if held is None:
             held = self.make_directories(directory)[0] if make else self._open_directory(directory)
-            if len(self._parents) >= _PARENTS:
-                self._closer.add(self._parents.pop(next(iter(self._parents))))
-            self._parents[directory] = held
+            self._hold(directory, held)
         return held, name
+
+    def is_private(self, parent: int) -> bool:
+        """Whether nobody else can change what is in a directory that `parent` returned: then what was made there is there."""
+        return parent in self._held_private
+
+    def _hold(self, directory: str, held: int) -> None:
+        if len(self._parents) >= _PARENTS:
+            oldest = self._parents.pop(next(iter(self._parents)))
+            self._held_private.discard(oldest)
+            self._closer.add(oldest)
+        self._parents[directory] = held
+        if self._private and os.fstat(held).st_dev in self._private:
+            self._held_private.add(held)
 
     def forget(self) -> None:
         """Something was mounted: hold no directory any more."""
-        for descriptor in self._parents.values():
-            self._closer.add(descriptor)
-        self._parents.clear()
+        if self._parents:
+            for descriptor in self._parents.values():
+                self._closer.add(descriptor)
+            self._parents.clear()
+            self._held_private.clear()
 
     def close(self) -> None:
         """Let go of the root and of the directories. Nothing may be asked afterwards."""
@@ -119,6 +138,39 @@ class Tree:
             current = found
         return current, first
 
+    def make_mount_point(self, path: str, *, directory: bool) -> str:
+        """Make a directory (0755) or an empty file (0644) and its missing parents. Returns the first path made, "" if it is there
+        by now. One system call where the directory it is in is held open already.
+        """
+        folder, _, name = path.rpartition("/")
+        if not name or "/." in path or "//" in path:
+            return self._make(path, directory=directory)
+        parent, first = self._parents.get(folder), ""
+        if parent is None:
+            try:
+                parent, first = self.make_directories(folder)
+            except OSError:
+                return self._make(path, directory=directory)  # fails too, and says where
+            self._hold(folder, parent)
+        try:
+            with about(path):
+                if directory:
+                    os.mkdir(name, 0o755, dir_fd=parent)
+                else:
+                    # Not open(2): a descriptor that can write would keep the mount from being sealed.
+                    os.mknod(name, stat.S_IFREG | 0o644, dir_fd=parent)
+        except FileExistsError:
+            made = self._make(path, directory=directory)
+            return first or made
+        return first or path
+
+    def _make(self, path: str, *, directory: bool) -> str:
+        if not directory:
+            return self.make_file(path)
+        made, first = self.make_directories(path)
+        self._closer.add(made)
+        return first
+
     def make_file(self, path: str, links: int = 0) -> str:
         """Make an empty file (0644) and its missing parents, links followed as for a directory. Returns the first path
         made, "" if it is there by now.
@@ -130,8 +182,7 @@ class Tree:
         self._closer.add(parent)
         try:
             with about(path):
-                # Not open(2): a descriptor that can write would keep the mount from being sealed.
-                os.mknod(name, stat.S_IFREG | 0o644, dir_fd=parent)
+                os.mknod(name, stat.S_IFREG | 0o644, dir_fd=parent)  # see make_mount_point
         except FileExistsError:
             target = _target_of(parent, name)
             if target is None:

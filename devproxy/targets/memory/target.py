@@ -13,7 +13,7 @@ from contextlib import closing
 
 from devproxy.host.facts import Host
 from devproxy.linux.host_calls import MachineCalls
-from devproxy.mount_options import Attribute, Change, Propagation
+from devproxy.mount_options import NO_CHANGE, Attribute, Change, Propagation
 from devproxy.node import DeviceNumber, Identity, NodeKind
 from devproxy.targets.memory import flags as mount_flags
 from devproxy.targets.memory.file_mount import new_file
@@ -153,11 +153,13 @@ class MemoryTarget:
             return data
         return (*data, f"uid={self.rootless.uid}", f"gid={self.rootless.gid}")
 
-    def bind(self, source: Source, *, recursive: bool) -> MemoryMount:
+    def bind(self, source: Source, *, recursive: bool, change: Change = NO_CHANGE) -> MemoryMount:
         """See `Target.bind`. It begins with the flags of the mount that the source is on."""
         opened = self._use(source)
         mount = self._show(opened, recursive=recursive)
         opened.close()
+        if change:
+            self.change(mount, change, recursive=False)
         return mount
 
     def overlay(self, lower: Source, upper: Upper = IN_MEMORY) -> MemoryMount:
