@@ -6,12 +6,15 @@ number in its name. That the name `accel` is in /proc/devices says little: DRM's
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from devproxy.host.facts import Host
 from devproxy.node import DeviceNumber, Fixed, Identity, LikeHost, NodeKind
 from devproxy.oci.spec import Device
 from devproxy.plan.steps import Level, Reason, Skip
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 # The one vfio device whose number never changes: VFIO_MINOR of include/linux/miscdevice.h.
 VFIO_CONTAINER = "/dev/vfio/vfio"
