@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from devproxy.launch import launch
     from devproxy.oci.load import load
     from devproxy.plan.planner import plan
+    from devproxy.pod import Pod
     from devproxy.timeline import Timeline
 else:
     ModuleType = type(sys)
@@ -37,6 +38,7 @@ __version__ = "0.1.0"
 __all__ = [
     "DevproxyError",
     "InputError",
+    "Pod",
     "Timeline",
     "__version__",
     "build",
@@ -50,6 +52,7 @@ __all__ = [
 _ROOMS = {
     "DevproxyError": "devproxy.errors",
     "InputError": "devproxy.errors",
+    "Pod": "devproxy.pod",
     "Timeline": "devproxy.timeline",
     "build": "devproxy.build",
     "launch": "devproxy.launch",

@@ -16,18 +16,29 @@ from devproxy.linux.mountinfo import MountLine
 from devproxy.outcome import Outcome, from_plain, to_plain
 from devproxy.plan.plan import Plan
 from devproxy.plan.steps import Bind, MountRoot
+from devproxy.record import Record
 from devproxy.targets.root import Root as TargetRoot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
     from typing import IO, Any, Self
 
     from devproxy.host_layers import PlannedLayers
+    from devproxy.targets.kernel.handles import HeldVolume
     from devproxy.targets.kernel.paths import KernelPaths
+    from devproxy.targets.memory.shared import SharedWorld
     from devproxy.targets.rootless import Rootless
     from devproxy.targets.target import Target
     from devproxy.timeline import Timeline
+
+
+class OfPod(Record):
+    """What a pod gives a container that is built in it: in memory the world that it is in, on the kernel the pod's volumes."""
+
+    world: SharedWorld | None
+    volumes: Mapping[str, HeldVolume]
 
 
 class Root:
@@ -135,19 +146,21 @@ def build(
     paths: KernelPaths | None = None,
     rootless: Rootless | None = None,
     timeline: Timeline | None = None,
+    of_pod: OfPod | None = None,
 ) -> Root:
     """Build the root of `plan` on `target`, `memory` or `kernel`. `paths` forces the kernel target's older ways (for
     tests); `rootless` has the memory target lack what a rootless kernel target lacked (for `verify`). A `timeline` gets the
-    phase `build`, its parts and what each step cost (devproxy.timeline).
+    phase `build`, its parts and what each step cost (devproxy.timeline). `of_pod` is what a pod gives to its containers
+    (devproxy.pod).
 
     Without privileges the kernel target works in a user namespace of the caller alone (devproxy.targets.rootless).
 
     Raises DevproxyError as `carry_out` does, and when the kernel refuses what building needs (namespaces).
     """
     if target == "memory":
-        root = _build_in_memory(plan, rootless, timeline)
+        root = _build_in_memory(plan, rootless, timeline, of_pod and of_pod.world)
     elif target == "kernel":
-        root = _build_on_kernel(plan, paths, timeline)
+        root = _build_on_kernel(plan, paths, timeline, of_pod and of_pod.volumes)
     else:
         raise DevproxyError(f"target is {target!r}, expected 'memory' or 'kernel'")
     if timeline is not None:
@@ -155,17 +168,26 @@ def build(
     return root
 
 
-def _build_in_memory(plan: Plan, rootless: Rootless | None, timeline: Timeline | None) -> Root:
+def _build_in_memory(
+    plan: Plan, rootless: Rootless | None, timeline: Timeline | None, world: SharedWorld | None
+) -> Root:
     from devproxy.targets.memory import MemoryTarget
 
-    with MemoryTarget(plan.host, rootless, host_fifo=plan.host_fifo, devices=plan.character_devices) as target:
+    with MemoryTarget(
+        plan.host, rootless, host_fifo=plan.host_fifo, devices=plan.character_devices, world=world
+    ) as target:
         outcomes = carry_out(plan, target, timeline=timeline)
         if timeline is not None:
             timeline.take(timeline.measured, plan.steps)
         return Root(plan, outcomes, target.root(), rootless)
 
 
-def _build_on_kernel(plan: Plan, paths: KernelPaths | None, timeline: Timeline | None) -> Root:
+def _build_on_kernel(
+    plan: Plan,
+    paths: KernelPaths | None,
+    timeline: Timeline | None,
+    volumes: Mapping[str, HeldVolume] | None,
+) -> Root:
     from devproxy.targets.kernel.builder import start_builder
 
     sandbox = os.urandom(6).hex()
@@ -188,6 +210,7 @@ def _build_on_kernel(plan: Plan, paths: KernelPaths | None, timeline: Timeline |
             hostname=plan.hostname,
             domainname=plan.domainname,
             paths=paths,
+            volumes=volumes or {},
         )
     except BaseException:
         if layers is not None:

@@ -34,6 +34,7 @@ from devproxy.record import Record
 from devproxy.targets.kernel.become import Builder, become
 from devproxy.targets.kernel.channel import Channel
 from devproxy.targets.kernel.failure import to_json
+from devproxy.targets.kernel.handles import NO_VOLUMES, HeldVolume
 from devproxy.targets.kernel.paths import KernelPaths, forced_paths, kernel_paths
 from devproxy.targets.kernel.root import KernelRoot, exit_code
 from devproxy.targets.kernel.target import KernelTarget
@@ -63,9 +64,10 @@ class _Order(Record):
     live: Mapping[int, str]
     paths: KernelPaths | None
     rootless: Rootless | None
+    volumes: Mapping[str, HeldVolume]
 
 
-def start_builder(
+def start_builder(  # noqa: PLR0913 (keywords, each a part of what a container is)
     host: Host,
     work: Work,
     *,
@@ -74,12 +76,14 @@ def start_builder(
     domainname: str = "",
     live: Mapping[int, str] | None = None,
     paths: KernelPaths | None = None,
+    volumes: Mapping[str, HeldVolume] = NO_VOLUMES,
 ) -> KernelRoot:
     """Fork a builder, have it do `work` on a `KernelTarget`, and return the root that came of it.
 
     `work` runs in the builder. It opens what it needs of the host through the target, and what it returns is the root's
     `outcomes`. The builder dies with the thread that calls this. `live` maps the kernel's character majors to drivers,
-    where a recorded host's nodes must not reach them; by default it is read from /proc/devices.
+    where a recorded host's nodes must not reach them; by default it is read from /proc/devices. `volumes` are those of the pod
+    that the root is part of.
 
     Without CAP_SYS_ADMIN, and for a root that is one in a user namespace alone, the builder has a user namespace of its
     own; `rootless` of the root says so.
@@ -97,7 +101,7 @@ def start_builder(
     if rootless is None:
         paths = paths or kernel_paths()
     live = _live_majors(host) if live is None else live
-    order = _Order(host, work, namespaces, hostname, domainname, live, paths, rootless)
+    order = _Order(host, work, namespaces, hostname, domainname, live, paths, rootless, volumes)
     return _fork(order)
 
 
@@ -126,11 +130,21 @@ def _fork(order: _Order) -> KernelRoot:
     try:
         theirs.close()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        _hand_over_volumes(ours, order.volumes)
         root.await_report()
     except BaseException:
         root.close()
         raise
     return root
+
+
+def _hand_over_volumes(channel: Channel, volumes: Mapping[str, HeldVolume]) -> None:
+    """Give the builder the mounts of a pod's volumes, which stay the caller's to close."""
+    for key, held in volumes.items():
+        try:
+            channel.send([key, held.maker], (held.descriptor,))
+        except BrokenPipeError:
+            return  # it has failed, and its report says why
 
 
 def _fork_into(order: _Order, channel: Channel) -> int:
@@ -191,26 +205,28 @@ def _run_builder(order: _Order, channel: Channel, *, is_first: bool) -> NoReturn
     try:
         # An object of the caller that is collected here would close a number that is a descriptor of ours by now.
         gc.disable()
-        _leave_the_caller(channel)
-        proc = _open_proc()
+        leave_the_caller(channel)
+        proc = open_proc()
+        volumes = _take_over_volumes(channel, len(order.volumes))
         _enter_namespaces(order, channel, proc, is_first=is_first)
-        become(_build(order, channel, proc))
+        become(_build(order, channel, proc, volumes))
     except EOFError:
         code = 0  # the caller has dropped the root
     except BaseException as error:  # noqa: BLE001 (told to the caller)
-        _tell(channel, error)
+        tell(channel, error)
     finally:
         os._exit(code)
 
 
-def _tell(channel: Channel, error: BaseException) -> None:
+def tell(channel: Channel, error: BaseException) -> None:
+    """Tell the caller what went wrong, if it is still there."""
     try:
         channel.send({"error": to_json(error)})
     except OSError:
         return  # nobody is there to be told
 
 
-def _leave_the_caller(channel: Channel) -> None:
+def leave_the_caller(channel: Channel) -> None:
     """Keep nothing of the caller but its standard streams, and die with it."""
     process.die_with_parent()
     process.forbid_dumping()
@@ -228,7 +244,7 @@ def _leave_the_caller(channel: Channel) -> None:
     os.umask(0)
 
 
-def _open_proc() -> int:
+def open_proc() -> int:
     """The host's procfs, for what is ours in it: the root may have none, or one that is not what it seems."""
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY)
     if filesystem_magic(proc) != PROC_SUPER_MAGIC:
@@ -247,7 +263,7 @@ def _enter_namespaces(order: _Order, channel: Channel, proc: int, *, is_first: b
         new.discard("pid")
     joined = [(_open_namespace(each, each.path), each) for each in order.namespaces if each.path]
     if order.rootless is not None:
-        _enter_user_namespace(order.rootless, proc)
+        enter_user_namespace(order.rootless, proc)
     for descriptor, each in joined:
         _join(descriptor, each, "" if order.rootless is None else "without root only new namespaces can be had")
     with _Attempt(f"new namespaces ({', '.join(sorted(new))}) cannot be made", _NO_USER_NAMESPACE):
@@ -270,7 +286,7 @@ _NO_USER_NAMESPACE = (
 )
 
 
-def _enter_user_namespace(rootless: Rootless, proc: int) -> None:
+def enter_user_namespace(rootless: Rootless, proc: int) -> None:
     """Become root of a new user namespace, which has the caller in it and nobody else."""
     with _Attempt(f"a user namespace for uid {rootless.uid} cannot be made", _NO_USER_NAMESPACE):
         unshare(CLONE["user"])
@@ -318,11 +334,19 @@ def _become_child(channel: Channel) -> None:
     os.setsid()
 
 
-def _build(order: _Order, channel: Channel, proc: int) -> Builder:
+def _take_over_volumes(channel: Channel, number: int) -> Mapping[str, HeldVolume]:
+    volumes: dict[str, HeldVolume] = {}
+    for _ in range(number):
+        (key, maker), descriptors, _ = channel.receive()
+        volumes[key] = HeldVolume(descriptors[0], maker)
+    return volumes
+
+
+def _build(order: _Order, channel: Channel, proc: int, volumes: Mapping[str, HeldVolume]) -> Builder:
     """Do the work, tell the caller what came of it, and hand over what becoming the process needs."""
     files = _allow_many_descriptors()
     paths, rootless = order.paths or kernel_paths(), order.rootless
-    with KernelTarget(order.host, order.live, paths, rootless) as target:
+    with KernelTarget(order.host, order.live, paths, rootless, volumes) as target:
         outcomes = order.work(target)
         target.finish()
     root = os.open("/", os.O_PATH | os.O_DIRECTORY)
