@@ -20,6 +20,7 @@ from devproxy.node import DeviceNumber, Identity, LikeHost, NodeKind
 from devproxy.targets.kernel.file_mount import new_file
 from devproxy.targets.kernel.filesystems import LayerDescriptors, layered, new_filesystem
 from devproxy.targets.kernel.handles import NO_VOLUMES, HeldVolume, KernelMount, KernelSource, open_null
+from devproxy.targets.kernel.kept import Kept
 from devproxy.targets.kernel.look import look, look_at, number_on_host
 from devproxy.targets.kernel.overlays import Overlays
 from devproxy.targets.kernel.paths import KernelPaths
@@ -66,6 +67,7 @@ class KernelTarget:
         self._simulated = host.simulated
         self._paths = paths
         self._closer = Closer()
+        self._kept = Kept(self._closer)
         self._tree: Tree | None = None
         self._private: set[int] = set()  # st_dev of the file systems that are new
         self._fresh = ""  # the mount point that was made last
@@ -195,7 +197,7 @@ class KernelTarget:
             kind = stat.S_ISDIR(os.fstat(mount_point).st_mode)
             number = errno.EISDIR if kind and not own.is_directory else error.errno
             raise OSError(number, os.strerror(number or 0), path) from None
-        tree.done(own.descriptor)
+        self._kept.add(path, own.descriptor)
         # No directory that is held open was reached through a mount point that is new.
         if path != self._fresh:
             tree.forget()
@@ -227,8 +229,10 @@ class KernelTarget:
         placed first.
         """
         self._place()
-        place = self._there.open(path, os.O_PATH)
-        self._there.done(place)
+        place = self._kept.at(path)
+        if place is None:
+            place = self._there.open(path, os.O_PATH)
+            self._there.done(place)
         with about(path):
             mounts.mount_setattr(place, attributes=attributes, propagation=propagation, recursive=recursive)
 
@@ -240,7 +244,7 @@ class KernelTarget:
         with about(path):
             copy = mounts.clone_tree(place, recursive=True)
             mounts.mount_setattr(copy, attributes=int(Attribute.RDONLY), recursive=True)
-            self._cover(place, copy)
+            self._cover(path, place, copy)
         return True
 
     def mask(self, path: str) -> bool:
@@ -252,9 +256,9 @@ class KernelTarget:
             return False
         with about(path):
             if stat.S_ISDIR(os.fstat(place).st_mode):
-                self._cover(place, self._empty_directory())
+                self._cover(path, place, self._empty_directory())
             else:
-                self._cover(place, mounts.clone_tree(self._null, recursive=False))
+                self._cover(path, place, mounts.clone_tree(self._null, recursive=False))
         return True
 
     def cover(self, path: str, contents: bytes, mode: int) -> bool:
@@ -266,7 +270,7 @@ class KernelTarget:
             self._there.done(place)
             raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), path)
         with about(path):
-            self._cover(place, new_file(contents, mode, detached=self._paths.detached))
+            self._cover(path, place, new_file(contents, mode, detached=self._paths.detached))
         return True
 
     def _empty_directory(self) -> int:
@@ -279,15 +283,17 @@ class KernelTarget:
         return mounts.clone_tree(self._empty, recursive=False)
 
     def _open_if_there(self, path: str) -> int | None:
+        """Open what rights are taken away from, in the mount that it is in. None if it is missing."""
+        mount, below = self._kept.holding(path) or (self._there.root, path)
         try:
-            return self._there.open(path, os.O_PATH)
+            return self._paths.opener(mount, below, os.O_PATH)
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def _cover(self, place: int, mount: int) -> None:
+    def _cover(self, path: str, place: int, mount: int) -> None:
         mounts.move_mount(mount, place)
         self._there.done(place)
-        self._there.done(mount)
+        self._kept.add(path, mount)
         self._there.forget()
 
     # names in the tree
@@ -407,6 +413,7 @@ class KernelTarget:
         trees = [source.tree for source in self._sources if not source.used]
         for tree in [*trees, self._tree] if self._tree else trees:
             tree.close()
+        self._kept.close()
         for descriptor in (
             self._empty,
             self._null,
