@@ -173,7 +173,12 @@ SEED = (
 
 # What runsc alone does.
 RUNSC_ALONE = (
-    Case("no mounts", {"mounts": []}, paths=("/", "/proc/self", "/sys/class", "/tmp"), rows=("S19", "S20")),
+    Case("no mounts", {"mounts": []}, paths=("/", "/proc/self", "/sys/class", "/tmp"), rows=("S5", "S8", "S19", "S20")),
+    Case(
+        "other types at /dev and /dev/pts",
+        {"mounts": [*NO_DEV, {**tmpfs("/dev"), "type": "proc"}, tmpfs("/dev/pts", "ro")]},
+        rows=("S17",),
+    ),
     Case(
         "a tmpfs in the place of sysfs",
         {"mounts": [tmpfs("/sys/", "mode=0711"), *(each for each in DEFAULT_MOUNTS if each["destination"] != "/sys")]},
