@@ -6,8 +6,9 @@
 PYTHON ?= python3
 VENV := .venv
 OPERATIONS ?= 1000000
+KILLS ?= 1000
 
-.PHONY: run test lint unit oldest rows bench soak soak-vfs clean help
+.PHONY: run test lint unit oldest rows bench soak soak-vfs soak-kills clean help
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -43,8 +44,12 @@ soak-vfs: $(VENV)/.dev
 	@DEVPROXY_OPERATIONS=$(OPERATIONS) $(VENV)/bin/python -m pytest tests/differential/vfs tests/differential/fuse \
 		tests/differential/test_overlay.py tests/differential/test_hostfs.py tests/property/test_vfs_threads.py
 
+# devproxy killed a thousand times at random moments, and a thousand times at system calls.
+soak-kills: $(VENV)/.dev
+	@DEVPROXY_KILLS=$(KILLS) $(VENV)/bin/python -m pytest tests/kills
+
 # That, and the long forms of the other random tests: a hundred times the cases, hours.
-soak: soak-vfs
+soak: soak-vfs soak-kills
 	@DEVPROXY_HYPOTHESIS=soak $(VENV)/bin/python -m pytest -m property
 
 $(VENV)/.devproxy: pyproject.toml

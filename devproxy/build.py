@@ -43,7 +43,7 @@ class OfPod(Record):
 
 class Root:
     """A built root: the plan, what became of each step, and the tree to look at. A context manager; closing drops the
-    root. `rootless` says what was lacking if it was built without privileges.
+    root. `rootless` says what was lacking if it was built without privileges, `removed` what killed runs had left.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class Root:
         self.outcomes = outcomes
         self.tree = tree
         self.rootless = rootless
+        self.removed = () if layers is None else tuple(layers.removed)
         self._layers = layers
 
     @property

@@ -9,7 +9,7 @@ import os
 
 from devproxy.carry_overlay import check_directory, no_layer
 from devproxy.outcome import Outcome
-from devproxy.overlay import layer_name
+from devproxy.overlay import LAYERS, layer_name
 from devproxy.plan.plan import Plan
 from devproxy.plan.steps import Bind, MountRoot
 from devproxy.targets.kernel.layers import HostLayers
@@ -17,12 +17,13 @@ from devproxy.targets.kernel.layers import HostLayers
 
 class PlannedLayers:
     """Belongs to the process that has the root: a builder that is killed leaves nothing, and neither does its
-    process.
+    process. `removed` tells what killed ones had left, and is gone or cannot be removed.
     """
 
     def __init__(self, plan: Plan, sandbox: str) -> None:
         self._layers = HostLayers()
         self._found: dict[int, str] = {}
+        self.removed: list[str] = []
         try:
             for index, step in enumerate(plan.steps):
                 if isinstance(step, MountRoot | Bind) and step.overlay is not None and step.overlay.on_host:
@@ -34,7 +35,9 @@ class PlannedLayers:
 
     def _add(self, index: int, volume: str, name: str) -> None:
         try:
-            self._found[index] = self._layers.add(volume, name)
+            found = self._found[index] = self._layers.add(volume, name)
+            if found:
+                self.removed.append(f"{os.path.join(volume, LAYERS)}: {found}")
         except (FileNotFoundError, NotADirectoryError):
             if os.path.isdir(volume):  # as in proc, which says so of every name
                 raise no_layer(volume, OSError(errno.EPERM, "nothing can be made there")) from None

@@ -53,6 +53,8 @@ def tell_outcomes(root: Root, context: Context) -> None:
     """
     if root.rootless is not None:
         _tell_rootless(root, root.rootless, context)
+    for removed in root.removed:
+        context.say(removed)
     if context.json_messages:
         context.outcomes(root.outcomes)
         return

@@ -9,6 +9,7 @@ import random
 import resource
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ def _is_refused(document: Any) -> bool:
     return False
 
 
+@cache
 def _one_a_path() -> list[tuple[broken.Path, Any]]:
     """For each value of the document, something in its place that is refused."""
     document = broken.rich()
@@ -89,6 +91,8 @@ def test_a_wrong_value_at_any_path(verb: str, tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "b", {}, rootfs="empty")
     cases = _one_a_path()
     assert len(cases) > 140
+    if verb != "plan":  # they load it by the same door
+        cases = cases[list(VERBS).index(verb) :: 4]
     for path, document in cases:
         Path(bundle, "config.json").write_text(json.dumps(document))
         message = refused(bundle, verb, *(("--log-format", "json") if len(path) % 2 else ()))

@@ -76,14 +76,15 @@ def test_what_is_broken_here_is_whole_at_first() -> None:
 
 @pytest.mark.parametrize("top", sorted({str(path[0]) for path in PATHS if path} | {""}))
 def test_any_value_at_any_path(top: str) -> None:
-    """Every wrong value in the place of every value, and every value missing."""
+    """Every wrong value in the place of every value (of every other one, outside of a soak), and every value missing."""
     refused = 0
-    for path in PATHS:
+    for place, path in enumerate(PATHS):
         if (str(path[0]) if path else "") != top:
             continue
         changed = [broken.removed(DOCUMENT, path)] if path else []
         finite = [value for value in broken.WRONG if not isinstance(value, float) or math.isfinite(value)]
-        changed += [broken.replaced(DOCUMENT, path, value) for value in finite]
+        few = finite if os.environ.get("DEVPROXY_HYPOTHESIS") == "soak" else finite[place % 2 :: 2]
+        changed += [broken.replaced(DOCUMENT, path, value) for value in few]
         for document in changed:
             message = planned(document)
             refused += bool(message)
@@ -251,7 +252,7 @@ MANY = _many(
 )  # fmt: skip
 
 
-CHEAP = {"mounts", "env", "args", "visible", "groups", "unknown", "repeated", "repeated_everywhere", "repeated_below"}
+CHEAP = {"env", "args", "visible", "groups", "unknown", "repeated", "repeated_everywhere", "repeated_below"}
 
 
 def content_of(make: Callable[[int], Any], n: int) -> bytes:
@@ -274,7 +275,7 @@ def test_very_many_are_no_matter(name: str) -> None:
 
 
 def test_long_words_are_no_matter() -> None:
-    for path in PATHS[1:]:
+    for path in PATHS[1::3]:
         for word in ("/" * 300_000, "../" * 10_000, "a," * 10_000, "0" * 300_000):
             planned(broken.replaced(DOCUMENT, path, word))
 
