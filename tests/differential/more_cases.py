@@ -86,7 +86,7 @@ ORDERS = (
         "children listed before their parents",
         mounts=[tmpfs("/late/q", "mode=0711"), tmpfs("/late", "mode=0755")],
         changes=writable(),
-        paths=("/late",),
+        paths=("/late", "/late/q"),
         rows=("S20", "S33"),
     ),
     Case(

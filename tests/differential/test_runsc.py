@@ -16,7 +16,7 @@ import pytest
 import devproxy
 from tests.differential.cases import CASES, Case, beside, writable
 from tests.differential.decisions import Decision, Difference, only_ours, type_is, unexplained
-from tests.differential.more_cases import LINKS, MORE, NOWHERE
+from tests.differential.more_cases import LINKS, MORE, NOWHERE, ORDERS
 from tests.differential.peers import with_devproxy, with_runsc
 from tests.differential.seed_cases import RUNSC_ALONE, RUNSC_REFUSES, SEED
 from tests.differential.view import Entry, MountSeen, View, of_root
@@ -174,6 +174,26 @@ def test_shows_what_runsc_shows(case: Case) -> None:
         assert "not a directory" in result
     else:
         assert unexplained(*result, DECISIONS) == []
+
+
+def binds(case: Case) -> bool:
+    """Whether the case has binds: ours are copied, and so numbered, before anything is mounted (S34)."""
+    return any(mount["type"] == "bind" for mount in case.mounts)
+
+
+@pytest.mark.rows("S20", "S33", oracle="runsc")
+@pytest.mark.parametrize(
+    "case", [case for case in (*ORDERS, *RUNSC_ALONE) if not binds(case)], ids=lambda case: case.name
+)
+def test_both_mount_parents_first(case: Case) -> None:
+    result = seen(case)
+    assert not isinstance(result, str)
+    for view in result:
+        points = [mount.point for mount in view.mounts]
+        first = {point: points.index(point) for point in points}
+        for number, point in enumerate(points):
+            above = [other for other in first if point.startswith(f"{other.rstrip('/')}/") and other != point]
+            assert all(first[other] < number for other in above), points
 
 
 @pytest.mark.parametrize("case", beside("runsc", RUNSC_REFUSES, ()))
