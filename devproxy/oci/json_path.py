@@ -15,6 +15,7 @@ from devproxy.record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TypeGuard
 
 PATH_MAX = 4095
 """The longest path in bytes that a system call takes, its NUL not counted (limits.h)."""
@@ -127,6 +128,20 @@ class JsonValue(Record):
             raise self.wrong("an absolute path")
         _check_length(self, text)
         return clean(text)
+
+
+def is_plain_path(value: object) -> TypeGuard[str]:
+    """Whether a value is a path for which `container_path` is the value itself, as nearly all are. It says no to some others."""
+    return (
+        type(value) is str
+        and value.isascii()
+        and value[:1] == "/"
+        and value[-1] != "/"
+        and "//" not in value
+        and "/." not in value
+        and "\0" not in value
+        and len(value) <= PATH_MAX
+    )
 
 
 def clean(path: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from devproxy.errors import InputError
 from devproxy.mount_options import Propagation
 from devproxy.node import DeviceNumber, NodeKind
-from devproxy.oci.json_path import JsonValue, quote
+from devproxy.oci.json_path import JsonValue, is_plain_path, quote
 from devproxy.oci.process import ID_MAX
 from devproxy.oci.spec import Device, Namespace
 from devproxy.record import Record
@@ -39,12 +39,48 @@ def parse_linux(linux: JsonValue) -> LinuxPart:
     Errors: InputError for a device of an invalid type or number, a doubled namespace, a relative path.
     """
     return LinuxPart(
-        devices=tuple(_parse_device(entry) for entry in linux.optional_elements("devices")),
+        devices=_parse_devices(linux.member("devices")),
         namespaces=_parse_namespaces(linux),
         masked_paths=tuple(entry.container_path() for entry in linux.optional_elements("maskedPaths")),
         readonly_paths=tuple(entry.container_path() for entry in linux.optional_elements("readonlyPaths")),
         rootfs_propagation=_parse_propagation(linux),
     )
+
+
+def _parse_devices(devices: JsonValue | None) -> tuple[Device, ...]:
+    if devices is None:
+        return ()
+    if not isinstance(devices.value, list):
+        raise devices.wrong("an array")
+    parsed: list[Device] = []
+    for index, value in enumerate(devices.value):
+        where = f"linux.devices[{index}]"
+        parsed.append(_plain_device(value, where) or _parse_device(JsonValue(value, where)))
+    return tuple(parsed)
+
+
+def _plain_device(value: object, where: str) -> Device | None:
+    """A device in the form that nearly all have, for a fifth of what looking closely costs; None for any other, right or
+    wrong.
+    """
+    if type(value) is not dict:
+        return None
+    get = value.get
+    kind, path, major, minor, mode = get("type"), get("path"), get("major"), get("minor"), get("fileMode")
+    uid, gid = get("uid"), get("gid")
+    if (
+        kind not in ("c", "b")
+        or type(major) is not int
+        or type(minor) is not int
+        or not (0 <= major <= _MAJOR_MAX and 0 <= minor <= _MINOR_MAX)
+        or (mode is not None and (type(mode) is not int or not 0 <= mode <= _MODE_MAX))
+        or (uid is not None and (type(uid) is not int or not 0 <= uid <= ID_MAX))
+        or (gid is not None and (type(gid) is not int or not 0 <= gid <= ID_MAX))
+        or not is_plain_path(path)
+    ):
+        return None
+    mode = None if mode is None else mode & 0o777
+    return Device(path, _KINDS[kind], DeviceNumber(major, minor), mode, uid, gid, where)
 
 
 def _parse_device(entry: JsonValue) -> Device:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 
 from devproxy.errors import InputError
-from devproxy.oci.json_path import JsonValue
+from devproxy.oci.json_path import JsonValue, is_plain_path
 from devproxy.oci.mount_options import MET_ANYWAY, parse_options
 from devproxy.oci.spec import Mount, Unsupported
 from devproxy.overlay import Layers
+
+Seen = dict[tuple[str | None, ...], Mount]
+"""Mounts by their type and options, one of each."""
 
 
 def parse_mounts(document: JsonValue, bundle: str) -> tuple[tuple[Mount, ...], tuple[Unsupported, ...]]:
@@ -19,14 +22,49 @@ def parse_mounts(document: JsonValue, bundle: str) -> tuple[tuple[Mount, ...], t
     """
     mounts: list[Mount] = []
     unsupported: list[Unsupported] = []
+    seen: Seen = {}
     for entry in document.optional_elements("mounts"):
+        mount = _plain_mount(entry, seen)
+        if mount is not None:
+            mounts.append(mount)
+            continue
         mount, left_out = _parse_mount(entry, bundle)
         mounts.append(mount)
+        if not left_out:
+            _see(entry.value, mount, seen)
         where = f"{entry.path}.options"
         unsupported += [
             Unsupported(where, f"the mount option {name}", harmless=name in MET_ANYWAY) for name in left_out
         ]
     return tuple(mounts), tuple(unsupported)
+
+
+def _plain_mount(entry: JsonValue, seen: Seen) -> Mount | None:
+    """A mount like one before it but for its paths, for a tenth of what looking closely costs; None for any other."""
+    value = entry.value
+    if type(value) is not dict or "uidMappings" in value or "gidMappings" in value:
+        return None
+    destination, source = value.get("destination"), value.get("source")
+    if not is_plain_path(destination) or not is_plain_path(source):
+        return None
+    key = _form(value)
+    before = seen.get(key) if key is not None else None
+    return None if before is None else Mount(destination, before.type, source, before.options, entry.path)
+
+
+def _see(value: object, mount: Mount, seen: Seen) -> None:
+    """Remember the form of a mount that has been looked at, if it depends on its type and options alone."""
+    key = _form(value) if isinstance(value, dict) else None
+    if key is not None and mount.layers is None:
+        seen[key] = mount
+
+
+def _form(value: dict[str, object]) -> tuple[str | None, ...] | None:
+    """The type and the options of an entry; None where they are not what they should be."""
+    fstype, options = value.get("type"), value.get("options")
+    if type(options) is not list or not (fstype is None or type(fstype) is str) or fstype == "overlay":
+        return None
+    return (fstype, *options) if all(type(option) is str for option in options) else None
 
 
 def _parse_mount(entry: JsonValue, bundle: str) -> tuple[Mount, tuple[str, ...]]:

@@ -20,8 +20,7 @@ def device_step(
 
     `nvidia` is None, `tpus` false, when the configuration leaves the numbers of these devices to the spec.
     """
-    identity = _identity(device, nvidia, tpus=tpus)
-    asked = "" if device.number is None or identity == Fixed(device.number) else str(device.number)
+    identity, asked = _identity(device, nvidia, tpus=tpus)
     mode = _DEFAULT_MODE if device.mode is None else device.mode
     step = MakeNode(device.path, device.kind, identity, mode, device.uid, device.gid, asked, Reason(device.where))
     return _in_bind(step, mounted)
@@ -50,10 +49,12 @@ def _holder(path: str, mounted: VisibleMounts) -> Mounted | None:
     return holder if holder is not None and holder.is_users else None
 
 
-def _identity(device: Device, nvidia: NvidiaDrivers | None, *, tpus: bool) -> Identity | None:
+def _identity(device: Device, nvidia: NvidiaDrivers | None, *, tpus: bool) -> tuple[Identity | None, str]:
+    """Who decides the number, and the spec's where that is another."""
     if device.number is None:
-        return None
+        return None, ""
     identity = identity_of(device, tpus=tpus)
     if identity is None and nvidia is not None:
         identity = nvidia.identity_of(device)
-    return identity or Fixed(device.number)
+    fixed = Fixed(device.number)
+    return (fixed, "") if identity is None or identity == fixed else (identity, str(device.number))

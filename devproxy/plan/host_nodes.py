@@ -38,6 +38,8 @@ _NUMBERED_PATHS = frozenset(
 )
 # A TPU has one of these; other devices have some of them too, and are named the same way.
 _TPU_PATHS = frozenset(("/dev/accel", "/dev/vfio/"))
+# What all of these begin with: few devices do, and the others are told apart at once.
+_BEGINNINGS = tuple(sorted({*_PATHS, *_NUMBERED_PATHS, *_TPU_PATHS, VFIO_CONTAINER}))
 
 
 def identity_of(device: Device, *, tpus: bool) -> Identity | None:
@@ -45,7 +47,7 @@ def identity_of(device: Device, *, tpus: bool) -> Identity | None:
 
     Without `tpus` the numbers of /dev/accelN and /dev/vfio/N are the spec's.
     """
-    if device.kind is not NodeKind.CHARACTER or device.number is None:
+    if not device.path.startswith(_BEGINNINGS) or device.kind is not NodeKind.CHARACTER or device.number is None:
         return None
     if device.path == VFIO_CONTAINER:
         return VFIO_CONTAINER_IDENTITY
@@ -57,7 +59,7 @@ def is_tpu_path(path: str) -> bool:
     """Whether a path is one that a TPU's node has: /dev/accelN or /dev/vfio/N, and neither /dev/accel nor /dev/vfio/vfio
     (H15).
     """
-    return _base(path) in _TPU_PATHS
+    return path.startswith(_BEGINNINGS) and _base(path) in _TPU_PATHS
 
 
 def verbs_remarks(devices: Iterable[Device], host: Host) -> list[Skip]:
@@ -66,7 +68,8 @@ def verbs_remarks(devices: Iterable[Device], host: Host) -> list[Skip]:
     """
     remarks = []
     for device in devices:
-        node = host.node(device.path) if _base(device.path) == _VERBS else None
+        is_verbs = device.path.startswith(_VERBS) and _base(device.path) == _VERBS
+        node = host.node(device.path) if is_verbs else None
         if node is not None and node.number.major != _VERBS_MAJOR:
             what = f"proxying {device.path}"
             note = f"{node.number} on the host, where InfiniBand's own major is {_VERBS_MAJOR}: gVisor refuses it"

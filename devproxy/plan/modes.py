@@ -112,8 +112,10 @@ def _lists_accelerators(spec: Spec, host: Host, config: Configuration, nvidia: N
     if nvidia is not None and nvidia.are_in(spec):
         return True
     others = {accelerator.path for accelerator in host.accelerators}
-    listed = (device.path for device in spec.devices or () if device.kind is NodeKind.CHARACTER)
-    return config.tpuproxy is not False and any(is_tpu_path(path) and path not in others for path in listed)
+    if config.tpuproxy is False:
+        return False
+    tpus = [device for device in spec.devices or () if is_tpu_path(device.path)]
+    return any(device.kind is NodeKind.CHARACTER and device.path not in others for device in tpus)
 
 
 def _skip(what: str, source: str, why: str) -> Skip:

@@ -29,6 +29,8 @@ _NUMBERED_PATHS = {
 # Names in /proc/devices that are other names of `nvidia` (Host.major_of knows the first one too).
 _ALIASES = {"nvidia-frontend": "nvidia", "nvidiactl": "nvidia", "nvidia-modeset": "nvidia"}
 _DRIVERS = {*_PATHS.values(), *_NUMBERED_PATHS.values(), *_ALIASES}
+# What all of the paths begin with: few devices do, and the others are told apart at once.
+_BEGINNINGS = ("/dev/nvidia", "/dev/gdrdrv")
 
 
 class NvidiaDrivers:
@@ -36,20 +38,20 @@ class NvidiaDrivers:
 
     def __init__(self, host: Host) -> None:
         # Of several names of one major the first one counts, as in Host.driver_of.
-        self._names = {line.major: line.name for line in reversed(host.character)}
+        names = {line.major: line.name for line in reversed(host.character)}
+        self._by_major = {major: _ALIASES.get(name, name) for major, name in names.items() if name in _DRIVERS}
 
     def driver_of(self, device: Device) -> str | None:
         """The driver behind a device of the spec, or None if it is not one of NVIDIA's."""
         if device.kind is not NodeKind.CHARACTER or device.number is None:
             return None
-        driver = _PATHS.get(device.path)
-        base = device.path.rstrip("0123456789")
-        if driver is None and base != device.path:
-            driver = _NUMBERED_PATHS.get(base)
-        if driver is None:
-            name = self._names.get(device.number.major, "")
-            driver = _ALIASES.get(name, name) if name in _DRIVERS else None
-        return driver
+        driver = None
+        if device.path.startswith(_BEGINNINGS):
+            driver = _PATHS.get(device.path)
+            base = device.path.rstrip("0123456789")
+            if driver is None and base != device.path:
+                driver = _NUMBERED_PATHS.get(base)
+        return self._by_major.get(device.number.major) if driver is None else driver
 
     def are_in(self, spec: Spec) -> bool:
         """Whether linux.devices lists one of NVIDIA's."""

@@ -10,6 +10,7 @@ from devproxy.plan.steps import Level, Reason, Skip
 from devproxy.record import Record
 
 _BY_HINT = Overlay(Medium.SELF)
+_READ_ONLY = int(Attribute.RDONLY)
 
 
 class Choice(Record):
@@ -17,6 +18,9 @@ class Choice(Record):
 
     overlay: Overlay | None
     note: str = ""
+
+
+_NONE = Choice(None)
 
 
 class Overlays:
@@ -28,8 +32,8 @@ class Overlays:
 
     def of_bind(self, mount: Mount) -> Choice:
         """The overlay of one bind. A hint outweighs the configuration, and what is read-only needs none."""
-        if (mount.options.change.set | mount.options.recursive.set) & Attribute.RDONLY:
-            return Choice(None)
+        if int(mount.options.change.set) & _READ_ONLY or int(mount.options.recursive.set) & _READ_ONLY:
+            return _NONE
         hint = self._hints.by_source.get(mount.source)
         if hint is not None and hint.overlaid:
             return Choice(_BY_HINT, f"the hint {hint.name} keeps the volume to this container")

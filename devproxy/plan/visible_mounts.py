@@ -32,9 +32,19 @@ class VisibleMounts:
         self._at: dict[str, Mounted] = {}
         self._paths: list[str] = []  # sorted
         self._lengths: set[int] = set()  # of every mount point so far
+        self._holding: dict[str, Mounted | None] = {}  # of directories, until something is mounted
 
     def holding(self, path: str) -> Mounted | None:
         """The mount that `path` lies in, or is; None for the root's own directory."""
+        found = self._at.get(path)
+        if found is not None:
+            return found
+        directory = path[: path.rfind("/")]
+        if directory not in self._holding:
+            self._holding[directory] = self._look_up(directory)
+        return self._holding[directory]
+
+    def _look_up(self, path: str) -> Mounted | None:
         end = len(path)
         while end > 0:
             if end in self._lengths:
@@ -46,10 +56,11 @@ class VisibleMounts:
 
     def above(self, path: str) -> Mounted | None:
         """The mount that the mount point `path` lies in, itself left out; None for the root's own directory."""
-        return self.holding(path[: path.rfind("/")])
+        return self._look_up(path[: path.rfind("/")])
 
     def add(self, mount: Mounted) -> list[Mounted]:
         """Mount on top of what is there; returns the mounts that cannot be seen any more, deepest first."""
+        self._holding.clear()
         hidden = self._below(mount.path)
         if mount.path in self._at:
             hidden.append(self._at[mount.path])
@@ -67,6 +78,8 @@ class VisibleMounts:
         """Forget and return what is mounted below `path`."""
         first = bisect_left(self._paths, f"{path}/")
         last = bisect_left(self._paths, f"{path}0", first)  # 0 follows / in ASCII
+        if first == last:
+            return []
         hidden = [self._at.pop(below) for below in self._paths[first:last]]
         del self._paths[first:last]
         return deepest_first(hidden)
