@@ -29,6 +29,7 @@ _CLASS_FILES: Final = {
     "vfio-dev": ("dev",),
 }  # fmt: skip
 _LIMIT: Final = 4096
+_FUNCTIONS: Final = 256
 _CPUS: Final = "/sys/devices/system/cpu"
 
 
@@ -49,6 +50,7 @@ def read_tpu_sysfs(
     for device in tpus:
         entries += _read_files(root, device.source, _PCI_FILES)
         entries.append(_link(f"/sys/bus/pci/devices/{device.address}", device.source))
+        entries += _other_functions(root, device.source)
         group = group_of(groups, device.address)
         if group is not None:
             entries.append(_link(f"{device.source}/iommu_group", group.source))
@@ -58,6 +60,19 @@ def read_tpu_sysfs(
                 if member.address == device.address:
                     entries += _class_entries(root, name, member)
     return tuple(entries)
+
+
+def _other_functions(root: HostRoot, source: str) -> list[SysfsEntry]:
+    """Links from a virtual function to its physical one, and back (Documentation/ABI/testing/sysfs-bus-pci)."""
+    entries = []
+    for name in ("physfn", *(f"virtfn{number}" for number in range(_FUNCTIONS))):
+        path = f"{source}/{name}"
+        target = root.follow(path)
+        if target != path:
+            entries.append(_link(path, target))
+        elif name != "physfn":
+            break  # they are numbered without gaps
+    return entries
 
 
 def _class_entries(root: HostRoot, name: str, member: ClassDevice) -> list[SysfsEntry]:

@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devproxy.host.facts import Host, SysfsEntry
-from devproxy.host.probe import probe
+from devproxy.host.probe import probe, probe_reader
 from devproxy.mount_options import Change
 from devproxy.targets.memory import MemoryTarget
 from devproxy.targets.memory.root import MemoryRoot
 from devproxy.targets.memory.sysfs import parse_cpu_list, sysfs_tree
 from devproxy.targets.target import Target
 from tests.contract.targets.rig import HOST, tmpfs_root
+from tests.hosts.machine import Machine
 from tests.hosts.make import RECORDINGS
 
 HOSTS = {os.path.basename(path).removesuffix(".tar"): probe(path) for path in RECORDINGS}
@@ -79,6 +80,31 @@ def test_vfio_devices_have_their_class() -> None:
         assert names == ["vfio0", "vfio1", "vfio2", "vfio3"]
         devices = [os.path.basename(root.readlink(f"/sys/class/vfio-dev/{name}/device")) for name in names]
         assert devices == ["0000:00:07.0", "0000:00:05.0", "0000:00:04.0", "0000:00:06.0"]
+
+
+def nested() -> Host:
+    """A chip behind a bridge of another PCI root, as a virtual function of one beside it."""
+    machine = Machine()
+    root = "/sys/devices/pci00a0:40/00a0:40:01.0"
+    for address, other in (("00a0:41:00.0", ("virtfn0", "00a0:41:00.1")), ("00a0:41:00.1", ("physfn", "00a0:41:00.0"))):
+        machine.link(f"/sys/bus/pci/devices/{address}", f"../../..{root[4:]}/{address}")
+        machine.file(f"{root}/{address}/uevent", "DRIVER=vfio-pci\nPCI_CLASS=FF0000\nPCI_ID=1AE0:0062\n")
+        machine.file(f"{root}/{address}/vendor", "0x1ae0\n").file(f"{root}/{address}/device", "0x0062\n")
+        machine.file(f"{root}/{address}/resource0", "a piece of the device")
+        machine.link(f"{root}/{address}/{other[0]}", f"../{other[1]}")
+    return probe_reader(machine, name="nested", simulated=True)
+
+
+@pytest.mark.rows("H16", oracle="specification")
+def test_h16_a_chip_behind_a_bridge_keeps_its_place_and_its_functions() -> None:
+    with root_of(nested()) as root:
+        place = "/sys/devices/pci00a0:40/00a0:40:01.0"
+        assert root.listdir("/sys/bus/pci/devices") == ["00a0:41:00.0", "00a0:41:00.1"]
+        link = root.readlink("/sys/bus/pci/devices/00a0:41:00.1")
+        assert link == "../../../devices/pci00a0:40/00a0:40:01.0/00a0:41:00.1"
+        assert root.readlink(f"{place}/00a0:41:00.1/physfn") == "../00a0:41:00.0"
+        assert root.read_bytes(f"{place}/00a0:41:00.0/virtfn0/device") == b"0x0062\n"
+        assert root.listdir(f"{place}/00a0:41:00.0") == ["device", "vendor", "virtfn0"], "no resource is ever read"
 
 
 @pytest.mark.rows("S75", "H16", oracle="specification")
