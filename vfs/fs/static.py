@@ -15,7 +15,7 @@ import itertools
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vfs.dentry import Dentry
@@ -155,6 +155,36 @@ class OpenDirectory(StaticDirectory, SyntheticParent):
         self.entries[name] = synthetic_inode(self.fs, what, self._inos, self._refusal)
         if stat.S_ISDIR(what.mode):
             self.nlink += 1
+
+
+Tree = Sequence[tuple[str, Synthetic]]
+"""What is in a file system of fixed names: each file, link or directory by its path from the root. Missing parents are made
+(0755).
+"""
+
+
+def plant(root: OpenDirectory, tree: Tree) -> None:
+    """Put a tree below a directory. Errors: EEXIST or ENOTDIR for two things at one path."""
+    for path, what in tree:
+        parent, _, name = path.rpartition("/")
+        directory = _directory(root, parent)
+        there = directory.entries.get(name)
+        if there is None:
+            directory.make_synthetic(name, what)
+        elif not (stat.S_ISDIR(what.mode) and isinstance(there, OpenDirectory)):
+            raise error(errno.ENOTDIR if stat.S_ISDIR(what.mode) else errno.EEXIST, path)
+
+
+def _directory(root: OpenDirectory, path: str) -> OpenDirectory:
+    current = root
+    for name in path.split("/") if path else ():
+        if name not in current.entries:
+            current.make_synthetic(name, Synthetic(stat.S_IFDIR | 0o755))
+        below = current.entries[name]
+        if not isinstance(below, OpenDirectory):
+            raise error(errno.ENOTDIR, path)
+        current = below
+    return current
 
 
 def synthetic_inode(fs: Filesystem, what: Synthetic, inos: Iterator[int], refusal: int) -> Inode:

@@ -6,14 +6,11 @@ machine's, and nothing here knows a machine. It takes no options.
 
 from __future__ import annotations
 
-import errno
 import stat
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from vfs.errors import error
 from vfs.filesystem import FilesystemType
-from vfs.fs.static import OpenDirectory, StaticFilesystem, Synthetic, refused
+from vfs.fs.static import OpenDirectory, StaticFilesystem, Synthetic, Tree, plant, refused
 from vfs.options import MountOptions, mount_data
 
 if TYPE_CHECKING:
@@ -28,8 +25,8 @@ DIRECTORIES: Final = (
 )  # fmt: skip
 """What every sysfs has: a tree may add to these, and not put anything else in their place."""
 
-SysfsTree = Sequence[tuple[str, Synthetic]]
-"""What is in a sysfs: each file, link or directory by its path from the root (`class/dmi/id`). Parents are made (0755)."""
+SysfsTree = Tree
+"""What is in a sysfs (`class/dmi/id`)."""
 
 
 class SysfsType(FilesystemType):
@@ -48,32 +45,6 @@ class SysfsType(FilesystemType):
             raise refused(key, value)
         filesystem = StaticFilesystem(vfs, self.name, magic=_MAGIC, mode=0o555)
         assert isinstance(filesystem.directory, OpenDirectory)
-        for path in DIRECTORIES:
-            _directory(filesystem.directory, path)
-        for path, what in self._tree:
-            _put(filesystem.directory, path, what)
+        plant(filesystem.directory, [(path, _DIRECTORY) for path in DIRECTORIES])
+        plant(filesystem.directory, self._tree)
         return filesystem
-
-
-def _put(root: OpenDirectory, path: str, what: Synthetic) -> None:
-    if stat.S_ISDIR(what.mode):
-        _directory(root, path)
-        return
-    parent, _, name = path.rpartition("/")
-    directory = _directory(root, parent)
-    if name in directory.entries:
-        raise error(errno.EEXIST, path)
-    directory.make_synthetic(name, what)
-
-
-def _directory(root: OpenDirectory, path: str) -> OpenDirectory:
-    """The directory at a path, made with its parents where it is missing."""
-    current = root
-    for name in path.split("/") if path else ():
-        if name not in current.entries:
-            current.make_synthetic(name, _DIRECTORY)
-        below = current.entries[name]
-        if not isinstance(below, OpenDirectory):
-            raise error(errno.ENOTDIR, path)
-        current = below
-    return current

@@ -5,6 +5,7 @@ from __future__ import annotations
 from devproxy.drivers import register_drivers
 from devproxy.host.facts import Host
 from devproxy.targets.memory.flags import DEFAULT
+from devproxy.targets.memory.proc import proc_tree
 from devproxy.targets.memory.sysfs import sysfs_tree
 from devproxy.targets.memory.world import new_world
 from devproxy.targets.numbers import Numbers
@@ -27,7 +28,7 @@ class SharedWorld:
 
     def __init__(self, host: Host) -> None:
         self.host = host
-        self.vfs = new_world(sysfs_tree(host))
+        self.vfs = new_world(sysfs_tree(host), proc_tree(host))
         register_drivers(self.vfs.devices, host)
         # Nothing here reaches a live driver.
         self.numbers = Numbers(host, {})

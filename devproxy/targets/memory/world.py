@@ -17,6 +17,7 @@ from vfs.fs.hostfs import HostfsType
 from vfs.fs.mqueue import MqueueType
 from vfs.fs.overlay import OverlayType
 from vfs.fs.proc import ProcType
+from vfs.fs.static import Tree
 from vfs.fs.sysfs import SysfsTree, SysfsType
 from vfs.fs.tmpfs import TmpfsType
 from vfs.mount import Mount, VirtualDentry
@@ -39,8 +40,8 @@ SUPERBLOCK_FLAGS: Final = ("sync", "async", "dirsync", "mand", "nomand", "lazyti
 _NULL_RDEV: Final = os.makedev(1, 3)
 
 
-def new_world(sysfs: SysfsTree) -> VirtualFilesystem:
-    """A VFS with every file system type that a root in memory uses, and what its sysfs holds."""
+def new_world(sysfs: SysfsTree, proc: Tree) -> VirtualFilesystem:
+    """A VFS with every file system type that a root in memory uses, and what its sysfs and its proc hold."""
     vfs = VirtualFilesystem()
     types: tuple[FilesystemType, ...] = (
         CgroupType(),
@@ -49,7 +50,7 @@ def new_world(sysfs: SysfsTree) -> VirtualFilesystem:
         DevtmpfsType(),
         FuseType(),
         MqueueType(),
-        ProcType(),
+        ProcType(proc),
         SysfsType(sysfs),
         TmpfsType(),
     )

@@ -6,7 +6,8 @@
 place in the tree say who asks. hidepid hides by the credentials of whoever opens or searches, and from listings and lookups by
 those of the acting task.
 
-Not there: what a running kernel alone knows (memory, processors, sys, net, fd, maps). cwd, exe and root are followed by their
+What a running kernel alone knows (memory, processors, sys) is a tree that whoever registers the type gives it. Not there: a
+task's fd, maps and net. cwd, exe and root are followed by their
 text, not as jumps to places that no path leads to.
 """
 

@@ -16,7 +16,7 @@ from vfs.filesystem import FilesystemType
 from vfs.fs.attribute import AttributeFile
 from vfs.fs.proc.links import DynamicLink
 from vfs.fs.proc.task import TaskDirectory
-from vfs.fs.static import ROOT_INO, OpenDirectory, StaticFilesystem, parse_number, refused
+from vfs.fs.static import ROOT_INO, OpenDirectory, StaticFilesystem, Tree, parse_number, plant, refused
 from vfs.inode import DirectoryEntry, Inode
 from vfs.options import MountOptions, mount_data
 
@@ -58,13 +58,15 @@ class ProcFilesystem(StaticFilesystem):
 
     revalidates = True
 
-    def __init__(self, vfs: VirtualFilesystem, options: ProcOptions) -> None:
+    def __init__(self, vfs: VirtualFilesystem, options: ProcOptions, tree: Tree = ()) -> None:
         # A name that no process or entry has is not even looked up for making one: ENOENT, not EPERM.
         super().__init__(vfs, "proc", magic=_MAGIC, mode=0o555, options=options.shown(), refusal=errno.ENOENT)
         self.options = options
         self.inos = itertools.count(ROOT_INO)
         self.directory = RootDirectory(self)
         self.root = Dentry("", None, self.directory)
+        if not options.only_tasks:
+            plant(self.directory, tree)
 
     def hides(self, task: Task, creds: Credentials) -> bool:
         """Whether a task's directory is not for those (has_pid_permissions)."""
@@ -157,15 +159,18 @@ def _devices(vfs: VirtualFilesystem) -> str:
 
 
 class ProcType(FilesystemType):
-    """Registers as "proc"."""
+    """Registers as "proc"; every mount shows `tree` beside the tasks and what the VFS knows, but with subset=pid."""
 
     name = "proc"
+
+    def __init__(self, tree: Tree = ()) -> None:
+        self._tree = tree
 
     def get_filesystem(
         self, vfs: VirtualFilesystem, creds: Credentials, source: str, options: MountOptions
     ) -> StaticFilesystem:
-        """Errors: EINVAL."""
-        return ProcFilesystem(vfs, _parse(options.data))
+        """Errors: EINVAL; EEXIST or ENOTDIR for a tree that has two things at one path."""
+        return ProcFilesystem(vfs, _parse(options.data), self._tree)
 
 
 def _parse(data: str) -> ProcOptions:
