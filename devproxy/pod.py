@@ -68,7 +68,7 @@ class Pod:
             return self._of.build(plan, paths, timeline)
 
     def take_told(self) -> list[str]:
-        """What happened to the pod since it was last asked, in words: who began it, what killed members left."""
+        """What happened to the pod since it was last asked, in words: what was removed that killed members left."""
         return self._of.take_told()
 
     def close(self) -> None:

@@ -33,7 +33,6 @@ class KernelPod:
     """
 
     def __init__(self, name: str | None) -> None:
-        self._name = name
         self._membership = None if name is None else Membership(name)
         self._namespace: PodNamespace | None = None
         self._told: list[str] = []
@@ -60,13 +59,12 @@ class KernelPod:
         """The pod's namespace; this process begins it, if there is none yet."""
         if self._namespace is not None:
             return self._namespace
-        found, count = ([], 0) if members is None else members.living()
+        found = [] if members is None else members.living()
         self._namespace = PodNamespace(*found) if found else PodNamespace.make(to_json(plan.hints))
         if self._membership is not None and members is not None:
             self._membership.join(members, (self._namespace.mount, self._namespace.user))
             if members.removed:
-                self._told.append(f"removed {members.removed} members of pods that were killed")
-            self._told.append(f"pod {self._name}: joined, beside {count}" if found else f"pod {self._name}: begun")
+                self._told.append(f"removed what {members.removed} killed members of pods left")
         return self._namespace
 
     def close(self) -> None:

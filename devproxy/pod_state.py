@@ -96,19 +96,24 @@ class Members:
         """How many members that were killed have been removed, of this pod and of others."""
 
     def __enter__(self) -> Self:
-        while True:
-            try:
-                self._pods = self._open_pods()
-                self.folder = _make(self._pods, self._name, f"{self._place}/{self._name}")
-            except FileNotFoundError:
-                self._close()
-                continue  # somebody has left, and taken the directories along
-            fcntl.flock(self.folder, fcntl.LOCK_EX)
-            if os.fstat(self.folder).st_nlink:
-                break
+        try:
+            while not self._lock():
+                self._close()  # somebody has left, and taken the directories along
+            self._sweep()
+        except BaseException:
             self._close()
-        self._sweep()
+            raise
         return self
+
+    def _lock(self) -> bool:
+        """Open the pod's directory and lock it; false if it is gone by then."""
+        try:
+            self._pods = self._open_pods()
+            self.folder = _make(self._pods, self._name, f"{self._place}/{self._name}")
+        except FileNotFoundError:
+            return False
+        fcntl.flock(self.folder, fcntl.LOCK_EX)
+        return os.fstat(self.folder).st_nlink > 0
 
     def _open_pods(self) -> int:
         """The directory of all pods. Only what is above is the system's."""
@@ -122,9 +127,8 @@ class Members:
             above = below
         return above
 
-    def living(self) -> tuple[list[int], int]:
-        """Descriptors of the pod's namespace, had from a living member, and how many members there are. None if there are no
-        members.
+    def living(self) -> list[int]:
+        """Descriptors of the pod's namespace, had from a living member; none if there is no member.
 
         Errors: DevproxyError if no member's can be had.
         """
@@ -132,7 +136,7 @@ class Members:
         why = ""
         for name in members:
             try:
-                return self._descriptors_of(name), len(members)
+                return self._descriptors_of(name)
             except (OSError, ValueError) as error:
                 why = str(error)
         if why:
@@ -140,7 +144,7 @@ class Members:
                 f"pod {self._name}: no member lets its namespace be had ({why})",
                 hint="members and who joins them run as one user, in one pid namespace",
             )
-        return [], 0
+        return []
 
     def _descriptors_of(self, name: str) -> list[int]:
         """Errors: ProcessLookupError if it is another process by now; ValueError if they are no namespaces."""

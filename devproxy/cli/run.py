@@ -26,21 +26,29 @@ examples:
   devproxy run . -- ls -l /dev                another command in the same root
   devproxy run . --host h100.tar -- ls /dev   with the device nodes of a recorded host
   devproxy run . -v                           and what was decided on the way
+  devproxy run a --pod web                    a container that begins the pod 'web', beside which
+  devproxy run b --pod web                    another one shares the volumes that a's mount hints name
 
 exit codes: the process's own; 128+n when signal n ended it; 2 bad usage or input; 125 devproxy failed after the input was
 found good; 126 the program could not be executed; 127 it was not found; 130 interrupted.
 
 Without root the container's root is built in a user namespace of the caller alone, with the host's device nodes; what that
 cannot express is told. The devices of a recorded host cannot be shown then: 'devproxy inspect' shows them in memory.
+
+A pod lasts as long as one of its containers; what a killed one leaves, the next --pod removes. Its containers share volumes
+alone: to share a namespace too, name the other container's in linux.namespaces (/proc/PID/ns/net, /proc/PID/ns/ipc).
 """
 
 
 def add_arguments(parser: Parser) -> None:
     """Declare the verb's own arguments."""
-    parser.usage = "devproxy run BUNDLE [--host HOST] [--mode MODE] [--target kernel] [--timings] [global options] [-- COMMAND ...]"
+    parser.usage = "devproxy run BUNDLE [--host HOST] [--mode MODE] [--target kernel] [--pod NAME] [--timings] [global options] [-- COMMAND ...]"
     add_bundle_arguments(parser)
     parser.add_argument(
         "--target", choices=("kernel",), default="kernel", help="where the root is built (default: kernel)"
+    )
+    parser.add_argument(
+        "--pod", metavar="NAME", help="share volumes with the other containers of this pod, or begin it"
     )
     parser.epilog = _EXAMPLES
 
@@ -52,12 +60,23 @@ def run(args: Namespace, context: Context) -> int:
         raise InputError("nothing stands behind '--'", hint="give a command there, or leave '--' out")
     plan = make_plan(args, context)
     _require_process(plan, command)
-    with build(plan, args.target, timeline=context.timeline) as root:
-        tell_outcomes(root, context)
-        context.done("tell")
-        _check(root, context)
-        context.done("check")
-        return _launch(root, command, context)
+    if args.pod is None:
+        with build(plan, args.target, timeline=context.timeline) as root:
+            return _run_in(root, command, context)
+    from devproxy.pod import Pod
+
+    with Pod(args.target, name=args.pod) as pod, pod.build(plan, timeline=context.timeline) as root:
+        for line in pod.take_told():
+            context.say(line)
+        return _run_in(root, command, context)
+
+
+def _run_in(root: Root, command: list[str] | None, context: Context) -> int:
+    tell_outcomes(root, context)
+    context.done("tell")
+    _check(root, context)
+    context.done("check")
+    return _launch(root, command, context)
 
 
 def _require_process(plan: Plan, command: list[str] | None) -> None:
