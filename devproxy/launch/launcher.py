@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 from devproxy.errors import DevproxyError, InputError
 from devproxy.launch.signals import forwarding
@@ -70,12 +71,18 @@ def _of_plan(root: Root, process: Process | None) -> tuple[KernelRoot, Process |
 
 
 def _streams() -> tuple[int, ...]:
-    """0, 1 and 2, and the null device for one that is closed: the next file that is opened would take its place."""
+    """0, 1 and 2, and the null device for one that is closed: the next file that is opened would take its place.
+
+    Errors: InputError for a directory: whoever has one open can go from there to everything that is beside it.
+    """
     streams = []
-    for number in range(3):
+    for number, name in enumerate(("input", "output", "error")):
         try:
-            os.fstat(number)
-            streams.append(number)
+            found = os.fstat(number)
         except OSError:
             streams.append(open_null(os.O_RDWR))
+            continue
+        if stat.S_ISDIR(found.st_mode):
+            raise InputError(f"standard {name} is a directory: the process could leave its root through it")
+        streams.append(number)
     return tuple(streams)

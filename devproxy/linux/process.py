@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import errno
+import os
 
 from devproxy.linux.syscalls import INT, LONG, PIDFD_SEND_SIGNAL, STRING, check, encode, libc, prototype
 
@@ -25,6 +27,8 @@ _SETTABLE: Final = [number for number in _BLOCKABLE if number not in (signal.SIG
 
 
 _pidfd_send_signal = prototype(INT, INT, STRING, INT)
+_keyctl = libc["syscall"]
+_keyctl.argtypes, _keyctl.restype = (LONG, INT, STRING), LONG
 _prctl = libc.prctl
 _prctl.argtypes = (INT, LONG, LONG, LONG, LONG)
 _signal = libc.signal
@@ -57,6 +61,26 @@ class Dumpable:
 
     def __exit__(self, *_: object) -> None:
         forbid_dumping()
+
+
+# keyctl(2) by architecture: it is older than the time when a new call got one number everywhere.
+_KEYCTL: Final = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x": 280}
+_KEYCTL_JOIN_SESSION_KEYRING = 1
+
+
+def new_session_keyring() -> None:
+    """Leave the caller's session keyring, whose keys everyone in the session possesses, for a new one (session-keyring(7)).
+
+    Where the kernel has no keys, or a seccomp filter refuses the call, nobody can ask for them either. Errors: EDQUOT.
+    """
+    number = _KEYCTL.get(os.uname().machine)
+    if number is None:
+        return
+    try:
+        check(_keyctl(number, _KEYCTL_JOIN_SESSION_KEYRING, None))
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EPERM, errno.EACCES):
+            raise
 
 
 def keep_capabilities() -> None:

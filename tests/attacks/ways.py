@@ -76,12 +76,12 @@ def leak(path: Path) -> None:
         os.close(opened)
 
 
-def ran(work: Callable[[], int], *, null: bool = False) -> Ran:
-    """What `work` came to in a forked child with streams of its own."""
+def ran(work: Callable[[], int], *, null: bool = False, keep: tuple[int, ...] = ()) -> Ran:
+    """What `work` came to in a forked child with streams of its own, and with the descriptors `keep`."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         child = os.fork()
         if child == 0:
-            _in_child(work, (out.fileno(), err.fileno()), null=null)
+            _in_child(work, (out.fileno(), err.fileno()), null=null, keep=keep)
         code = wait(child)
         texts = []
         for file in (out, err):
@@ -90,14 +90,14 @@ def ran(work: Callable[[], int], *, null: bool = False) -> Ran:
     return Ran(code, texts[0], texts[1])
 
 
-def _in_child(work: Callable[[], int], files: tuple[int, int], *, null: bool) -> None:
+def _in_child(work: Callable[[], int], files: tuple[int, int], *, null: bool, keep: tuple[int, ...]) -> None:
     code = 99
     try:
-        os.setpgid(0, 0)
         reader = os.open("/dev/null", os.O_RDONLY) if null else os.pipe()[0]
         for number, descriptor in enumerate((reader, *files)):
             os.dup2(descriptor, number)
-        os.closerange(3, 64)
+        for number in set(range(3, 64)) - set(keep):
+            os.closerange(number, number + 1)
         for name, number in (("stdout", 1), ("stderr", 2)):
             stream = io.TextIOWrapper(
                 io.FileIO(number, "w", closefd=False), errors="backslashreplace", encoding="utf-8"

@@ -232,6 +232,8 @@ def leave_the_caller(channel: Channel) -> None:
     process.forbid_dumping()
     process.reset_signals()
     os.setsid()
+    with _Attempt("a session keyring of its own cannot be had"):
+        process.new_session_keyring()
     close_range(3, channel.fileno() - 1)
     close_range(channel.fileno() + 1, LAST_DESCRIPTOR)
     # It may have ended before it could be asked for; the last copy of its end of the channel was just closed.

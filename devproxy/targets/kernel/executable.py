@@ -12,6 +12,7 @@ import posixpath
 import stat
 
 from devproxy.linux.paths import may_execute
+from devproxy.targets.kernel.elf import MAGIC, loader_of
 from devproxy.targets.kernel.failure import NotExecutable, NotFound
 
 TYPE_CHECKING = False
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 # fs/exec.c, exec_binprm: a script may be interpreted by a script, four levels deep; BINPRM_BUF_SIZE is what is read.
 _LEVELS: Final = 4
 _FIRST_LINE: Final = 256
+_START: Final = 1024  # with what an ELF file usually has to say of its loader
 
 
 def find_executable(root: int, opener: Opener, name: str, cwd: str, env: Sequence[str]) -> str:
@@ -88,7 +90,7 @@ def _explain(number: int, name: str, where: str) -> None:
 
 
 def check_interpreters(root: int, opener: Opener, path: str, cwd: str) -> None:
-    """Refuse a script whose interpreter, or that one's, and so on, is a magic link.
+    """Refuse a script whose interpreter, or that one's, and so on, is a magic link, and an ELF file whose loader is one.
 
     Precondition: this process can read the files. Between this look and exec the root's files may change; who can do
     that while the process starts has the root's files in his hand already. `cwd` is where this process is.
@@ -97,13 +99,15 @@ def check_interpreters(root: int, opener: Opener, path: str, cwd: str) -> None:
     """
     for _ in range(_LEVELS + 1):
         try:
-            line = _read_first_line(root, opener, path)
+            start, loader = _read_start(root, opener, path)
+            if loader:
+                _require_no_magic(root, opener, posixpath.join(cwd, loader))
         except OSError as error:
             _explain(error.errno or errno.EIO, path, "the root")
             raise
-        if not line.startswith(b"#!"):
+        if not start.startswith(b"#!"):
             return
-        interpreter = _interpreter(line)
+        interpreter = _interpreter(start)
         if not interpreter:
             return
         path = posixpath.join(cwd, interpreter)
@@ -120,16 +124,30 @@ def _interpreter(line: bytes) -> str:
     return os.fsdecode(name)
 
 
-def _read_first_line(root: int, opener: Opener, path: str) -> bytes:
-    """What exec reads of a file to know what it is. A device or a fifo is not opened; it cannot be executed."""
+def _require_no_magic(root: int, opener: Opener, path: str) -> None:
+    """Errors: ELOOP for a magic link. That a loader is missing is for the kernel to say."""
+    try:
+        os.close(opener(root, path, os.O_PATH))
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise
+
+
+def _read_start(root: int, opener: Opener, path: str) -> tuple[bytes, str]:
+    """What exec reads of a file to know what it is, and the loader of an ELF file. A device or a fifo is not opened; it
+    cannot be executed.
+    """
     found = opener(root, path, os.O_PATH)
     try:
         if not stat.S_ISREG(os.fstat(found).st_mode):
-            return b""
+            return b"", ""
     finally:
         os.close(found)
     opened = opener(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     try:
-        return os.read(opened, _FIRST_LINE) if stat.S_ISREG(os.fstat(opened).st_mode) else b""
+        if not stat.S_ISREG(os.fstat(opened).st_mode):
+            return b"", ""
+        start = os.read(opened, _START)
+        return start[:_FIRST_LINE], loader_of(opened, start) if start.startswith(MAGIC) else ""
     finally:
         os.close(opened)
