@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import deque
 
 from devproxy.check.entry import Tree
 from devproxy.check.mount_table import MountTable, parent
@@ -57,9 +56,9 @@ class Places:
     def _step(self, before: _Walked, name: str) -> _Walked | None:
         """One name further, None if that takes too many links."""
         done, links = before
-        left = deque(_names(name))
+        left = [*reversed(_names(name))]  # the next one is the last
         while left:
-            name = left.popleft()
+            name = left.pop()
             if name == "..":
                 done = os.path.dirname(done)
                 continue
@@ -72,7 +71,7 @@ class Places:
             if links > _MOST_LINKS:
                 return None
             done = "/" if target.startswith("/") else done
-            left.extendleft(reversed(_names(target)))
+            left.extend(reversed(_names(target)))
         return _Walked(done, links)
 
     def _link_at(self, place: str) -> str | None:

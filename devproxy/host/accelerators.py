@@ -7,8 +7,6 @@ from __future__ import annotations
 from devproxy.host.device_class import read_class, read_class_device
 from devproxy.host.facts import Accelerator, HostNode, IommuGroup, PciDevice, TpuChip
 from devproxy.host.root import HostRoot
-from devproxy.host.tpu import generation_of
-from devproxy.host.vfio import group_path
 from devproxy.node import NodeKind
 
 TYPE_CHECKING = False
@@ -34,7 +32,7 @@ def read_accelerators(
     found = []
     for each in read_class(root, "accel"):
         path = f"/dev/accel/{each.name}"
-        if path in paths and not (each.address in devices and generation_of(devices[each.address])):
+        if path in paths and not _is_tpu(devices.get(each.address)):
             found.append(Accelerator(path, "accel", _some(each.address), each.source))
     for path in sorted(path for path in paths if path.startswith(_RENDER)):
         each = read_class_device(root, "drm", path.removeprefix("/dev/dri/"))
@@ -43,10 +41,20 @@ def read_accelerators(
     if _KFD in paths:
         found.append(Accelerator(_KFD, "kfd", (), _KFD))
     for group in groups:
+        from devproxy.host.vfio import group_path
+
         path = group_path(group.number)
         if path in paths and path not in known:
             found.append(Accelerator(path, "vfio", group.members, group.source))
     return tuple(found)
+
+
+def _is_tpu(device: PciDevice | None) -> bool:
+    if device is None:
+        return False
+    from devproxy.host.tpu import generation_of
+
+    return generation_of(device) != ""
 
 
 def _some(address: str) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from devproxy.host.facts import Nvidia, NvidiaGpu, PciDevice
-from devproxy.host.nvidia_caps import read_capabilities, read_switches
 from devproxy.host.pci import PciAddress, parse_address
 from devproxy.host.root import HostRoot
 
@@ -36,6 +35,8 @@ def read_nvidia(root: HostRoot, pci: tuple[PciDevice, ...]) -> Nvidia | None:
     others = [found for device in pci if (found := _undriven(device)) is not None and found[1] not in known]
     if version is None and params is None and not driven and not others:
         return None
+    from devproxy.host.nvidia_caps import read_capabilities, read_switches
+
     ordered = sorted(driven + others, key=lambda found: (not found[0], found[1]))
     gpus = tuple(gpu._replace(rank=rank) for rank, (_, _, gpu) in enumerate(ordered))
     capabilities, mig = read_capabilities(root)

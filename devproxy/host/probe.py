@@ -7,14 +7,20 @@ import os
 from devproxy.host.accelerators import read_accelerators
 from devproxy.host.dev import read_nodes
 from devproxy.host.facts import Host
-from devproxy.host.kernel import read_kernel, read_limits, read_product_name
+from devproxy.host.kernel import read_cpus, read_kernel, read_limits, read_product_name
 from devproxy.host.nvidia import read_nvidia
 from devproxy.host.pci import read_pci
 from devproxy.host.proc_devices import read_majors, read_misc
 from devproxy.host.root import HostRoot, LiveReader, Reader
-from devproxy.host.tpu import read_tpus
-from devproxy.host.tpu_sysfs import read_cpus, read_tpu_sysfs
-from devproxy.host.vfio import read_iommu_groups
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from devproxy.host.facts import HostNode, IommuGroup, PciDevice, SysfsEntry, TpuChip
+
+_GOOGLE: Final = 0x1AE0
+_VFIO: Final = ("vfio-pci", "/dev/vfio/")
 
 
 def probe(source: str = "live") -> Host:
@@ -43,10 +49,10 @@ def probe_reader(reader: Reader, *, name: str, simulated: bool) -> Host:
     pci = read_pci(root)
     nvidia = read_nvidia(root, pci)
     nodes = read_nodes(root)
-    groups = read_iommu_groups(root, pci, nodes)
-    tpus = read_tpus(root, pci, nodes, groups)
+    groups = _iommu_groups(root, pci, nodes)
+    tpus, tpu_sysfs = _tpus(root, pci, nodes, groups)
     accelerators = read_accelerators(root, pci, nodes, groups, tpus)
-    sysfs = read_cpus(root) + read_tpu_sysfs(root, pci, groups)
+    sysfs = read_cpus(root) + tpu_sysfs
     kernel, product_name, limits = read_kernel(root), read_product_name(root), read_limits(root)
     return Host(
         name=name,
@@ -66,3 +72,26 @@ def probe_reader(reader: Reader, *, name: str, simulated: bool) -> Host:
         sysfs=sysfs,
         unseen=root.unseen,
     )
+
+
+# Machines without them need not load what reads them.
+
+
+def _iommu_groups(root: HostRoot, pci: tuple[PciDevice, ...], nodes: tuple[HostNode, ...]) -> tuple[IommuGroup, ...]:
+    driver, directory = _VFIO
+    if not (any(each.driver == driver for each in pci) or any(each.path.startswith(directory) for each in nodes)):
+        return ()
+    from devproxy.host.vfio import read_iommu_groups
+
+    return read_iommu_groups(root, pci, nodes)
+
+
+def _tpus(
+    root: HostRoot, pci: tuple[PciDevice, ...], nodes: tuple[HostNode, ...], groups: tuple[IommuGroup, ...]
+) -> tuple[tuple[TpuChip, ...], tuple[SysfsEntry, ...]]:
+    if all(each.vendor != _GOOGLE for each in pci):
+        return (), ()
+    from devproxy.host.tpu import read_tpus
+    from devproxy.host.tpu_sysfs import read_tpu_sysfs
+
+    return read_tpus(root, pci, nodes, groups), read_tpu_sysfs(root, pci, groups)

@@ -9,6 +9,7 @@ import os
 
 from devproxy.host.device_class import ClassDevice, read_class
 from devproxy.host.facts import IommuGroup, PciDevice, SysfsEntry
+from devproxy.host.kernel import read_files
 from devproxy.host.root import HostRoot
 from devproxy.host.tpu import generation_of
 from devproxy.host.vfio import group_of
@@ -28,14 +29,7 @@ _CLASS_FILES: Final = {
     ),
     "vfio-dev": ("dev",),
 }  # fmt: skip
-_LIMIT: Final = 4096
 _FUNCTIONS: Final = 256
-_CPUS: Final = "/sys/devices/system/cpu"
-
-
-def read_cpus(root: HostRoot) -> tuple[SysfsEntry, ...]:
-    """Which CPUs there are, as the kernel's lists of them say (S81)."""
-    return _read_files(root, _CPUS, ("online", "possible", "present"))
 
 
 def read_tpu_sysfs(
@@ -48,7 +42,7 @@ def read_tpu_sysfs(
     classes = {name: read_class(root, name) for name in _CLASS_FILES}
     entries: list[SysfsEntry] = []
     for device in tpus:
-        entries += _read_files(root, device.source, _PCI_FILES)
+        entries += read_files(root, device.source, _PCI_FILES)
         entries.append(_link(f"/sys/bus/pci/devices/{device.address}", device.source))
         entries += _other_functions(root, device.source)
         group = group_of(groups, device.address)
@@ -76,15 +70,10 @@ def _other_functions(root: HostRoot, source: str) -> list[SysfsEntry]:
 
 
 def _class_entries(root: HostRoot, name: str, member: ClassDevice) -> list[SysfsEntry]:
-    entries = list(_read_files(root, member.source, _CLASS_FILES[name]))
+    entries = list(read_files(root, member.source, _CLASS_FILES[name]))
     entries.append(SysfsEntry(f"{member.source}/device", "", f"../../../{member.address}"))
     entries.append(_link(f"/sys/class/{name}/{member.name}", member.source))
     return entries
-
-
-def _read_files(root: HostRoot, directory: str, names: tuple[str, ...]) -> tuple[SysfsEntry, ...]:
-    texts = ((f"{directory}/{name}", root.read_text(f"{directory}/{name}", _LIMIT)) for name in names)
-    return tuple(SysfsEntry(path, text) for path, text in texts if text is not None)
 
 
 def _link(path: str, target: str) -> SysfsEntry:

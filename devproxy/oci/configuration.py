@@ -9,7 +9,7 @@ from __future__ import annotations
 from devproxy.choice import Choice
 from devproxy.errors import InputError
 from devproxy.oci.json_path import describe, quote, quote_path
-from devproxy.oci.nvidia_env_request import KNOWN_CAPABILITIES
+from devproxy.oci.nvidia_env import KNOWN_CAPABILITIES
 from devproxy.overlay import NO_OVERLAY, Medium, Overlaid, Overlay, Overlay2
 from devproxy.record import Record
 

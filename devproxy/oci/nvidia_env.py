@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 VISIBLE_DEVICES = "NVIDIA_VISIBLE_DEVICES"
+# The words of NVIDIA_DRIVER_CAPABILITIES.
+KNOWN_CAPABILITIES = ("compat32", "compute", "display", "graphics", "ngx", "utility", "video")
 _CUDA_VERSION = "CUDA_VERSION"
 _REQUIRE_CUDA = "NVIDIA_REQUIRE_CUDA"
 

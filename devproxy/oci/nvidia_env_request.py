@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from devproxy.errors import InputError
 from devproxy.oci.json_path import quote
-from devproxy.oci.nvidia_env import VISIBLE_DEVICES, VisibleDevices, is_legacy_image, value_of, words_of
+from devproxy.oci.nvidia_env import (
+    VISIBLE_DEVICES,
+    VisibleDevices,
+    is_legacy_image,
+    value_of,
+    words_of,
+)
 from devproxy.record import Record
 
 TYPE_CHECKING = False
@@ -19,7 +25,6 @@ MIG_CONFIG = "NVIDIA_MIG_CONFIG_DEVICES"
 MIG_MONITOR = "NVIDIA_MIG_MONITOR_DEVICES"
 IMEX_CHANNELS = "NVIDIA_IMEX_CHANNELS"
 
-KNOWN_CAPABILITIES = ("compat32", "compute", "display", "graphics", "ngx", "utility", "video")
 _DEFAULT_CAPABILITIES = frozenset(("utility", "compute"))
 # The minors that a device node can have (MINORBITS of include/linux/kdev_t.h).
 _CHANNELS = 1 << 20

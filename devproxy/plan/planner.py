@@ -12,7 +12,6 @@ from devproxy.oci.configuration import Configuration
 from devproxy.oci.hints import Hints, parse_hints
 from devproxy.oci.spec import Process, Spec, Unsupported
 from devproxy.overlay import Overlaid
-from devproxy.plan import tpu
 from devproxy.plan.cgroups import cgroup_mounts
 from devproxy.plan.dev import dev_contents
 from devproxy.plan.devices import device_step
@@ -20,8 +19,6 @@ from devproxy.plan.host_nodes import verbs_remarks
 from devproxy.plan.modes import choose_mode, with_annotations
 from devproxy.plan.mounts import MountPlanner
 from devproxy.plan.nvidia import NvidiaDrivers, version_remarks
-from devproxy.plan.nvidia_docker import docker_nodes
-from devproxy.plan.nvidia_params import params_steps
 from devproxy.plan.overlays import Overlays, told_of_hints
 from devproxy.plan.plan import Asked, Plan
 from devproxy.plan.steps import (
@@ -62,9 +59,13 @@ def plan(
     choice = choose_mode(spec, host, mode, config, nvidia)
     asked: list[Step] = []
     if choice.visible is not None:
+        from devproxy.plan.nvidia_docker import docker_nodes
+
         asked += docker_nodes(choice.visible, spec.process, host, config)
     if choice.tpus is not None:
-        asked += tpu.selected_nodes(choice.tpus, host)
+        from devproxy.plan.tpu import selected_nodes
+
+        asked += selected_nodes(choice.tpus, host)
     overlays = Overlays(config.overlay2, counting)
     cgroups = cgroup_mounts(config.cgroupfs, spec.namespaces)
     mounts = MountPlanner(spec.mounts, config.mount_order, overlays, cgroups, _volumes(counting))
@@ -77,7 +78,7 @@ def plan(
         *mounts.steps,
         *devices,
         *cwd,
-        *(params_steps(host) if with_gpus else ()),
+        *(_params(host) if with_gpus else ()),
         *_protections(spec, mounts),
         *told_of_switches,
         *choice.skipped,
@@ -104,6 +105,12 @@ def plan(
         hints=counting,
         asked=Asked(spec, mode, config),
     )
+
+
+def _params(host: Host) -> list[Step]:
+    from devproxy.plan.nvidia_params import params_steps
+
+    return params_steps(host)
 
 
 def _volumes(hints: Hints) -> Volumes | None:

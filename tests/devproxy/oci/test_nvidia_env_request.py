@@ -7,15 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devproxy.errors import InputError
-from devproxy.oci.nvidia_env import visible_devices
-from devproxy.oci.nvidia_env_request import (
-    KNOWN_CAPABILITIES,
-    ImexChannels,
-    Request,
-    driver_capabilities,
-    imex_channels,
-    parse_request,
-)
+from devproxy.oci.nvidia_env import KNOWN_CAPABILITIES, visible_devices
+from devproxy.oci.nvidia_env_request import ImexChannels, Request, driver_capabilities, imex_channels, parse_request
 
 ALL = ",".join(KNOWN_CAPABILITIES)
 SOME = "utility,compute,graphics"
