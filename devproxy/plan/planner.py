@@ -57,19 +57,10 @@ def plan(
     config, told_of_switches = with_annotations(config, spec.annotations)
     nvidia = None if config.nvproxy is False else NvidiaDrivers(host)
     choice = choose_mode(spec, host, mode, config, nvidia)
-    asked: list[Step] = []
-    if choice.visible is not None:
-        from devproxy.plan.nvidia_docker import docker_nodes
-
-        asked += docker_nodes(choice.visible, spec.process, host, config)
-    if choice.tpus is not None:
-        from devproxy.plan.tpu import selected_nodes
-
-        asked += selected_nodes(choice.tpus, host)
     overlays = Overlays(config.overlay2, counting)
     cgroups = cgroup_mounts(config.cgroupfs, spec.namespaces)
     mounts = MountPlanner(spec.mounts, config.mount_order, overlays, cgroups, _volumes(counting))
-    mounts.plan(dev_contents(host, tun=config.tun), asked)
+    mounts.plan(dev_contents(host, tun=config.tun), _selected(choice, spec, host, config))
     devices = _devices(spec, nvidia, mounts, tpus=config.tpuproxy is not False)
     cwd = _working_directory(spec.process, mounts)
     with_gpus = choice.visible is not None or (nvidia is not None and nvidia.are_in(spec))
@@ -105,6 +96,20 @@ def plan(
         hints=counting,
         asked=Asked(spec, mode, config),
     )
+
+
+def _selected(choice: Choice, spec: Spec, host: Host, config: Configuration) -> list[Step]:
+    """The nodes of the accelerators that the environment selects."""
+    nodes: list[Step] = []
+    if choice.visible is not None:
+        from devproxy.plan.nvidia_docker import docker_nodes
+
+        nodes += docker_nodes(choice.visible, spec.process, host, config)
+    if choice.tpus is not None:
+        from devproxy.plan.tpu import selected_nodes
+
+        nodes += selected_nodes(choice.tpus, host)
+    return nodes
 
 
 def _params(host: Host) -> list[Step]:
