@@ -16,7 +16,7 @@ from devproxy.plan.cgroups import cgroup_mounts
 from devproxy.plan.dev import dev_contents
 from devproxy.plan.devices import device_step
 from devproxy.plan.host_nodes import verbs_remarks
-from devproxy.plan.modes import choose_mode, with_annotations
+from devproxy.plan.modes import Choice, choose_mode, with_annotations
 from devproxy.plan.mounts import MountPlanner
 from devproxy.plan.nvidia import NvidiaDrivers, version_remarks
 from devproxy.plan.overlays import Overlays, told_of_hints
