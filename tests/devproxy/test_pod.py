@@ -196,7 +196,7 @@ def test_what_a_pod_is_made_with() -> None:
         devproxy.Pod("disk")
 
 
-@pytest.mark.rows("S63", "S65", "H22", oracle="kernel")
+@pytest.mark.rows("S63", "S65", "H22", oracle="specification")
 def test_without_root_too() -> None:
     def work(directory: Path) -> list[object]:
         first = planned(directory / "one", mounted("/shared"), annotations=hints("size=1m,uid=5"))

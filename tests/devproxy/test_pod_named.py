@@ -201,7 +201,7 @@ def test_a_build_that_fails_leaves_no_member_behind(place: Path, tmp_path: Path)
     assert os.listdir(place.parent.parent) == []
 
 
-@pytest.mark.rows("S63", "S65", "H22", oracle="kernel")
+@pytest.mark.rows("S63", "S65", "H22", oracle="specification")
 def test_a_named_pod_without_root() -> None:
     def work(directory: Path) -> list[object]:
         os.environ["XDG_RUNTIME_DIR"] = str(directory)
