@@ -1,4 +1,4 @@
-"""Roots on the kernel beside runc: one that does nothing, one with many binds, one with many device nodes."""
+"""Roots on the kernel beside runc and crun: one that does nothing, one with many binds, one with many device nodes."""
 
 from __future__ import annotations
 
@@ -23,13 +23,18 @@ _IN_PROCESS = Budget(0.35)
 _FRESH = Budget(2)
 _MANY = Budget(0.4)
 _FEW = 10
+# Before 1.9 crun refuses a machine with this beside the hierarchies of version 1; whoever starts it may hide it.
+_UNIFIED = "/sys/fs/cgroup/unified"
+_HIDE = ("unshare", "--mount", "sh", "-c", 'umount "$0" && exec "$@"', _UNIFIED)
+_FRESH_ROW = "root and true, devproxy run as a fresh process"
 
 
 class Peer(Record):
-    """runc, and what it says it is."""
+    """A runtime: how it is started, what it says it is, and the seconds that are not its own."""
 
-    program: str
+    command: tuple[str, ...]
     version: str
+    apart: float = 0.0
 
 
 def rows(*, quick: bool) -> Iterator[Row]:
@@ -37,7 +42,7 @@ def rows(*, quick: bool) -> Iterator[Row]:
     binds, nodes = (200, 512) if quick else (1000, 4096)
     wanted = (
         ("root and true, in this process", _IN_PROCESS),
-        ("root and true, devproxy run as a fresh process", _FRESH),
+        (_FRESH_ROW, _FRESH),
         (f"{binds} binds, above {_FEW}", _MANY),
         (f"{nodes} device nodes, above {_FEW}", _MANY),
     )
@@ -45,12 +50,14 @@ def rows(*, quick: bool) -> Iterator[Row]:
     program = do_nothing()
     if peer is None or program is None:
         yield from (Row(what, "runc", budget, note=why or "no program for this machine") for what, budget in wanted)
+        yield Row(_FRESH_ROW, "crun", None, note=why or "no program for this machine")
         return
     with tempfile.TemporaryDirectory() as scratch:
         bench = _Bench(scratch, program, peer)
         rounds = 5 if quick else 15
         yield bench.whole(*wanted[0], bench.in_process, rounds)
         yield bench.whole(*wanted[1], bench.fresh, rounds)
+        yield _beside_crun(bench, rounds)
         few = 3 if quick else 5
         yield bench.marginal(*wanted[2], {"binds": _FEW}, {"binds": binds}, few)
         yield bench.marginal(*wanted[3], {"nodes": _FEW}, {"nodes": nodes}, few)
@@ -62,7 +69,32 @@ def _find_runc() -> tuple[Peer | None, str]:
     program = find_program("runc")
     if program is None:
         return None, "runc is not installed"
-    return Peer(program, run([program, "--version"]).out.partition("\n")[0]), ""
+    return Peer((program,), run([program, "--version"]).out.partition("\n")[0]), ""
+
+
+def _beside_crun(bench: _Bench, rounds: int) -> Row:
+    """Shown for comparison: crun is written in C and does less."""
+    try:
+        crun = _find_crun()
+        return (
+            Row(_FRESH_ROW, "crun", None, note="crun is not installed")
+            if crun is None
+            else bench.fresh_beside(crun, rounds)
+        )
+    except DevproxyError as error:
+        return Row(_FRESH_ROW, "crun", None, note=error.message)
+
+
+def _find_crun() -> Peer | None:
+    program = find_program("crun")
+    if program is None:
+        return None
+    version = run([program, "--version"]).out.partition("\n")[0]
+    if not os.path.ismount(_UNIFIED):
+        return Peer((program,), version)
+    hiding = _program([*_HIDE, "true"])
+    apart = min(hiding() for _ in range(5))
+    return Peer((*_HIDE, program), f"{version}, less {apart * 1e3:.1f} ms for hiding {_UNIFIED} from it", apart)
 
 
 class _Bench:
@@ -79,16 +111,24 @@ class _Bench:
         """One bundle from its config.json to the end of its process, both ways."""
         bundle = self._bundle()
         try:
-            return time_row(what, self._peer.version, budget, side_by_side(ours(bundle), self.runc(bundle), rounds))
+            theirs = self.runtime(self._peer, bundle)
+            return time_row(what, self._peer.version, budget, side_by_side(ours(bundle), theirs, rounds))
         except DevproxyError as error:
             return Row(what, self._peer.version, budget, note=error.message)
+
+    def fresh_beside(self, peer: Peer, rounds: int) -> Row:
+        """The same as a fresh process beside another runtime."""
+        bundle = self._bundle()
+        return time_row(
+            _FRESH_ROW, peer.version, None, side_by_side(self.fresh(bundle), self.runtime(peer, bundle), rounds)
+        )
 
     def marginal(self, what: str, budget: Budget, few: dict[str, int], many: dict[str, int], rounds: int) -> Row:
         """What the many cost above the few, which cancels what a root costs anyway."""
         small, large = self._bundle(**few), self._bundle(**many)
         try:
-            base = side_by_side(self.in_process(small), self.runc(small), rounds)
-            pair = side_by_side(self.in_process(large), self.runc(large), rounds)
+            base = side_by_side(self.in_process(small), self.runtime(self._peer, small), rounds)
+            pair = side_by_side(self.in_process(large), self.runtime(self._peer, large), rounds)
         except DevproxyError as error:
             return Row(what, self._peer.version, budget, note=error.message)
         ours, theirs = pair.ours - base.ours, pair.theirs - base.theirs
@@ -125,18 +165,22 @@ class _Bench:
         return once
 
     def fresh(self, bundle: str) -> Run:
-        """`devproxy run`, started as people do."""
+        """`devproxy run`, started as people do: by the script that was installed beside Python, if there is one."""
         home = os.path.dirname(os.path.dirname(os.path.abspath(devproxy.__file__)))
+        script = os.path.join(os.path.dirname(sys.executable), "devproxy")
+        start = [script] if os.access(script, os.X_OK) else [sys.executable, "-m", "devproxy"]
         environment = {**os.environ, "PYTHONPATH": home}
-        return _program([sys.executable, "-m", "devproxy", "run", bundle], environment)
+        # What is installed is compiled; without this the first run here does it.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        return _program([*start, "run", bundle], environment)
 
-    def runc(self, bundle: str) -> Run:
-        """`runc run`; its state lies in the scratch directory."""
-        state = os.path.join(self._scratch, "runc")
+    def runtime(self, peer: Peer, bundle: str) -> Run:
+        """`RUNTIME run`; its state lies in the scratch directory."""
+        state = os.path.join(self._scratch, "state")
 
         def once() -> float:
             name = f"devproxy-bench-{os.getpid()}-{next(self._names)}"
-            return _program([self._peer.program, "--root", state, "run", "--bundle", bundle, name])()
+            return _program([*peer.command, "--root", state, "run", "--bundle", bundle, name])() - peer.apart
 
         return once
 
