@@ -11,7 +11,7 @@ import devproxy
 from devproxy.build import Root
 from devproxy.check.outcomes import check_outcomes
 from devproxy.check.verify import verify
-from devproxy.outcome import Outcome
+from devproxy.outcome import Outcome, Result
 from tests.bundles import runc_spec_like, write_bundle
 from tests.hosts import host_with_gpus
 from tests.roots import build_on
@@ -66,6 +66,21 @@ def test_a_tmp_in_a_circle_is_left_alone(target: str, readonly: bool, tmp_path: 
 def test_the_working_directory_is_made_where_a_link_leads(target: str, tmp_path: Path) -> None:
     with built(tmp_path, target, {"work": "made/here"}, process={"cwd": "/work"}) as root:
         assert root.stat("/made/here").st_mode == 0o40755
+
+
+@pytest.mark.rows("S57", "S58", oracle="kernel")
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    ("entries", "found"), [(("one",), "/tmp has an entry"), (("one", "two"), "/tmp has 2 entries")]
+)
+def test_a_tmp_with_something_in_it_stays(target: str, entries: tuple[str, ...], found: str, tmp_path: Path) -> None:
+    for name in entries:
+        (tmp_path / "bundle/rootfs/tmp" / name).mkdir(parents=True)
+    with built(tmp_path, target, {}) as root:
+        told = outcome(root, "mount tmpfs at /tmp")
+        assert (told.result, told.found, told.warning) == (Result.SKIPPED, found, False)
+        assert "/tmp" not in {line.mount_point for line in root.mountinfo()}
+        assert root.listdir("/tmp") == list(entries)
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -74,6 +74,7 @@ def test_majors_come_in_the_kernels_order_until_none_is_left() -> None:
         table.reserve_major("one more")
 
 
+@pytest.mark.rows("S80", oracle="specification")
 def test_a_major_that_a_driver_already_has_is_passed_over() -> None:
     table = DeviceTable()
     table.register(Registration(DeviceKind.CHARACTER, DeviceNumber(254, 0), Recorder(), group="nvidia-caps"))
@@ -81,6 +82,7 @@ def test_a_major_that_a_driver_already_has_is_passed_over() -> None:
     assert table.reserve_major("nvidia-uvm") == 253
 
 
+@pytest.mark.rows("S80", oracle="specification")
 def test_a_major_in_use_elsewhere_is_passed_over() -> None:
     table = DeviceTable()
     table.exclude_majors({254, 252})
