@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from typing import IO, Any, Self
 
     from devproxy.host_layers import PlannedLayers
+    from devproxy.restore import Restore
+    from devproxy.save import Saved
     from devproxy.targets.kernel.handles import HeldVolume
     from devproxy.targets.kernel.paths import KernelPaths
     from devproxy.targets.memory.shared import SharedWorld
@@ -41,9 +43,19 @@ class OfPod(Record):
     volumes: Mapping[str, HeldVolume]
 
 
+class PodWishes(Record):
+    """What one container's build in a pod is asked for beside its plan, as `build` takes it."""
+
+    paths: KernelPaths | None
+    timeline: Timeline | None
+    restore: str | None
+    keep: bool
+
+
 class Root:
     """A built root: the plan, what became of each step, and the tree to look at. A context manager; closing drops the
-    root. `rootless` says what was lacking if it was built without privileges, `removed` what killed runs had left.
+    root. `rootless` says what was lacking if it was built without privileges, `removed` what killed runs had left, `restored` what was
+    put into it.
     """
 
     def __init__(
@@ -60,6 +72,8 @@ class Root:
         self.rootless = rootless
         self.removed = () if layers is None else tuple(layers.removed)
         self._layers = layers
+        self.restored: Restore | None = None
+        self.keeps = False
 
     @property
     def simulated(self) -> bool:
@@ -96,6 +110,26 @@ class Root:
         """The mount table (proc_pid_mountinfo(5))."""
         return self.tree.mountinfo()
 
+    def save(self, file: str) -> Saved:
+        """Save the changes to the root as an OCI layer: what is in its overlays and tmpfs (docs/architecture.md, "Save and restore").
+        Its process may run, or have ended. `build` takes the file as `restore`.
+
+        Raises InputError for a name that is taken; DevproxyError when something cannot be read or written, and for a root on the
+        kernel that was built without `keep`. No file is left then.
+        """
+        from devproxy.save import save_root
+
+        kept = self.tree.kept()
+        if not self.keeps:
+            raise DevproxyError(
+                "nothing of this root was kept, so that nothing can be saved", hint="build it with keep=True"
+            )
+        try:
+            return save_root(self.plan, self.outcomes, kept, file)
+        finally:
+            for each in kept:
+                each.tree.close()
+
     def close(self) -> None:
         """Drop the root, and the layers that it had on the host."""
         try:
@@ -113,14 +147,39 @@ class Root:
         self.close()
 
 
-def carry_out(plan: Plan, target: Target, sandbox: str = "", timeline: Timeline | None = None) -> tuple[Outcome, ...]:
-    """Carry out every step of `plan` on `target` and return an outcome for each, in the plan's order. `sandbox` is in the
-    names of layers on the host; a `timeline` gets what the parts and the steps cost.
+class Wishes(Record):
+    """What a build is asked for beside its plan: `sandbox` is in the names of layers on the host, a `timeline` gets what the parts and the
+    steps cost, `restore` is put into the root, `keep` holds on to what is written to it, for a save; `of_pod` is what its pod gives.
+    """
+
+    sandbox: str = ""
+    timeline: Timeline | None = None
+    restore: Restore | None = None
+    keep: bool = False
+    of_pod: OfPod | None = None
+
+
+_NO_WISHES = Wishes()
+
+
+def carry_out(plan: Plan, target: Target, wishes: Wishes = _NO_WISHES) -> tuple[Outcome, ...]:
+    """Carry out every step of `plan` on `target` and return an outcome for each, in the plan's order.
 
     Raises InputError when a source of the host is missing or of the wrong kind (nothing was mounted then),
     DevproxyError when a step fails: the message names the step, what was found, and where the step comes from.
     """
-    carrier = Carrier(plan, target, sandbox)
+    if wishes.restore is None and not wishes.keep:
+        return _carry_out(plan, Carrier(plan, target, wishes.sandbox), wishes.timeline)
+    from devproxy.carry_changes import Changes
+
+    changes = Changes(plan, target, wishes.restore, keep=wishes.keep)
+    try:
+        return _carry_out(plan, Carrier(plan, target, wishes.sandbox, changes), wishes.timeline)
+    finally:
+        changes.close()
+
+
+def _carry_out(plan: Plan, carrier: Carrier, timeline: Timeline | None) -> tuple[Outcome, ...]:
     if timeline is not None:
         return _carry_out_timed(plan, carrier, timeline)
     carrier.open_sources()
@@ -140,7 +199,7 @@ def _carry_out_timed(plan: Plan, carrier: Carrier, timeline: Timeline) -> tuple[
     return outcomes
 
 
-def build(
+def build(  # noqa: PLR0913 (each is a wish of its own, and by name)
     plan: Plan,
     target: str = "memory",
     *,
@@ -148,61 +207,67 @@ def build(
     rootless: Rootless | None = None,
     timeline: Timeline | None = None,
     of_pod: OfPod | None = None,
+    restore: str | Restore | None = None,
+    keep: bool = False,
 ) -> Root:
     """Build the root of `plan` on `target`, `memory` or `kernel`. `paths` forces the kernel target's older ways (for
     tests); `rootless` has the memory target lack what a rootless kernel target lacked (for `verify`). A `timeline` gets the
     phase `build`, its parts and what each step cost (devproxy.timeline). `of_pod` is what a pod gives to its containers
     (devproxy.pod).
 
+    `restore` names a file of `Root.save`, whose changes are in the root before it is sealed and before its process starts; a
+    `Restore` is one that `plan` was fitted to already. `keep` holds on to what is written to a root on the kernel, so that it can
+    be saved, also when its process has ended; one in memory always is.
+
     Without privileges the kernel target works in a user namespace of the caller alone (devproxy.targets.rootless).
 
-    Raises DevproxyError as `carry_out` does, and when the kernel refuses what building needs (namespaces).
+    Raises DevproxyError as `carry_out` does, and when the kernel refuses what building needs (namespaces); InputError for a file
+    that is damaged, or does not go with the plan.
     """
-    if target == "memory":
-        root = _build_in_memory(plan, rootless, timeline, of_pod and of_pod.world)
-    elif target == "kernel":
-        root = _build_on_kernel(plan, paths, timeline, of_pod and of_pod.volumes)
-    else:
+    if target not in ("memory", "kernel"):
         raise DevproxyError(f"target is {target!r}, expected 'memory' or 'kernel'")
+    if isinstance(restore, str):
+        from devproxy.restore import fitted, read_restore
+
+        restore = read_restore(restore)
+        plan = fitted(plan, restore)
+    sandbox = os.urandom(6).hex() if target == "kernel" else ""
+    wishes = Wishes(sandbox, timeline, restore, keep or target == "memory", of_pod)
+    root = _build_in_memory(plan, rootless, wishes) if target == "memory" else _build_on_kernel(plan, paths, wishes)
+    root.restored, root.keeps = restore, wishes.keep
     if timeline is not None:
         timeline.done("build", rest="target")
     return root
 
 
-def _build_in_memory(
-    plan: Plan, rootless: Rootless | None, timeline: Timeline | None, world: SharedWorld | None
-) -> Root:
+def _build_in_memory(plan: Plan, rootless: Rootless | None, wishes: Wishes) -> Root:
     from devproxy.targets.memory import MemoryTarget
 
+    timeline, world = wishes.timeline, wishes.of_pod and wishes.of_pod.world
     with MemoryTarget(
         plan.host, rootless, host_fifo=plan.host_fifo, devices=plan.character_devices, world=world
     ) as target:
-        outcomes = carry_out(plan, target, timeline=timeline)
+        outcomes = carry_out(plan, target, wishes)
         if timeline is not None:
             timeline.take(timeline.measured, plan.steps)
         return Root(plan, outcomes, target.root(), rootless)
 
 
-def _build_on_kernel(
-    plan: Plan,
-    paths: KernelPaths | None,
-    timeline: Timeline | None,
-    volumes: Mapping[str, HeldVolume] | None,
-) -> Root:
+def _build_on_kernel(plan: Plan, paths: KernelPaths | None, wishes: Wishes) -> Root:
     from devproxy.targets.kernel.builder import start_builder
 
-    sandbox = os.urandom(6).hex()
+    timeline = wishes.timeline
 
     def work(target: Target) -> list[object]:
         # The steps themselves are in this process already, in the same order.
-        told = to_plain(carry_out(plan, target, sandbox, timeline))
+        told = to_plain(carry_out(plan, target, wishes))
         return told if timeline is None else [*told, list(timeline.measured)]
 
     layers = None
     if any(isinstance(step, MountRoot | Bind) and step.overlay and step.overlay.on_host for step in plan.steps):
         from devproxy.host_layers import PlannedLayers
 
-        layers = PlannedLayers(plan, sandbox)
+        layers = PlannedLayers(plan, wishes.sandbox)
     try:
         tree = start_builder(
             plan.host,
@@ -211,7 +276,7 @@ def _build_on_kernel(
             hostname=plan.hostname,
             domainname=plan.domainname,
             paths=paths,
-            volumes=volumes or {},
+            volumes=wishes.of_pod.volumes if wishes.of_pod is not None else {},
         )
     except BaseException:
         if layers is not None:

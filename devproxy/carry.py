@@ -31,9 +31,14 @@ from devproxy.plan.steps import (
     SealPath,
     Skip,
     Step,
+    is_tmpfs,
 )
 from devproxy.targets.target import Detached, FileKind, Layers, Look, NumberFound, Source, Target
 from devproxy.without_root import Fitted, bound, fit, other_owner
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from devproxy.carry_changes import Changes
 
 PTMX = "/dev/ptmx"
 OWN_PTMX = "it is the link to pts/ptmx, that device of the container's own terminals"
@@ -49,8 +54,9 @@ class Carrier:
     that their `Seal` is skipped with them.
     """
 
-    def __init__(self, plan: Plan, target: Target, sandbox: str) -> None:
+    def __init__(self, plan: Plan, target: Target, sandbox: str, changes: Changes | None = None) -> None:
         self._plan = plan
+        self._changes = changes
         self._target = target
         self._sandbox = sandbox
         self._sources: dict[int, Source] = {}
@@ -179,6 +185,8 @@ class Carrier:
 
     def finish(self) -> None:
         """Set the root's propagation, last of all, and make the tree one root."""
+        if self._changes is not None:
+            self._changes.finish()
         try:
             for step in self._plan.steps:
                 if isinstance(step, MountRoot) and step.propagation is not None:
@@ -227,9 +235,11 @@ class Carrier:
             overlaid = missing is not None
             found = f"overlay, because {missing} is missing" if overlaid else "nothing is missing, no overlay"
         if overlaid:
-            mount, _, _, aside = make_overlay(self._target, step, source, self._layers[id(source)])
+            mount, _, _, aside = self._make_overlay(step, source)
         else:
             mount = self._target.bind(source, recursive=True)
+        if self._changes is not None:
+            self._changes.attaching(step, mount, "overlay" if overlaid else "")
         self._target.attach(mount, "/")
         result = Result.CHOSEN if found else Result.DONE
         return Outcome(step, result, found, kept=not overlaid, aside=aside)
@@ -265,8 +275,7 @@ class Carrier:
         if step.when is not None:
             in_the_way = self._in_the_way(step.when.path)
             if in_the_way:
-                self._skipped.add(step.path)
-                return Outcome(step, Result.SKIPPED, in_the_way)
+                return self._skip(step, Outcome(step, Result.SKIPPED, in_the_way))
         if step.volume:
             return self._mount_volume(step)
         try:
@@ -275,9 +284,10 @@ class Carrier:
             refused = error.errno == errno.EPERM and self._target.rootless is not None
             if error.errno != errno.ENODEV and not refused:
                 raise
-            self._skipped.add(step.path)
             found = str(error.strerror) if refused else f"file system type {step.fstype} is unknown here"
-            return Outcome(step, Result.SKIPPED, found, warning=True, rootless=refused)
+            return self._skip(step, Outcome(step, Result.SKIPPED, found, warning=True, rootless=refused))
+        if self._changes is not None:
+            self._changes.attaching(step, mounts[""], "tmpfs" if is_tmpfs(step) else "")
         made = self._attach(mounts.pop(""), step.path, step.options)
         if mounts:
             self._attach_hierarchies(mounts, step)
@@ -285,11 +295,19 @@ class Carrier:
         aside = NOT_WRITTEN if step.layers and step.layers.upper and not self._target.changes_host else ""
         return Outcome(step, Result.DONE if step.when is None else Result.CHOSEN, found, aside=aside, made=made)
 
+    def _skip(self, step: MountFilesystem, outcome: Outcome) -> Outcome:
+        self._skipped.add(step.path)
+        if self._changes is not None:
+            self._changes.skipped(step, outcome.found)
+        return outcome
+
     def _mount_volume(self, step: MountFilesystem) -> Outcome:
         options = step.options
         mount, maker = self._target.volume(step.volume, options.superblock, options.data, self._plan.bundle)
         if options.change:
             self._target.change(mount, options.change, recursive=False)
+        if self._changes is not None:
+            self._changes.attaching(step, mount, "")  # the pod's, whoever writes to it
         made = self._attach(mount, step.path, options)
         aside = f"joined, {maker} made it" if maker else "made"
         return Outcome(step, Result.DONE, f"made {made}" if made else "", aside=aside, made=made)
@@ -326,12 +344,19 @@ class Carrier:
         if step.overlay is None:
             own = Overlaid(self._binds[id(step)], "a directory" if source.is_directory else "a file")
         else:
-            own = make_overlay(self._target, step, source, self._layers[id(source)])
+            own = self._make_overlay(step, source)
             if step.options.change:
                 self._target.change(own.mount, step.options.change, recursive=False)
+        if self._changes is not None:
+            kind = "" if step.overlay is None else "overlay" if source.is_directory else "file"
+            self._changes.attaching(step, own.mount, kind)
         made = self._attach(own.mount, step.path, step.options)
         found = f"{own.found}, made {made}" if made else own.found
         return Outcome(step, Result.CHOSEN, found, own.warning, aside=own.aside, made=made)
+
+    def _make_overlay(self, step: MountRoot | Bind, source: Source) -> Overlaid:
+        keep = self._changes is not None and self._changes.keep
+        return make_overlay(self._target, step, source, self._layers[id(source)], keep=keep)
 
     def _attach(self, mount: Detached, path: str, options: MountOptions) -> str:
         """Attach a mount, making the mount point if it is missing; returns the first path that was made."""

@@ -39,8 +39,8 @@ def check_directory(overlay: Overlay) -> None:
         raise InputError(f"overlay2, the directory {overlay.directory}: {text}", hint=hint) from None
 
 
-def make_overlay(target: Target, step: MountRoot | Bind, source: Source, name: str) -> Overlaid:
-    """The overlay of a step over its source. `name` is that of its layer, should it be on the host.
+def make_overlay(target: Target, step: MountRoot | Bind, source: Source, name: str, *, keep: bool = False) -> Overlaid:
+    """The overlay of a step over its source. `name` is that of its layer, should it be on the host. With `keep` a save wants it.
 
     Errors: InputError for a size that nothing can hold a directory to, and for a `dir=` inside the source; OSError.
     """
@@ -50,9 +50,9 @@ def make_overlay(target: Target, step: MountRoot | Bind, source: Source, name: s
     if on_host:
         _check_size(overlay)
         _check_outside(overlay, step.source)
-        upper = Upper("", name, overlay.directory)
+        upper = Upper("", name, overlay.directory, keep)
     else:
-        upper = Upper(overlay.size)
+        upper = Upper(overlay.size, keep=keep)
     # The flags that a bind would have begun with; the source is let go when it is used.
     inherited = source.attributes & _INHERITED if isinstance(step, Bind) else NO_ATTRIBUTES
     mount = _make(target, source, upper)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from devproxy.build import Root
+    from devproxy.build import PodWishes, Root
     from devproxy.oci.hints import Hints
     from devproxy.plan.plan import Plan
     from devproxy.targets.kernel.paths import KernelPaths
@@ -55,9 +55,18 @@ class Pod:
         else:
             raise DevproxyError(f"target is {target!r}, expected 'memory' or 'kernel'")
 
-    def build(self, plan: Plan, *, paths: KernelPaths | None = None, timeline: Timeline | None = None) -> Root:
+    def build(
+        self,
+        plan: Plan,
+        *,
+        paths: KernelPaths | None = None,
+        timeline: Timeline | None = None,
+        restore: str | None = None,
+        keep: bool = False,
+    ) -> Root:
         """Build the root of one more container. The plan is made anew where the pod has other hints than its bundle: `plan` of
-        the root is the one that was carried out.
+        the root is the one that was carried out. The rest is as for `devproxy.build`; of what is saved and restored the pod's volumes
+        are no part.
 
         Raises InputError for a mount that goes beyond what its volume's hint allows, and DevproxyError as `devproxy.build` does, for a
         pod that is closed, and for one whose state cannot be had or trusted.
@@ -65,7 +74,9 @@ class Pod:
         with self._lock:
             if self._closed:
                 raise DevproxyError("the pod is closed, no container can be built in it")
-            return self._of.build(plan, paths, timeline)
+            from devproxy.build import PodWishes
+
+            return self._of.build(plan, PodWishes(paths, timeline, restore, keep))
 
     def take_told(self) -> list[str]:
         """What happened to the pod since it was last asked, in words: what was removed that killed members left."""
@@ -98,7 +109,7 @@ class _MemoryPod:
         """Nothing happens to it that its outcomes do not say."""
         return []
 
-    def build(self, plan: Plan, paths: KernelPaths | None, timeline: Timeline | None) -> Root:
+    def build(self, plan: Plan, wishes: PodWishes) -> Root:
         """See `Pod.build`."""
         from devproxy.build import OfPod, build
         from devproxy.targets.memory.shared import SharedWorld
@@ -111,7 +122,7 @@ class _MemoryPod:
                 hint="plan it with the host of the first container",
             )
         plan = plan_in_pod(plan, self._hints)
-        return build(plan, "memory", paths=paths, timeline=timeline, of_pod=OfPod(self._world, {}))
+        return build(plan, "memory", of_pod=OfPod(self._world, {}), **wishes._asdict())
 
     def close(self) -> None:
         """See `Pod.close`."""

@@ -18,13 +18,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from devproxy.build import Root
+    from devproxy.build import PodWishes, Root
     from devproxy.plan.plan import Plan
     from devproxy.pod_state import Members
     from devproxy.targets.kernel.handles import HeldVolume
-    from devproxy.targets.kernel.paths import KernelPaths
     from devproxy.targets.kernel.pod_namespace import Inside
-    from devproxy.timeline import Timeline
 
 
 class KernelPod:
@@ -42,7 +40,7 @@ class KernelPod:
         told, self._told = self._told, []
         return told
 
-    def build(self, plan: Plan, paths: KernelPaths | None, timeline: Timeline | None) -> Root:
+    def build(self, plan: Plan, wishes: PodWishes) -> Root:
         """See `Pod.build`."""
         with _Nobody() if self._membership is None else self._membership.locked() as members:
             namespace = self._join(plan, members)
@@ -50,7 +48,7 @@ class KernelPod:
                 plan = plan_in_pod(plan, from_json(inside.document()))
                 volumes = _volumes(plan, inside)
         try:
-            return build(plan, "kernel", paths=paths, timeline=timeline, of_pod=OfPod(None, volumes))
+            return build(plan, "kernel", of_pod=OfPod(None, volumes), **wishes._asdict())
         finally:
             for held in volumes.values():
                 os.close(held.descriptor)

@@ -42,6 +42,7 @@ def verify(plan: Plan, root: Root) -> Report:
 
     Raises DevproxyError when the plan cannot be built in memory.
     """
+    plan = root.plan if root.restored is not None else plan
     try:
         observed = side_of(root)
     except OSError as problem:
@@ -50,7 +51,7 @@ def verify(plan: Plan, root: Root) -> Report:
     settled = _with_reserved(plan, root)._replace(
         steps=tuple(_settled(outcome, observed, hosts) for outcome in root.outcomes)
     )
-    with build(settled, "memory", rootless=root.rootless) as memory:
+    with build(settled, "memory", rootless=root.rootless, restore=root.restored) as memory:
         return _compare(plan, side_of(memory), observed, hosts)
 
 

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 
     from devproxy.build import Root
     from devproxy.cli.quick import Parser
+    from devproxy.restore import Restore
     from devproxy.targets.rootless import Rootless
 
 MODES: Final = ("auto", *(mode.value for mode in Mode))
 
 
 def add_bundle_arguments(parser: Parser) -> None:
-    """BUNDLE, --host, --mode and --timings."""
+    """BUNDLE, --host, --mode, --restore and --timings."""
     parser.add_argument("bundle", metavar="BUNDLE", help="a directory with config.json and the root file system")
     add_host_argument(parser)
     parser.add_argument(
@@ -33,18 +34,33 @@ def add_bundle_arguments(parser: Parser) -> None:
         help="who says which accelerators the container gets: the environment (docker), linux.devices (spec), nobody "
         "(none); auto, the default, finds out",
     )
+    parser.add_argument("--restore", metavar="FILE", help="put into the root what 'devproxy run --save FILE' saved")
     parser.add_argument("--timings", action="store_true", help="tell what each phase and step cost, on standard error")
 
 
 def make_plan(args: Namespace, context: Context) -> Plan:
     """The plan that the arguments ask for."""
+    return make_plan_and_restore(args, context)[0]
+
+
+def make_plan_and_restore(args: Namespace, context: Context, *, fit: bool = True) -> tuple[Plan, Restore | None]:
+    """The plan that the arguments ask for, and the saved root that it was fitted to; without `fit` that is left to the build."""
     spec = load(args.bundle)
     context.done("load")
     host = probe(args.host)
     context.done("probe")
+    restore = None
+    if args.restore is not None:
+        from devproxy.restore import read_restore
+
+        restore = read_restore(args.restore)
     result = plan(spec, host, mode=args.mode, config=context.configuration)
+    if restore is not None and fit:
+        from devproxy.restore import fitted
+
+        result = fitted(result, restore)
     context.done("plan")
-    return result
+    return result, restore
 
 
 def tell_outcomes(root: Root, context: Context) -> None:

@@ -7,7 +7,7 @@ import errno
 from devproxy.build import Root, build
 from devproxy.cli import render
 from devproxy.cli.arguments import add_format_arguments, wants_json
-from devproxy.cli.bundle import add_bundle_arguments, make_plan, tell_outcomes
+from devproxy.cli.bundle import add_bundle_arguments, make_plan_and_restore, tell_outcomes
 from devproxy.cli.context import Context
 from devproxy.errors import DevproxyError, InputError
 from devproxy.record import Record
@@ -29,6 +29,7 @@ examples:
   devproxy inspect . cat /etc/os-release             a file, as the process would read it
   devproxy inspect . mountinfo                       the mount table, as /proc/self/mountinfo shows it
   devproxy inspect . outcomes                        what was decided for each step of the plan
+  devproxy inspect . --restore work.tar tree /tmp    what a root holds that was saved by 'devproxy run --save'
 
 No root is needed, and nothing of this machine is changed.
 """
@@ -46,7 +47,8 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace, context: Context) -> int:
     """Build in memory and show."""
     path = _path(args)
-    with build(make_plan(args, context), "memory", timeline=context.timeline) as root:
+    plan, restore = make_plan_and_restore(args, context)
+    with build(plan, "memory", timeline=context.timeline, restore=restore) as root:
         tell_outcomes(root, context)
         context.done("tell")
         try:

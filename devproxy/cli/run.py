@@ -9,7 +9,7 @@ import os
 
 from devproxy.build import Root, build
 from devproxy.check.outcomes import check_outcomes
-from devproxy.cli.bundle import add_bundle_arguments, make_plan, tell_outcomes
+from devproxy.cli.bundle import add_bundle_arguments, make_plan_and_restore, tell_outcomes
 from devproxy.cli.context import Context
 from devproxy.errors import DevproxyError, InputError
 from devproxy.plan.plan import Plan
@@ -28,6 +28,8 @@ examples:
   devproxy run . -v                           and what was decided on the way
   devproxy run a --pod web                    a container that begins the pod 'web', beside which
   devproxy run b --pod web                    another one shares the volumes that a's mount hints name
+  devproxy run . --save work.tar              keep what the process wrote, as an OCI layer
+  devproxy run . --restore work.tar           go on from there, on this host or another
 
 exit codes: the process's own; 128+n when signal n ended it; 2 bad usage or input; 125 devproxy failed after the input was
 found good; 126 the program could not be executed; 127 it was not found; 130 interrupted.
@@ -42,13 +44,18 @@ alone: to share a namespace too, name the other container's in linux.namespaces 
 
 def add_arguments(parser: Parser) -> None:
     """Declare the verb's own arguments."""
-    parser.usage = "devproxy run BUNDLE [--host HOST] [--mode MODE] [--target kernel] [--pod NAME] [--timings] [global options] [-- COMMAND ...]"
+    parser.usage = "devproxy run BUNDLE [--host HOST] [--mode MODE] [--target kernel] [--pod NAME] [--save FILE] [--restore FILE] [--timings] [global options] [-- COMMAND ...]"
     add_bundle_arguments(parser)
     parser.add_argument(
         "--target", choices=("kernel",), default="kernel", help="where the root is built (default: kernel)"
     )
     parser.add_argument(
         "--pod", metavar="NAME", help="share volumes with the other containers of this pod, or begin it"
+    )
+    parser.add_argument(
+        "--save",
+        metavar="FILE",
+        help="when the process has ended, save what it changed in overlays and tmpfs: a new file, an OCI layer",
     )
     parser.epilog = _EXAMPLES
 
@@ -58,25 +65,45 @@ def run(args: Namespace, context: Context) -> int:
     command: list[str] | None = args.command
     if command == []:
         raise InputError("nothing stands behind '--'", hint="give a command there, or leave '--' out")
-    plan = make_plan(args, context)
+    if args.save is not None:
+        from devproxy.new_file import require_new
+
+        require_new(args.save)
+    plan, restore = make_plan_and_restore(args, context, fit=args.pod is None)
     _require_process(plan, command)
     if args.pod is None:
-        with build(plan, args.target, timeline=context.timeline) as root:
-            return _run_in(root, command, context)
+        with build(plan, args.target, timeline=context.timeline, restore=restore, keep=args.save is not None) as root:
+            return _run_in(root, command, args.save, context)
     from devproxy.pod import Pod
 
-    with Pod(args.target, name=args.pod) as pod, pod.build(plan, timeline=context.timeline) as root:
+    with (
+        Pod(args.target, name=args.pod) as pod,
+        pod.build(plan, timeline=context.timeline, restore=args.restore, keep=args.save is not None) as root,
+    ):
         for line in pod.take_told():
             context.say(line)
-        return _run_in(root, command, context)
+        return _run_in(root, command, args.save, context)
 
 
-def _run_in(root: Root, command: list[str] | None, context: Context) -> int:
+def _run_in(root: Root, command: list[str] | None, save: str | None, context: Context) -> int:
     tell_outcomes(root, context)
     context.done("tell")
     _check(root, context)
     context.done("check")
-    return _launch(root, command, context)
+    code = _launch(root, command, context)
+    if save is not None:
+        _save(root, save, context)
+    return code
+
+
+def _save(root: Root, file: str, context: Context) -> None:
+    """Save what the process has left, however it ended."""
+    saved = root.save(file)
+    for note in saved.notes:
+        context.warn(f"not saved: {note}")
+    context.say(f"saved {saved.entries} entries of {', '.join(saved.mounts) or 'no mount'} in {file}")
+    if saved.reattached:
+        context.say(f"the host's own, which a restore takes from there again: {', '.join(saved.reattached)}")
 
 
 def _require_process(plan: Plan, command: list[str] | None) -> None:

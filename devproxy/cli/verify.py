@@ -13,7 +13,7 @@ from devproxy.check.left import left_on_host
 from devproxy.check.report_json import report_document
 from devproxy.check.verify import verify
 from devproxy.cli.arguments import add_format_arguments, wants_json
-from devproxy.cli.bundle import add_bundle_arguments, make_plan, tell_outcomes
+from devproxy.cli.bundle import add_bundle_arguments, make_plan_and_restore, tell_outcomes
 from devproxy.cli.context import Context
 from devproxy.cli.render import outcome_document
 from devproxy.node import LikeHost, OfDriver, number_of_rdev
@@ -52,8 +52,8 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: Namespace, context: Context) -> int:
     """Build twice, compare, print."""
-    plan = make_plan(args, context)
-    with build(plan, "kernel", timeline=context.timeline) as root:
+    plan, restore = make_plan_and_restore(args, context)
+    with build(plan, "kernel", timeline=context.timeline, restore=restore) as root:
         tell_outcomes(root, context)
         context.done("tell")
         report = verify(plan, root)

@@ -258,6 +258,11 @@ Step = (
 )
 
 
+def is_tmpfs(step: MountFilesystem) -> bool:
+    """Whether it is a tmpfs of this root alone, whose contents a save takes. /dev is a devtmpfs, a pod's volume is the pod's."""
+    return step.fstype.partition(".")[0] == "tmpfs" and not step.volume
+
+
 def _when(condition: WhenEmpty | WhenMissing | None) -> str:
     return "" if condition is None else f" {condition}"
 

@@ -8,13 +8,27 @@ from __future__ import annotations
 import os
 
 from devproxy.linux.mountinfo import MountLine
+from devproxy.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import IO, Any, Protocol, Self
+
+    from devproxy.layer.tree import Tree
 else:
     Protocol = object
+
+
+class Kept(Record):
+    """A mount whose changes can be saved: its `destination` in the spec, where it is in the root (`path`, no first slash), what it is
+    (`overlay`, `tmpfs`, or `file`, an overlay over a file), and its files; of an overlay those of its upper layer.
+    """
+
+    destination: str
+    path: str
+    kind: str
+    tree: Tree
 
 
 class Root(Protocol):
@@ -55,6 +69,9 @@ class Root(Protocol):
 
     def mountinfo(self) -> list[MountLine]:
         """The mount table, in the order of mountinfo."""
+
+    def kept(self) -> list[Kept]:
+        """What was kept for a save, also when the process has ended. The caller closes the trees; closing the root ends them."""
 
     def close(self) -> None:
         """Drop the root."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
     from typing import Protocol, Self
+
+    from devproxy.layer.tree import Tree
 else:
     Protocol = object
 
@@ -88,12 +90,13 @@ class Upper(Record):
     """Where the upper layer of an overlay is: in a tmpfs, of `size` if that is not empty; or, with a `name`, on the host:
     under this name in the `.devproxy.overlay` of `directory`, or of the lower directory itself where that is empty.
 
-    In a root in memory it is always in memory.
+    In a root in memory it is always in memory. With `keep` it is held on to, for a save, whenever the overlay is kept.
     """
 
     size: str = ""
     name: str = ""
     directory: str = ""
+    keep: bool = False
 
 
 class Layers(Record):
@@ -107,6 +110,17 @@ class Layers(Record):
     def all(self) -> list[Source]:
         """Every one of them."""
         return [each for each in (*self.lowers, self.upper, self.work) if each is not None]
+
+
+class KeptMount(Record):
+    """A mount whose changes are held on to: its `destination` in the spec, where it is in the root (`path`, no first slash), and what
+    it is: `overlay`, `tmpfs` or `file`, which is an overlay over a file.
+    """
+
+    destination: str
+    path: str
+    kind: str
+    mount: Detached
 
 
 IN_MEMORY = Upper()
@@ -194,6 +208,17 @@ class Target(Protocol):
 
     def change(self, mount: Detached, change: Change, *, recursive: bool) -> None:
         """Set and clear attributes of a mount that is not attached yet (mount_setattr)."""
+
+    def tree(self, mount: Detached) -> Tree:
+        """The files of a mount that is not attached yet, to be written. The caller closes it."""
+
+    def keep(self, mount: Detached) -> None:
+        """Hold on to what will be written to this mount, for a save; it is attached next. Of an overlay over a directory
+        `Upper.keep` was asked for.
+        """
+
+    def kept(self, mounts: Sequence[KeptMount]) -> None:
+        """These of them are what the root has in the end."""
 
     def attach(self, mount: Detached, path: str) -> None:
         """Mount it at `path`, the first one at `/`. A final symbolic link is followed, inside the root. It goes on top

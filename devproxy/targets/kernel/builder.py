@@ -351,13 +351,17 @@ def _build(order: _Order, channel: Channel, proc: int, volumes: Mapping[str, Hel
     with KernelTarget(order.host, order.live, paths, rootless, volumes) as target:
         outcomes = order.work(target)
         target.finish()
+        kept = target.take_kept()
     root = os.open("/", os.O_PATH | os.O_DIRECTORY)
     refused = rootless.refused if rootless is not None else {}
     # The mount table as this process sees it, which starts at its root since the pivot: read anew from its beginning, it shows
     # what is mounted by then (fs/proc_namespace.c, mounts_open_common).
     mountinfo = os.open("self/mountinfo", os.O_RDONLY, dir_fd=proc)
-    channel.send({"outcomes": outcomes, "refused": refused}, (root, mountinfo))
+    channel.send({"outcomes": outcomes, "refused": refused, "kept": len(kept)}, (root, mountinfo))
     os.close(mountinfo)
+    for each, descriptor in kept:
+        channel.send([each.destination, each.path, each.kind], (descriptor,))
+        os.close(descriptor)
     return Builder(channel, paths.opener, root, proc, files, rootless is not None)
 
 

@@ -60,12 +60,12 @@ def _configure(context: int, option: str) -> None:
 _OVERLAY_OPTIONS = ("index=off", "metacopy=off", "redirect_dir=nofollow")
 
 
-def new_overlay(lower: int, layer: int, *, by_fd: bool, rootless: bool) -> int:
+def new_overlay(lower: int, layer: int, *, by_fd: bool, rootless: bool, kept: list[int] | None = None) -> int:
     """An overlay over a directory, with its upper and work directories made in another, `layer`.
 
     It hides the layers of other overlays. The upper directory gets the owner and mode of the lower one (S45), since it
     is what shows as the root. In a user namespace that maps one user it has that one's, and what the overlay notes for
-    itself goes to user xattrs (userxattr; a tmpfs has those since 6.6).
+    itself goes to user xattrs (userxattr; a tmpfs has those since 6.6). `kept` is given the upper directory's descriptor.
     """
     like = os.fstat(lower)
     os.mkdir("upper", 0o700, dir_fd=layer)
@@ -78,7 +78,10 @@ def new_overlay(lower: int, layer: int, *, by_fd: bool, rootless: bool) -> int:
     os.mknod(LAYERS, stat.S_IFCHR, 0, dir_fd=upper)
     options = (*_OVERLAY_OPTIONS, *(["userxattr"] if rootless else []))
     try:
-        return layered(LayerDescriptors((lower,), upper, work), "overlay", 0, (), options, by_fd=by_fd)
+        mount = layered(LayerDescriptors((lower,), upper, work), "overlay", 0, (), options, by_fd=by_fd)
+        if kept is not None:
+            kept.append(os.dup(upper))
+        return mount
     finally:
         for descriptor in (upper, work):
             os.close(descriptor)

@@ -41,11 +41,15 @@ class KernelSource:
 
 
 class KernelMount:
-    """A mount by its descriptor, attached nowhere yet."""
+    """A mount by its descriptor, attached nowhere yet. `layer` is the upper layer of an overlay that is kept, or -1; `keep` asks for
+    a copy of the mount as `layer` when it is attached.
+    """
 
-    def __init__(self, descriptor: int, *, is_directory: bool) -> None:
+    def __init__(self, descriptor: int, *, is_directory: bool, layer: int = -1) -> None:
         self.descriptor = descriptor
         self.is_directory = is_directory
+        self.layer = layer
+        self.keep = False
 
 
 class HeldVolume(Record):

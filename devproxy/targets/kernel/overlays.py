@@ -8,7 +8,7 @@ import stat
 
 from devproxy.linux import mounts
 from devproxy.targets.kernel.filesystems import new_filesystem, new_overlay
-from devproxy.targets.kernel.handles import KernelSource
+from devproxy.targets.kernel.handles import KernelMount, KernelSource
 from devproxy.targets.kernel.paths import KernelPaths
 from devproxy.targets.kernel.tree import Closer
 from devproxy.targets.target import NOT_OVERLAID, Upper
@@ -27,12 +27,15 @@ class Overlays:
         self._paths = paths
         self._closer = closer
         self._rootless = rootless
+        self._kept: list[int] | None = None
 
-    def make(self, lower: KernelSource, upper: Upper) -> int:
+    def make(self, lower: KernelSource, upper: Upper) -> KernelMount:
         """The mount of an overlay. See `Target.overlay`."""
         if not lower.is_directory:
-            return self._over_file(lower.descriptor, upper)
-        return self._on_host(lower, upper) if upper.name else self._in_memory(lower.descriptor, upper)
+            return KernelMount(self._over_file(lower.descriptor, upper), is_directory=False)
+        self._kept = [] if upper.keep else None
+        mount = self._on_host(lower, upper) if upper.name else self._in_memory(lower.descriptor, upper)
+        return KernelMount(mount, is_directory=True, layer=self._kept[0] if self._kept else -1)
 
     def _in_memory(self, lower: int, upper: Upper) -> int:
         layer = self._new_tmpfs(upper)
@@ -77,7 +80,7 @@ class Overlays:
             self._let_go(holder)
 
     def _new_overlay(self, lower: int, layer: int) -> int:
-        return new_overlay(lower, layer, by_fd=self._paths.layers_by_fd, rootless=self._rootless)
+        return new_overlay(lower, layer, by_fd=self._paths.layers_by_fd, rootless=self._rootless, kept=self._kept)
 
     def _new_tmpfs(self, upper: Upper) -> int:
         size = (f"size={upper.size}",) if upper.size else ()

@@ -14,6 +14,7 @@ from devproxy.linux.syscalls import about
 from devproxy.targets.kernel.channel import Channel, Message
 from devproxy.targets.kernel.failure import from_json
 from devproxy.targets.kernel.look import Looker
+from devproxy.targets.root import Kept
 from devproxy.targets.rootless import Rootless
 
 TYPE_CHECKING = False
@@ -53,6 +54,7 @@ class KernelRoot:
         self._code: int | None = None
         self._ending = False
         self._mountinfo = -1
+        self._kept: list[tuple[str, str, str, int]] = []
         self.pid = 0
         self.outcomes: list[Any] = []
         self.rootless = rootless
@@ -190,6 +192,27 @@ class KernelRoot:
             self.rootless = self.rootless._replace(refused=message.value["refused"])
         (self._root, self._mountinfo), self.pid = message.descriptors, message.sender
         self._pidfd = above_stdio(os.pidfd_open(self.pid))
+        for _ in range(message.value["kept"]):
+            self._keep(self._channel.receive())
+
+    def _keep(self, message: Message) -> None:
+        if not message.descriptors:
+            limit = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            raise DevproxyError(
+                f"what is to be saved cannot be held: {(limit.strerror or '').lower()}", hint="see 'ulimit -n'"
+            )
+        destination, path, kind = message.value
+        self._kept.append((destination, path, kind, message.descriptors[0]))
+
+    def kept(self) -> list[Kept]:
+        """See `Root.kept`. What a process without privileges may not read its owner outside may not read either."""
+        from devproxy.targets.kernel.descriptor_tree import DescriptorTree
+
+        owner = None if self.rootless is None else (self.rootless.uid, self.rootless.gid)
+        return [
+            Kept(destination, path, kind, DescriptorTree(descriptor, owner))
+            for destination, path, kind, descriptor in self._kept
+        ]
 
     def start(self, request: object, descriptors: tuple[int, ...]) -> int | None:
         """Let the builder become the process of `request` (devproxy.targets.kernel.become).
@@ -236,10 +259,11 @@ class KernelRoot:
             if not self._ending:
                 self._kill()
             self.wait()
-        for descriptor in (self._root, self._mountinfo, self._pidfd):
+        for descriptor in (self._root, self._mountinfo, self._pidfd, *(each[3] for each in self._kept)):
             if descriptor >= 0:
                 os.close(descriptor)
         self._root = self._mountinfo = self._pidfd = -1
+        self._kept = []
 
     def _kill(self) -> None:
         # The process itself where it is known: the one that waits for it reaps it then, and ends too.

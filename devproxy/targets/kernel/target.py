@@ -20,6 +20,7 @@ from devproxy.node import DeviceNumber, Identity, LikeHost, NodeKind
 from devproxy.targets.kernel.file_mount import new_file
 from devproxy.targets.kernel.filesystems import LayerDescriptors, layered, new_filesystem
 from devproxy.targets.kernel.handles import NO_VOLUMES, HeldVolume, KernelMount, KernelSource, open_null
+from devproxy.targets.kernel.keeper import Keeper
 from devproxy.targets.kernel.kept import Kept
 from devproxy.targets.kernel.look import look, look_at, number_on_host
 from devproxy.targets.kernel.overlays import Overlays
@@ -27,13 +28,25 @@ from devproxy.targets.kernel.paths import KernelPaths
 from devproxy.targets.kernel.tree import Closer, Tree
 from devproxy.targets.numbers import Numbers
 from devproxy.targets.rootless import Rootless, open_host_node
-from devproxy.targets.target import IN_MEMORY, Detached, Layers, Look, NumberFound, Source, Upper, Volume
+from devproxy.targets.target import (
+    IN_MEMORY,
+    Detached,
+    KeptMount,
+    Layers,
+    Look,
+    NumberFound,
+    Source,
+    Upper,
+    Volume,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
     from typing import Final, Self
+
+    from devproxy.targets.kernel.descriptor_tree import DescriptorTree
 
 _PROPAGATION = {
     Propagation.SHARED: mounts.MS_SHARED,
@@ -77,6 +90,7 @@ class KernelTarget:
         self._sources: list[KernelSource] = []
         self._binds: set[int] = set()  # not attached yet
         self._volumes = dict(volumes)
+        self._keeper = Keeper()
         self._empty = -1
         self._null = open_null(os.O_PATH)
 
@@ -151,7 +165,8 @@ class KernelTarget:
         with about(opened.path):
             mount = overlays.make(opened, upper)
         opened.tree.close()
-        return KernelMount(mount, is_directory=opened.is_directory)
+        self._keeper.add(mount)
+        return mount
 
     def layered(
         self, layers: Layers, source: str, change: Change, flags: Sequence[str], data: Sequence[str]
@@ -179,6 +194,28 @@ class KernelTarget:
         attributes, clear = _attributes(change)
         mounts.mount_setattr(mount, attributes=attributes, clear=clear, recursive=recursive)
 
+    # what is saved and restored
+
+    def tree(self, mount: Detached) -> DescriptorTree:
+        """See `Target.tree`."""
+        from devproxy.targets.kernel.descriptor_tree import DescriptorTree
+
+        owner = None if self.rootless is None else (self.rootless.uid, self.rootless.gid)
+        return DescriptorTree(_own(mount).descriptor, owner, inside=True)
+
+    def keep(self, mount: Detached) -> None:
+        """See `Target.keep`."""
+        own = _own(mount)
+        own.keep = own.layer < 0
+
+    def kept(self, mounts: Sequence[KeptMount]) -> None:
+        """See `Target.kept`."""
+        self._keeper.choose(mounts)
+
+    def take_kept(self) -> list[tuple[KeptMount, int]]:
+        """What is to be saved, with descriptors that are the caller's: of upper layers, and of copies of mounts."""
+        return self._keeper.take()
+
     # mounts in the tree
 
     def attach(self, mount: Detached, path: str) -> None:
@@ -197,6 +234,7 @@ class KernelTarget:
             kind = stat.S_ISDIR(os.fstat(mount_point).st_mode)
             number = errno.EISDIR if kind and not own.is_directory else error.errno
             raise OSError(number, os.strerror(number or 0), path) from None
+        self._keeper.attached(own)
         self._kept.add(path, own.descriptor)
         # No directory that is held open was reached through a mount point that is new.
         if path != self._fresh:
@@ -418,6 +456,7 @@ class KernelTarget:
             self._empty,
             self._null,
             *self._binds,
+            *self._keeper.descriptors,
             *(each.descriptor for each in self._volumes.values()),
         ):
             if descriptor >= 0:
@@ -425,6 +464,7 @@ class KernelTarget:
         self._tree, self._sources, self._empty, self._null = None, [], -1, -1
         self._binds.clear()
         self._volumes.clear()
+        self._keeper.descriptors.clear()
         self._closer.flush()
 
     def __enter__(self) -> Self:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from devproxy.linux.mountinfo import MountLine, parse_line
 from devproxy.targets.memory.raw_file import RawFile
 from devproxy.targets.opening import flags_of, require_openable, wrapped
+from devproxy.targets.root import Kept
 from vfs.credentials import ROOT
 from vfs.errors import error
 from vfs.mountinfo import mountinfo
@@ -18,6 +19,7 @@ from vfs.resolve import PathOperation, at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
     from typing import IO, Any, Self
 
@@ -38,6 +40,7 @@ class MemoryRoot:
         self.namespace = namespace
         self._simulated = simulated
         self._root = namespace.root
+        self._kept: list[Kept] = []
 
     @property
     def simulated(self) -> bool:
@@ -93,6 +96,14 @@ class MemoryRoot:
     def mountinfo(self) -> list[MountLine]:
         """See `Root.mountinfo`."""
         return [parse_line(line) for line in mountinfo(self.namespace)]
+
+    def keep(self, kept: Sequence[Kept]) -> None:
+        """These are the mounts that can be saved."""
+        self._kept = list(kept)
+
+    def kept(self) -> list[Kept]:
+        """See `Root.kept`."""
+        return self._kept
 
     def _find(self, path: str, *, follow: bool = True) -> VirtualDentry:
         return self.vfs.get_dentry_at(ROOT, PathOperation(self._root, self._root, path, follow))

@@ -13,18 +13,30 @@ from contextlib import closing
 
 from devproxy.host.facts import Host
 from devproxy.linux.host_calls import MachineCalls
-from devproxy.mount_options import NO_CHANGE, Attribute, Change, Propagation
+from devproxy.mount_options import NO_CHANGE, Change, Propagation
 from devproxy.node import DeviceNumber, Identity, NodeKind
 from devproxy.targets.memory import flags as mount_flags
+from devproxy.targets.memory.dentry_tree import DentryTree, kept_of
 from devproxy.targets.memory.file_mount import new_file
+from devproxy.targets.memory.handles import MemoryMount, MemorySource
 from devproxy.targets.memory.names import Names, is_directory, path_error
 from devproxy.targets.memory.overlays import copy_file, new_layer, over_upper, overlay_options
 from devproxy.targets.memory.root import MemoryRoot, PodMemoryRoot
 from devproxy.targets.memory.shared import SharedWorld
 from devproxy.targets.memory.sharing import TYPES, hear_from_machine
 from devproxy.targets.memory.world import MOUNTABLE, SUPERBLOCK_FLAGS, null_mount
-from devproxy.targets.rootless import Rootless, attributes_of, open_host_node
-from devproxy.targets.target import IN_MEMORY, Detached, Layers, Look, NumberFound, Source, Upper, Volume
+from devproxy.targets.rootless import Rootless, open_host_node
+from devproxy.targets.target import (
+    IN_MEMORY,
+    Detached,
+    KeptMount,
+    Layers,
+    Look,
+    NumberFound,
+    Source,
+    Upper,
+    Volume,
+)
 from vfs.credentials import ROOT
 from vfs.fs.hostfs import CharacterDevices, HostfsOptions
 from vfs.fs.overlay import OverlayOptions
@@ -44,39 +56,6 @@ if TYPE_CHECKING:
     from vfs.task import Task
 
 _FORMATS: Final = {NodeKind.CHARACTER: stat.S_IFCHR, NodeKind.BLOCK: stat.S_IFBLK, NodeKind.FIFO: stat.S_IFIFO}
-
-
-class MemorySource:
-    """An open directory or file of the machine (O_PATH). `used` once it has become a mount."""
-
-    def __init__(self, descriptor: int, path: str) -> None:
-        self.descriptor = descriptor
-        self.path = path
-        self.is_directory = stat.S_ISDIR(os.fstat(descriptor).st_mode)
-        self.used = False
-
-    @property
-    def attributes(self) -> Attribute:
-        """See `Source.attributes`."""
-        return attributes_of(self.descriptor)
-
-    def close(self) -> None:
-        """Close the descriptor; closing again does nothing."""
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
-
-
-class MemoryMount:
-    """A mount of the VFS, attached nowhere yet."""
-
-    def __init__(self, mount: Mount) -> None:
-        self.mount = mount
-
-    @property
-    def is_directory(self) -> bool:
-        """See `Detached.is_directory`."""
-        return stat.S_ISDIR(self.mount.root.inode.mode)
 
 
 class MemoryTarget:
@@ -109,6 +88,7 @@ class MemoryTarget:
         self._names: Names | None = None
         self._process: Task | None = None
         self._handed_over = False
+        self._to_save: list[KeptMount] = []
 
     @property
     def changes_host(self) -> bool:
@@ -234,6 +214,20 @@ class MemoryTarget:
         own = _own(mount).mount
         for each in own.tree() if recursive else [own]:
             each.flags = mount_flags.changed(each.flags, change)
+
+    # what is saved and restored
+
+    def tree(self, mount: Detached) -> DentryTree:
+        """See `Target.tree`."""
+        own = _own(mount).mount
+        return DentryTree(self._vfs, VirtualDentry(own, own.root), rootless=self.rootless is not None)
+
+    def keep(self, mount: Detached) -> None:
+        """See `Target.keep`. What is in memory is there as long as the root is."""
+
+    def kept(self, mounts: Sequence[KeptMount]) -> None:
+        """See `Target.kept`."""
+        self._to_save = list(mounts)
 
     # mounts in the tree
 
@@ -393,8 +387,11 @@ class MemoryTarget:
         assert self._namespace is not None, "nothing is attached at /"
         self._handed_over = True
         if self._is_alone or self._process is None:
-            return MemoryRoot(self._vfs, self._namespace, simulated=self._simulated)
-        return PodMemoryRoot(self._vfs, self._namespace, self._process, simulated=self._simulated)
+            root = MemoryRoot(self._vfs, self._namespace, simulated=self._simulated)
+        else:
+            root = PodMemoryRoot(self._vfs, self._namespace, self._process, simulated=self._simulated)
+        root.keep([kept_of(self._vfs, each, _own(each.mount).mount) for each in self._to_save])
+        return root
 
     def close(self) -> None:
         """See `Target.close`."""

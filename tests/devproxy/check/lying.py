@@ -12,6 +12,7 @@ from typing import IO, Any, Self
 from devproxy.build import Root
 from devproxy.linux.mountinfo import MountLine
 from devproxy.outcome import Outcome
+from devproxy.targets.root import Kept
 from devproxy.targets.root import Root as TargetRoot
 
 
@@ -92,6 +93,9 @@ class LyingTree:
     def mountinfo(self) -> list[MountLine]:
         self._check("/proc/self/mountinfo")
         return self._lies.mounts(self._truth.mountinfo())
+
+    def kept(self) -> list[Kept]:
+        return self._truth.kept()
 
     def close(self) -> None:
         pass
