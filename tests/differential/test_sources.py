@@ -13,6 +13,7 @@ import pytest
 
 import devproxy
 from devproxy.build import Root
+from devproxy.errors import DevproxyError
 from devproxy.oci.configuration import parse_configuration
 from tests.bundles import runc_spec_like, write_bundle
 from tests.differential.peers import with_devproxy, with_runc
@@ -155,3 +156,22 @@ def found_on_host(path: Path) -> str:
         return stat.filemode(path.stat().st_mode)
     except OSError as error:
         return os.strerror(error.errno or 0)
+
+
+@pytest.mark.rows("S21", oracle="specification")
+def test_in_memory_a_descriptor_can_be_a_source(tmp_path: Path) -> None:
+    """It is named by procfs; what it holds may have another name by now. The kernel binds only what its builder can reach."""
+    (tmp_path / "held").mkdir()
+    (tmp_path / "held/file").write_text("of the descriptor\n")
+    descriptor = os.open(tmp_path / "held", os.O_PATH)
+    try:
+        (tmp_path / "held").rename(tmp_path / "elsewhere")
+        (tmp_path / "held").mkdir()
+        path = bundle(tmp_path / "bundle", [bind("/d", Path(f"/proc/self/fd/{descriptor}"))])
+        plan = devproxy.plan(devproxy.load(path), HOST)
+        with devproxy.build(plan) as root:
+            assert root.read_bytes("/d/file") == b"of the descriptor\n"
+        with pytest.raises(DevproxyError, match=f"the source of /d, /proc/self/fd/{descriptor}: no such file"):
+            devproxy.build(plan, "kernel")
+    finally:
+        os.close(descriptor)
