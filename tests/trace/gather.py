@@ -25,7 +25,7 @@ class Entry(NamedTuple):
     function: str  # without its parameters
     rows: tuple[str, ...]
     oracle: str | None
-    marks: tuple[str, ...]  # names of all markers of the case
+    marks: tuple[str, ...]  # names of all markers of the case, and "as_user" where it works on the kernel without root
 
     @property
     def test(self) -> str:
@@ -44,9 +44,20 @@ def _entries(items: Iterable[pytest.Item]) -> Iterator[Entry]:
     for item in items:
         for mark in item.iter_markers("rows"):
             file, _, function = item.nodeid.partition("[")[0].partition("::")
-            marks = tuple(sorted({each.name for each in item.iter_markers()}))
+            marks = {each.name for each in item.iter_markers()} | _as_user(item)
             oracle = mark.kwargs.get("oracle")
-            yield Entry(file, function, tuple(map(str, mark.args)), None if oracle is None else str(oracle), marks)
+            yield Entry(
+                file,
+                function,
+                tuple(map(str, mark.args)),
+                None if oracle is None else str(oracle),
+                tuple(sorted(marks)),
+            )
+
+
+def _as_user(item: pytest.Item) -> set[str]:
+    code = getattr(getattr(item, "function", None), "__code__", None)
+    return {"as_user"}.intersection(() if code is None else code.co_names)
 
 
 def remember(config: pytest.Config, items: Iterable[pytest.Item]) -> None:
@@ -84,11 +95,12 @@ def mistakes(found: Iterable[Entry]) -> list[str]:
 
 
 def _credible(entry: Entry) -> bool:
-    """Whether a case can have asked its oracle: a peer runs in tests marked so, the kernel answers root, or beside us."""
+    """Whether a case can have asked its oracle: a peer runs in tests marked so; the kernel answers root, a
+    user in a namespace of his own, or a comparison."""
     match entry.oracle:
         case "runsc" | "runc" | "crun":
             return "peer" in entry.marks
         case "kernel":
-            return bool({"root", "peer"} & set(entry.marks)) or entry.file.startswith(_BESIDE_THE_KERNEL)
+            return bool({"root", "peer", "as_user"} & set(entry.marks)) or entry.file.startswith(_BESIDE_THE_KERNEL)
         case _:
             return True
