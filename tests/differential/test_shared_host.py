@@ -79,7 +79,7 @@ def seen(directory: Path, host: str, overlay: str, propagation: str) -> tuple[ob
     return memory, kernel
 
 
-@pytest.mark.rows("H24", oracle="kernel")
+@pytest.mark.rows("S26", "S27", "H24", oracle="kernel")
 @pytest.mark.parametrize("overlay", ["none", "root:memory"])
 @pytest.mark.parametrize(
     ("host", "propagation"),
