@@ -8,6 +8,7 @@ import posixpath
 
 from devproxy.carry_layers import NOT_WRITTEN, open_layers
 from devproxy.carry_overlay import Overlaid, check_directory, make_overlay
+from devproxy.carry_within import within
 from devproxy.carry_words import describe, expected, explain_number, failure, refuse_source, require_same, told
 from devproxy.errors import DevproxyError, InputError
 from devproxy.linux.cgroups import hierarchies
@@ -100,7 +101,7 @@ class Carrier:
 
     def _open_source(self, index: int, step: Bind | MountRoot) -> None:
         try:
-            source = self._sources[id(step)] = self._target.open_source(step.source)
+            source = self._sources[id(step)] = self._target.open_source(step.source, within(step, self._plan))
         except OSError as error:
             refuse_source(step, error)
         if step.overlay is not None:

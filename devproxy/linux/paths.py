@@ -69,6 +69,19 @@ def open_in_root(root: int, path: str, flags: int) -> int:
     return check(_openat2(OPENAT2, root, encoded, how, _OPEN_HOW.size), path)
 
 
+def open_within(directory: str, path: str, flags: int, opener: Opener) -> int:
+    """Open a path that begins with a directory's, with that directory as the root of the rest. Errors: those of `opener`, about
+    the whole path.
+    """
+    base = os.open(directory, os.O_PATH | os.O_DIRECTORY)
+    try:
+        return opener(base, path[len(directory) :], flags)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from None
+    finally:
+        os.close(base)
+
+
 def has_openat2() -> bool:
     """Whether openat2(2) can be used here: ENOSYS means an old kernel, EPERM a seccomp filter."""
     how = _OPEN_HOW.pack(os.O_PATH | os.O_CLOEXEC, 0, _RESOLVE)

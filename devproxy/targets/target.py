@@ -158,8 +158,9 @@ class Target(Protocol):
     def changes_host(self) -> bool:
         """Whether layers that were asked for on the host are there, and not in memory."""
 
-    def open_source(self, path: str) -> Source:
-        """Open a directory or file of the host, following links as the host does.
+    def open_source(self, path: str, within: str = "") -> Source:
+        """Open a directory or file of the host, following links as the host does. Below `within`, a directory that the path
+        begins with, they are followed inside that, and magic links are not: who filled it may have wished for more.
 
         Errors: ENOENT and whatever open(2) says.
         """

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from devproxy.targets.kernel.removal import remove_tree
 from tests.bundles import fill_with_busybox, runc_spec_like
 
 SECRET = "of-the-host-alone"  # what no container may print
@@ -163,14 +164,22 @@ def scene(owner: int | None = None) -> Iterator[Scene]:
     with tempfile.TemporaryDirectory(prefix="attack-") as directory:
         if owner is not None:
             os.chmod(directory, 0o755)
-        yield Scene(Path(directory))
+        try:
+            yield Scene(Path(directory))
+        finally:
+            # Images are deeper than the standard library's rmtree goes, and an ordinary user has taken rights away.
+            parent = os.open(directory, os.O_RDONLY)
+            for name in os.listdir(parent):
+                remove_tree(parent, name) if os.path.isdir(f"{directory}/{name}") else os.unlink(name, dir_fd=parent)
+            os.close(parent)
 
 
 def give(directory: Path, owner: int) -> None:
     """Give everything in a scene to an ordinary user: then nothing but the tool keeps the image from the canary."""
-    for path in [directory, *directory.rglob("*")]:
-        before = path.lstat()
-        os.lchown(path, owner, owner)
-        if not stat.S_ISLNK(before.st_mode):
-            path.chmod(stat.S_IMODE(before.st_mode))
-            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    for _, folders, files, folder in os.fwalk(directory):
+        os.chown(folder, owner, owner)
+        for name in [*folders, *files]:
+            mode = os.lstat(name, dir_fd=folder).st_mode
+            os.chown(name, owner, owner, dir_fd=folder, follow_symlinks=False)
+            if not stat.S_ISLNK(mode):
+                os.chmod(name, stat.S_IMODE(mode), dir_fd=folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import select
@@ -16,6 +17,8 @@ from devproxy.cli.main import main
 from tests.attacks.scene import Ran, Scene, give
 from tests.unprivileged import UID, drop_root
 
+# A user may not be able to read what root's interpreter has not imported yet.
+codecs.lookup("unicode_escape")
 TIMEOUT = 20
 LEAKED = 7
 

@@ -13,7 +13,7 @@ import stat
 
 from devproxy.host.facts import Host
 from devproxy.linux import mounts
-from devproxy.linux.paths import chown_descriptor
+from devproxy.linux.paths import chown_descriptor, open_within
 from devproxy.linux.syscalls import about
 from devproxy.mount_options import ATIME, NO_CHANGE, Attribute, Change, Propagation
 from devproxy.node import DeviceNumber, Identity, LikeHost, NodeKind
@@ -101,16 +101,19 @@ class KernelTarget:
 
     # sources and detached mounts
 
-    def open_source(self, path: str) -> KernelSource:
+    def open_source(self, path: str, within: str = "") -> KernelSource:
         """See `Target.open_source`. Links are followed as the host does: the operator named this path."""
         try:
-            descriptor, is_directory = os.open(path, os.O_PATH | os.O_DIRECTORY), True
+            descriptor, is_directory = self._open_on_host(path, within, os.O_PATH | os.O_DIRECTORY), True
         except NotADirectoryError:
-            descriptor, is_directory = os.open(path, os.O_PATH), False
+            descriptor, is_directory = self._open_on_host(path, within, os.O_PATH), False
         tree = Tree(descriptor, self._paths.opener, self._closer)
         source = KernelSource(tree, path, is_directory=is_directory)
         self._sources.append(source)
         return source
+
+    def _open_on_host(self, path: str, within: str, flags: int) -> int:
+        return open_within(within, path, flags, self._paths.opener) if within else os.open(path, flags)
 
     def filesystem(
         self, fstype: str, source: str, change: Change, flags: Sequence[str], data: Sequence[str]
@@ -323,6 +326,8 @@ class KernelTarget:
     def _open_if_there(self, path: str) -> int | None:
         """Open what rights are taken away from, in the mount that it is in. None if it is missing."""
         mount, below = self._kept.holding(path) or (self._there.root, path)
+        if below == "/" != path:
+            return os.dup(mount)  # of a file, too
         try:
             return self._paths.opener(mount, below, os.O_PATH)
         except (FileNotFoundError, NotADirectoryError):

@@ -13,6 +13,8 @@ from contextlib import closing
 
 from devproxy.host.facts import Host
 from devproxy.linux.host_calls import MachineCalls
+from devproxy.linux.paths import open_within
+from devproxy.linux.walk import open_in_root
 from devproxy.mount_options import NO_CHANGE, Change, Propagation
 from devproxy.node import DeviceNumber, Identity, NodeKind
 from devproxy.targets.memory import flags as mount_flags
@@ -97,9 +99,12 @@ class MemoryTarget:
 
     # sources and detached mounts
 
-    def open_source(self, path: str) -> MemorySource:
+    def open_source(self, path: str, within: str = "") -> MemorySource:
         """See `Target.open_source`."""
-        source = MemorySource(os.open(path, os.O_PATH | os.O_CLOEXEC), path)
+        found = (
+            open_within(within, path, os.O_PATH, open_in_root) if within else os.open(path, os.O_PATH | os.O_CLOEXEC)
+        )
+        source = MemorySource(found, path)
         self._sources.append(source)
         return source
 
