@@ -30,8 +30,8 @@ def test_the_page_is_what_collection_finds(found: list[Entry]) -> None:
     assert listing.PAGE.read_text(encoding="utf-8") == listing.page(found), "run scripts/rows --write"
 
 
-def test_what_does_not_apply_has_no_tests(found: list[Entry]) -> None:
-    assert {row for entry in found for row in entry.rows} & NOT_FOR_US.keys() == set()
+def test_a_live_oracle_covers_most_rows(found: list[Entry]) -> None:
+    assert len(listing.live(found)) >= 60, listing.summary(found)
 
 
 def test_a_peer_that_no_case_can_have_started_is_a_mistake() -> None:

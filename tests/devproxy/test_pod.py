@@ -88,6 +88,7 @@ def test_a_joiner_is_held_to_the_pods_hints(target: str, tmp_path: Path) -> None
 
 @on_each
 @pytest.mark.parametrize("share", ["pod", "container"])
+@pytest.mark.rows("H22", oracle="specification")
 def test_h22_a_volume_outlives_the_container_that_made_it(target: str, share: str, tmp_path: Path) -> None:
     plan = planned(tmp_path / "one", mounted("/shared"), annotations=hints(share=share))
     with devproxy.Pod(target) as pod:

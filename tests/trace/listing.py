@@ -35,7 +35,8 @@ def page(found: Sequence[Entry]) -> str:
 def _line(row: str, covering: Sequence[Entry]) -> str:
     files = Counter(file for file, _ in {(entry.file, entry.function) for entry in covering})
     tests = ", ".join(f"{file.removeprefix('tests/')} {count}" for file, count in sorted(files.items()))
-    return f"| {row} | {ROWS[row]} | {', '.join(oracles(covering))} | {tests or NOT_FOR_US.get(row, '')} |\n"
+    last = "; ".join(filter(None, (tests, NOT_FOR_US.get(row))))
+    return f"| {row} | {ROWS[row]} | {', '.join(oracles(covering))} | {last} |\n"
 
 
 def oracles(covering: Iterable[Entry]) -> list[str]:
@@ -51,7 +52,7 @@ def text(found: Sequence[Entry], rows: Sequence[str]) -> str:
         cases = Counter((entry.oracle, entry.test) for entry in found if row in entry.rows)
         for (oracle, test), count in sorted(cases.items(), key=str):
             lines.append(f"    {oracle:<13} {test}" + (f" ({count} cases)" if count > 1 else ""))
-        if not cases:
+        if row in NOT_FOR_US or not cases:
             lines.append(f"    {NOT_FOR_US.get(row, 'NO TEST')}")
     return "\n".join([*lines, "", summary(found)])
 
@@ -60,12 +61,19 @@ def summary(found: Sequence[Entry]) -> str:
     """How many rows have tests, and how many have one whose oracle runs beside us."""
     having = {row for entry in found for row in entry.rows} & ROWS.keys()
     alive = live(found)
-    missing = [row for row in ROWS if row not in having and row not in NOT_FOR_US]
+    without = [row for row in ROWS if row not in having]
     seed = sum(row.startswith("S") for row in having)
     return (
         f"{seed} of 81 S rows and {len(having) - seed} of 30 H rows have tests, {len(alive)} against a live peer or the "
-        f"kernel; {len(NOT_FOR_US)} do not apply; without either: {', '.join(missing) or 'none'}"
+        f"kernel; {sum(row in NOT_FOR_US for row in without)} do not apply; without either: "
+        f"{', '.join(missing(found)) or 'none'}"
     )
+
+
+def missing(found: Iterable[Entry]) -> list[str]:
+    """The rows that have neither a test nor a reason."""
+    having = {row for entry in found for row in entry.rows} | NOT_FOR_US.keys()
+    return [row for row in ROWS if row not in having]
 
 
 def live(found: Iterable[Entry]) -> set[str]:

@@ -132,12 +132,12 @@ def _numbered(letter: str, titles: str) -> dict[str, str]:
 
 ROWS: Final = _numbered("S", _SEED) | _numbered("H", _SINCE)
 
-# Rows that no test can cover, and why. docs/decisions.md has more.
+# What of a row is not for us, and why; a row that has tests as well is covered but for this. docs/decisions.md has more.
 NOT_FOR_US: Final = {
     "H4": "sources and devices are opened by devproxy itself: there is no gofer to ask",
     "H5": "there is no gofer with a /dev of its own: the plan lists every node",
     "H8": "hooks are the work of the runtime that starts the container: one in a spec is a skipped step with a warning",
     "H12": "no ioctl is translated here, so that no driver's interface has to be known; an unknown version is S78's",
-    "H20": "EROFS images are not read; an upper layer is saved as a layer of an OCI image",
-    "H29": "no access control lists; none of the file systems here keeps them",
+    "H20": "EROFS images are not read",
+    "H29": "no access control lists: none of the file systems here keeps them",
 }

@@ -95,6 +95,7 @@ def test_every_key_sets_its_field(pair: str, expected: Configuration) -> None:
         ("=1", "there is no key"),
     ],
 )
+@pytest.mark.rows("S40", oracle="specification")
 def test_s40_a_wrong_setting_says_what_was_expected(pair: str, message: str) -> None:
     with pytest.raises(InputError) as error:
         settings(pair)

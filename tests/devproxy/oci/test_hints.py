@@ -27,6 +27,7 @@ def dropped(**values: str) -> Dropped:
 VOLUME = {"v__source": "/data", "v__type": "bind", "v__share": "container"}
 
 
+@pytest.mark.rows("S60", oracle="specification")
 def test_s60_a_hint_has_a_source_a_type_and_a_share() -> None:
     found = hints(**VOLUME, v__lifecycle="pod", v__options="ro,noexec")
     assert found == Hints({"/data": MountHint("v", "/data", "bind", Share.CONTAINER, Share.POD, ("ro", "noexec"))}, ())
@@ -49,12 +50,14 @@ def test_other_annotations_are_nobodys_business() -> None:
         ("v.lifecycle", "", "expected container or pod or shared"),
     ],
 )
+@pytest.mark.rows("S60", oracle="specification")
 def test_s60_a_bad_annotation_is_named_and_dropped(key: str, value: str, expected: str) -> None:
     found = parse_hints([(f"{PREFIX}.{key}", value)]).dropped[0]
     assert found.where == f'annotations["{PREFIX}.{key}"]'
     assert expected in found.why
 
 
+@pytest.mark.rows("S60", oracle="specification")
 def test_s60_unknown_options_are_dropped_one_by_one() -> None:
     found = hints(**VOLUME, v__options="ro,bogus,size=1,noexec")
     assert found.by_source["/data"].options == ("ro", "noexec")
@@ -63,6 +66,7 @@ def test_s60_unknown_options_are_dropped_one_by_one() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.rows("S60", oracle="specification")
 def test_s60_a_tmpfs_volume_takes_what_tmpfs_takes() -> None:
     found = hints(
         v__source="/v", v__type="tmpfs", v__share="pod", v__options="size=1m,bind,rw,mode=0700,shared,rro,bogus=1"
@@ -73,6 +77,7 @@ def test_s60_a_tmpfs_volume_takes_what_tmpfs_takes() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.rows("S60", oracle="specification")
 def test_s60_options_that_are_for_a_mount_to_say_are_dropped() -> None:
     assert hints(**VOLUME, v__options="rw,shared,noexec").by_source["/data"].options == ("rw", "noexec")
 
@@ -88,6 +93,7 @@ def test_s60_options_that_are_for_a_mount_to_say_are_dropped() -> None:
         ("tmpfs", "shared", "shared"),
     ],
 )
+@pytest.mark.rows("S62", oracle="specification")
 def test_s62_who_changes_the_files_of_a_volume(kind: str, share: str, access: str) -> None:
     (hint,) = hints(v__source="/data", v__type=kind, v__share=share).by_source.values()
     assert hint.access == access
@@ -101,6 +107,7 @@ def test_hints_cross_to_another_process() -> None:
 
 
 @pytest.mark.parametrize("missing", ["source", "type", "share"])
+@pytest.mark.rows("S61", oracle="specification")
 def test_s61_a_hint_that_lacks_something_is_dropped_whole(missing: str) -> None:
     values = {key: value for key, value in VOLUME.items() if not key.endswith(missing)}
     found = hints(**values)
@@ -110,6 +117,7 @@ def test_s61_a_hint_that_lacks_something_is_dropped_whole(missing: str) -> None:
     )
 
 
+@pytest.mark.rows("S61", oracle="specification")
 def test_s61_of_two_hints_for_one_source_the_first_stands() -> None:
     found = hints(**VOLUME, w__source="/data", w__type="tmpfs", w__share="pod")
     assert found.by_source["/data"].name == "v"
@@ -129,6 +137,7 @@ def test_s61_of_two_hints_for_one_source_the_first_stands() -> None:
         ("tmpfs", "shared", "", False, False),
     ],
 )
+@pytest.mark.rows("S62", oracle="specification")
 def test_s62_who_gets_an_overlay_and_who_shares(
     kind: str, share: str, lifecycle: str, overlaid: bool, shared: bool
 ) -> None:

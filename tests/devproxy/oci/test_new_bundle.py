@@ -28,6 +28,7 @@ def test_h30_a_new_bundle_loads_with_its_devices(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "a" / "b" / "rootfs") == []
 
 
+@pytest.mark.rows("H30", oracle="specification")
 def test_h30_nothing_in_a_new_bundle_is_more_than_a_note(tmp_path: Path) -> None:
     spec = write_bundle(str(tmp_path), [GPU])
     assert [thing for thing in spec.unsupported if not thing.harmless] == []
@@ -44,6 +45,7 @@ def test_h30_the_cgroup_rules_allow_what_is_listed() -> None:
 
 @pytest.mark.peer
 @pytest.mark.skipif(find_program("runc") is None, reason="needs runc")
+@pytest.mark.rows("H30", oracle="specification")
 def test_h30_without_devices_it_is_what_runc_writes(tmp_path: Path) -> None:
     run(["runc", "spec", "--bundle", str(tmp_path)])
     theirs: dict[str, Any] = json.loads((tmp_path / "config.json").read_text())

@@ -103,11 +103,13 @@ def test_h10_a_legacy_image_asks_for_every_gpu_by_its_cuda_version() -> None:
 
 
 @pytest.mark.parametrize("value", ["", "void"])
+@pytest.mark.rows("H10", oracle="specification")
 def test_h10_a_legacy_image_that_asks_for_nothing_gets_nothing(value: str) -> None:
     assert visible_devices(["CUDA_VERSION=9.0", f"NVIDIA_VISIBLE_DEVICES={value}"]) is None
 
 
 @pytest.mark.parametrize("value", ["none", "all", "0"])
+@pytest.mark.rows("H10", oracle="specification")
 def test_h10_what_a_legacy_image_says_counts(value: str) -> None:
     env = [f"NVIDIA_VISIBLE_DEVICES={value}"]
     assert visible_devices(["CUDA_VERSION=9.0", *env]) == visible_devices(env)

@@ -101,6 +101,7 @@ def test_s77_a_mig_device_that_is_not_there_is_refused_with_those_that_are(value
     assert "NVML" in error.value.hint
 
 
+@pytest.mark.rows("S77", oracle="specification")
 def test_s77_on_a_host_without_mig_devices_no_mig_id_is_right() -> None:
     with pytest.raises(InputError, match="expected a MIG device of this host: it has none"):
         selecting("0:0", host=GPU_HOST)
@@ -182,6 +183,7 @@ def test_h10_a_legacy_image_gets_everything() -> None:
     assert asking("CUDA_VERSION=9.0", "NVIDIA_REQUIRE_CUDA=cuda>=9.0").mode is Mode.NONE
 
 
+@pytest.mark.rows("H10", oracle="specification")
 def test_h10_a_legacy_image_that_is_not_asked_is_noted_by_its_own_variable() -> None:
     plan = bare(MIG, mode="none", process={"env": ["CUDA_VERSION=9.0"]})
     assert [str(step.reason) for step in steps_of(plan, Skip)] == ["process.env CUDA_VERSION: the mode is none"]

@@ -80,6 +80,7 @@ def test_json_has_the_overlay_by_its_parts() -> None:
     assert [step["overlay"] for step in steps if step["step"] == "bind"] == [None]
 
 
+@pytest.mark.rows("S61", oracle="specification")
 def test_s61_a_dropped_hint_is_a_warning_and_an_error_under_strict() -> None:
     bad = {"dev.gvisor.spec.mount.vol.type": "nfs"}
     (skip,) = [step for step in steps_of(bare(annotations=bad), Skip) if step.level is Level.WARNING]
