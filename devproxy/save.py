@@ -43,6 +43,11 @@ def save_root(plan: Plan, outcomes: Sequence[Outcome], kept: Sequence[Kept], fil
     Raises InputError for a name that is taken; DevproxyError when something cannot be read or written.
     """
     require_new(file)
+    if not kept:
+        raise DevproxyError(
+            "this root has neither an overlay nor a tmpfs of its own, so that nothing can be saved",
+            hint="what was written is in the rootfs and in binds already; with overlay2 = root:memory it is kept apart",
+        )
     notes = _remarks(outcomes)
     mounts = sorted(kept, key=lambda each: each.path.split("/") if each.path else [])
     description = {

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from typing import Final
 
 BLOCK: Final = 512
-GLOBAL: Final = "g"
 EXTENDED: Final = "x"
 LONGEST_HEADER: Final = 1 << 22
 """More than a path and 64 KiB of each of many attributes need; a reader is not made to take in more."""

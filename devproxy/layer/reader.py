@@ -14,14 +14,13 @@ from devproxy.layer.entry import Entry, Extent, Kind
 from devproxy.layer.pax import (
     BLOCK,
     EXTENDED,
-    GLOBAL,
     LONGEST_HEADER,
     DamagedError,
     Header,
     decode,
     decode_records,
 )
-from devproxy.layer.writer import ENTRIES, SAVE, SHA256, XATTR, seal
+from devproxy.layer.writer import COMMENT, MAGIC, NO_SEAL, XATTR, seal
 from devproxy.record import Record
 
 TYPE_CHECKING = False
@@ -51,41 +50,49 @@ def read_layer(descriptor: int) -> Layer:
     return _Reader(descriptor).read()
 
 
+class _Front(Record):
+    """The comment in the first pax header: a checksum, the number of entries, the description."""
+
+    sealed: bytes
+    entries: bytes
+    description: bytes
+
+
 class _Reader:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._size = os.fstat(descriptor).st_size
 
     def read(self) -> Layer:
-        front, begin = self._front()
-        offset = begin
-        entries: list[Entry] = []
+        front, records, begin = self._front()
+        header, offset = self._header(begin)
+        entry, offset = self._entry(header, records, offset)
+        entries = [entry]
         while not self._is_end(offset):
             header, offset = self._header(offset)
-            records: dict[str, bytes] = {}
+            records = {}
             if header.type == EXTENDED:
                 records = decode_records(self._data(header, offset, LONGEST_HEADER), offset)
                 header, offset = self._header(offset + _blocks(header.size))
             entry, offset = self._entry(header, records, offset)
             entries.append(entry)
         self._check_seal(front, begin, len(entries))
-        return Layer(_description(front[SAVE]), tuple(entries))
+        return Layer(_description(front.description), tuple(entries))
 
-    def _front(self) -> tuple[dict[str, bytes], int]:
+    def _front(self) -> tuple[_Front, dict[str, bytes], int]:
+        """What the comment in the first pax header says, that header's other records, and where it ends."""
         foreign = DamagedError("is no file that devproxy saved: it does not begin as those do")
         try:
             header, offset = self._header(0)
         except DamagedError:
             raise foreign from None
-        if header.type != GLOBAL:
+        if header.type != EXTENDED:
             raise foreign
         records = decode_records(self._data(header, offset, LONGEST_HEADER), offset)
-        if set(records) - {"hdrcharset"} != {SAVE, ENTRIES, SHA256}:
+        words = records.pop(COMMENT, b"").split(b" ", 3)
+        if len(words) != 4 or words[0] != MAGIC or len(words[1]) != len(NO_SEAL):
             raise foreign
-        begin = offset + _blocks(header.size)
-        if any(os.pread(self._descriptor, begin - offset - header.size, offset + header.size)):
-            raise DamagedError(f"was changed in front of byte {begin}")
-        return records, begin
+        return _Front(*words[1:]), records, offset + _blocks(header.size)
 
     def _header(self, at: int) -> tuple[Header, int]:
         block = os.pread(self._descriptor, BLOCK, at)
@@ -114,12 +121,13 @@ class _Reader:
             )
         return True
 
-    def _check_seal(self, front: dict[str, bytes], begin: int, entries: int) -> None:
-        """The first header says how many entries there are, and what everything behind it comes to."""
+    def _check_seal(self, front: _Front, begin: int, entries: int) -> None:
+        """The first header says how many entries there are, and what the whole file comes to."""
         digest = hashlib.sha256()
         for start in range(begin, self._size, _CHUNK):
             digest.update(os.pread(self._descriptor, _CHUNK, start))
-        if front[ENTRIES] != b"%020d" % entries or front[SHA256] != seal(front, digest):
+        plain = os.pread(self._descriptor, begin, 0).replace(front.sealed, NO_SEAL, 1)
+        if front.entries != b"%020d" % entries or front.sealed != seal(digest, plain):
             raise DamagedError("was changed since it was saved, or was not saved to its end: its checksum is wrong")
 
     def _entry(self, header: Header, records: dict[str, bytes], at: int) -> tuple[Entry, int]:

@@ -1,5 +1,5 @@
-"""A layer as it is written: entries in pax format, and a global header in front by which devproxy knows its own file again. Other tools
-pass over that.
+"""A layer as it is written: entries in pax format, and, in a comment of the first one's pax header, by what devproxy knows its own file
+again. Other tools pass over comments; a global header, or records of ours, some of them do not take.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 import os
 
 from devproxy.layer.entry import Entry, Kind
-from devproxy.layer.pax import BLOCK, EXTENDED, GLOBAL, Header, encode, encode_records, overflow, padding
+from devproxy.layer.pax import BLOCK, EXTENDED, Header, encode, encode_records, overflow, padding
 from devproxy.layer.tree import TreeFile
 
 TYPE_CHECKING = False
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import IO, Any, Final
 
-SAVE: Final = "DEVPROXY.save"
-ENTRIES: Final = "DEVPROXY.entries"
-SHA256: Final = "DEVPROXY.sha256"
+COMMENT: Final = "comment"
+MAGIC: Final = b"devproxy-save"
 XATTR: Final = "SCHILY.xattr."
 
+NO_SEAL: Final = b"0" * 64
 _CHUNK: Final = 1 << 20
 # Below that a map of the holes is not worth what it costs the reader.
 _HOLES: Final = 1 << 16
@@ -38,9 +38,7 @@ class LayerWriter:
         self.entries = 0
         self.size = 0
         self._description = json.dumps(description, sort_keys=True, separators=(",", ":")).encode()
-        # What it says of the rest is known in the end, and has the same length then.
-        self._file.write(self._front())
-        self.size = self._file.tell()
+        self._first: dict[str, bytes] = {}
 
     def add(self, entry: Entry, content: TreeFile | None = None) -> None:
         """Write an entry, and, of a file that is not empty, its content."""
@@ -54,7 +52,12 @@ class LayerWriter:
             name = os.path.join("GNUSparseFile.0", entry.name).encode("utf-8", "surrogateescape")
             header = header._replace(name=name, size=len(table) + sum(length for _, length in sparse))
         records = overflow(header) | records
-        if records:
+        if not self.entries:
+            # What it says of the rest is known in the end, and has the same length then.
+            self._first = records
+            self._file.write(self._front(NO_SEAL))
+            self.size = self._file.tell()
+        elif records:
             self._put(encode_records(records, EXTENDED, f"PaxHeaders/{self.entries}"))
         self._put(encode(header) + table)
         if content is not None:
@@ -73,14 +76,15 @@ class LayerWriter:
             offset, length = offset + len(chunk), length - len(chunk)
 
     def finish(self) -> None:
-        """Write the end, and then the header in front. Nothing may be added any more."""
+        """Write the end, and then the header in front. Nothing may be added any more. Precondition: there is an entry."""
+        assert self.entries, "a layer without an entry has no place for its description"
         self._put(bytes(2 * BLOCK))
         self._file.seek(0)
-        self._file.write(self._front())
+        self._file.write(self._front(seal(self._digest, self._front(NO_SEAL))))
 
-    def _front(self) -> bytes:
-        records = {SAVE: self._description, ENTRIES: b"%020d" % self.entries}
-        return encode_records({**records, SHA256: seal(records, self._digest.copy())}, GLOBAL, "devproxy-save")
+    def _front(self, sealed: bytes) -> bytes:
+        comment = b" ".join((MAGIC, sealed, b"%020d" % self.entries, self._description))
+        return encode_records({COMMENT: comment, **self._first}, EXTENDED, "PaxHeaders/0")
 
     def _put(self, data: bytes) -> None:
         self._file.write(data)
@@ -88,9 +92,9 @@ class LayerWriter:
         self.size += len(data)
 
 
-def seal(records: Mapping[str, bytes], digest: hashlib._Hash) -> bytes:
-    """The checksum of a file: of what is behind its first header, `digest`, and of that header's other records."""
-    digest.update(records[SAVE] + records[ENTRIES])
+def seal(digest: hashlib._Hash, front: bytes) -> bytes:
+    """The checksum of a file: of what is behind its first pax header, and of that with zeros where the checksum is."""
+    digest.update(front)
     return digest.hexdigest().encode()
 
 
