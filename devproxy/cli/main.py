@@ -7,7 +7,6 @@ not found.
 
 from __future__ import annotations
 
-import gc
 import io
 import os
 import sys
@@ -20,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
     from argparse import Namespace
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Final
 
     from devproxy.cli.context import Context
@@ -31,16 +30,17 @@ INTERRUPTED: Final = 130
 SIGPIPE_STATUS: Final = 141
 
 
-def entry() -> None:
-    """Carry out this process's command line and end it. `devproxy.__main__` is the way in: until here an interrupt killed."""
-    # A short life makes little garbage; collecting it while modules load costs a tenth of the start-up.
-    gc.set_threshold(50_000, 20, 20)
+def entry(at_end: Callable[[int], None] = lambda _: None) -> None:
+    """Carry out this process's command line, call `at_end` with its code, and end. `devproxy.__main__` is the way in: until here an
+    interrupt killed.
+    """
     _open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that this locale cannot write is no reason to fail
     code = _interruptible(sys.argv[1:])
     sys.stderr.flush()
+    at_end(code)
     # Everything is written and closed by now: taking the interpreter apart would only take time.
     os._exit(code)
 

@@ -1,0 +1,116 @@
+"""The file of modules that `devproxy run` starts from: made by a run, used by the next, never when it is not right."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+import devproxy
+from devproxy.process import run
+from tests.bundles import runc_spec_like, write_bundle
+
+pytestmark = pytest.mark.root
+
+# Prints whether the file was used, and what every module of a run knows of itself.
+LOOK = """
+import json, sys
+from devproxy.cli import archive
+used = archive.load()
+names = json.load(open(sys.argv[1])) if len(sys.argv) > 1 else sorted(n for n in sys.modules if n.startswith("devproxy"))
+for name in names:
+    __import__(name)
+def about(name):
+    module, spec = sys.modules[name], sys.modules[name].__spec__
+    parent, _, tail = name.rpartition(".")
+    bound = not parent or getattr(sys.modules[parent], tail) is module
+    return [
+        module.__name__, module.__file__, module.__package__, list(getattr(module, "__path__", ())), module.__doc__, bound,
+        spec.name, spec.origin, spec.parent, spec.has_location, spec.cached, list(spec.submodule_search_locations or ()),
+        type(module.__loader__).__name__, module.__loader__ is spec.loader, sorted(vars(module).keys() - {"__cached__"}),
+    ]
+print(json.dumps({"used": used, "modules": {name: about(name) for name in names}}))
+"""
+
+
+class Copy:
+    """A copy of the package, to be changed."""
+
+    def __init__(self, directory: Path) -> None:
+        self.home = directory / "home"
+        source = os.path.dirname(os.path.abspath(devproxy.__file__))
+        shutil.copytree(source, self.home / "devproxy", ignore=shutil.ignore_patterns("__pycache__"))
+        self.bundle = write_bundle(directory / "b", runc_spec_like(process={"args": ["true"]}))
+        self.environment = {**os.environ, "PYTHONPATH": str(self.home)}
+        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
+
+    @property
+    def file(self) -> Path:
+        return self.home / "devproxy" / "__pycache__" / f"run.{sys.implementation.cache_tag}.modules"
+
+    def run(self, *words: str, **environment: str) -> None:
+        command = [sys.executable, "-m", "devproxy", "run", self.bundle, *words]
+        run(command, env={**self.environment, **environment}, cwd=str(self.home))
+
+    def look(self, *words: str) -> dict[str, object]:
+        told: dict[str, object] = json.loads(
+            run([sys.executable, "-c", LOOK, *words], env=self.environment, cwd=str(self.home)).out
+        )
+        return told
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Copy:
+    return Copy(tmp_path)
+
+
+def test_a_run_makes_it_and_its_modules_are_those_of_the_import_system(copy: Copy, tmp_path: Path) -> None:
+    assert not copy.file.exists()
+    copy.run()
+    assert copy.file.exists()
+    assert [path.name for path in copy.file.parent.glob("run.*")] == [copy.file.name]
+    quick = copy.look()
+    assert quick["used"] is True
+    modules = quick["modules"]
+    assert isinstance(modules, dict)
+    assert {"devproxy.build", "devproxy.launch.launcher", "devproxy.targets.kernel.builder"} <= modules.keys()
+    names = tmp_path / "names.json"
+    names.write_text(json.dumps(list(modules)))
+    copy.file.unlink()
+    slow = copy.look(str(names))
+    assert slow["used"] is False
+    assert slow["modules"] == modules
+
+
+def test_a_source_that_changed_makes_it_useless_until_the_next_run(copy: Copy) -> None:
+    copy.run()
+    before = copy.file.stat().st_mtime_ns
+    copy.run()
+    assert copy.file.stat().st_mtime_ns == before
+    with open(copy.home / "devproxy" / "node.py", "a", encoding="utf-8") as file:
+        file.write("CHANGED = True\n")
+    assert copy.look()["used"] is False
+    copy.run()
+    told = copy.look()
+    assert told["used"] is True
+    assert "CHANGED" in str(told["modules"])
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"i\x01\x00\x00\x00", None])
+def test_a_broken_one_is_made_anew(copy: Copy, content: bytes | None) -> None:
+    copy.run()
+    whole = copy.file.read_bytes()
+    copy.file.write_bytes(whole[: len(whole) // 2] if content is None else content)
+    assert copy.look()["used"] is False
+    copy.run()
+    assert copy.look()["used"] is True
+
+
+def test_it_is_not_made_where_nothing_may_be_written_or_more_was_asked_for(copy: Copy) -> None:
+    copy.run(PYTHONDONTWRITEBYTECODE="1")
+    copy.run("--timings")
+    assert not copy.file.exists()
