@@ -7,13 +7,14 @@ import os
 import posixpath
 
 from devproxy.carry_layers import NOT_WRITTEN, open_layers
+from devproxy.carry_nodes import Nodes
 from devproxy.carry_overlay import Overlaid, check_directory, make_overlay
 from devproxy.carry_within import within
-from devproxy.carry_words import describe, expected, explain_number, failure, refuse_source, require_same, told
+from devproxy.carry_words import failure, refuse_source, told
 from devproxy.errors import DevproxyError, InputError
 from devproxy.linux.cgroups import hierarchies
 from devproxy.mount_options import Attribute, MountOptions
-from devproxy.node import DeviceNumber, Fixed, Identity, LikeHost, NodeKind
+from devproxy.node import LikeHost
 from devproxy.outcome import Outcome, Result
 from devproxy.overlay import LAYERS, layer_name
 from devproxy.plan.plan import Plan
@@ -34,18 +35,15 @@ from devproxy.plan.steps import (
     Step,
     is_tmpfs,
 )
-from devproxy.targets.target import Detached, FileKind, Layers, Look, NumberFound, Source, Target
-from devproxy.without_root import Fitted, bound, fit, other_owner
+from devproxy.targets.target import Detached, FileKind, Layers, Look, Source, Target
+from devproxy.without_root import Fitted, fit, other_owner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from devproxy.carry_changes import Changes
 
-PTMX = "/dev/ptmx"
-OWN_PTMX = "it is the link to pts/ptmx, that device of the container's own terminals"
 _AT_A_TIME = 64
 _NODES = (MakeNode, RequireNode)
-_NODE_DIRECTORY = {NodeKind.CHARACTER: "/dev/char", NodeKind.BLOCK: "/dev/block"}
 
 
 class Carrier:
@@ -65,11 +63,8 @@ class Carrier:
         self._binds: dict[int, Detached] = {}
         self._layers: dict[int, str] = {}
         self._opened: dict[int, Layers] = {}
-        self._like_host: dict[LikeHost, NumberFound] = {}
         self._skipped: set[str] = set()
-        self._makers: dict[str, str] = {}
-        self._numbers: dict[Identity, NumberFound] = {}
-        self._linked: set[tuple[NodeKind, DeviceNumber]] = set()
+        self._nodes = Nodes(target)
         self._made_in: str | None = None
 
     def open_sources(self) -> None:
@@ -85,7 +80,7 @@ class Carrier:
         for index, step in enumerate(self._plan.steps):
             if isinstance(step, _NODES):
                 if isinstance(step.identity, LikeHost):
-                    self._look_at_host(step, step.identity)
+                    self._nodes.look_at_host(step, step.identity)
             elif isinstance(step, Bind):
                 self._open_source(index, step)
                 if step.overlay is None:
@@ -129,25 +124,6 @@ class Carrier:
 
     def _failure(self, step: Step, error: OSError) -> DevproxyError:
         return failure(step, error, rootless=self._target.rootless is not None)
-
-    def _look_at_host(self, step: MakeNode | RequireNode, identity: LikeHost) -> None:
-        try:
-            self._like_host[identity] = self._target.number_of(identity)
-        except OSError as error:
-            if error.errno != errno.ENOENT:
-                raise self._failure(step, error) from error
-            raise InputError(
-                f"{step.path} is to be like the host's {identity.path}, which is missing or no character device "
-                f"({step.reason})",
-                hint="load its driver, or drop the device; 'devproxy probe' shows what the host has",
-            ) from error
-
-    def _number_of(self, identity: Identity) -> NumberFound:
-        found = self._numbers.get(identity)
-        if found is None:
-            found = self._like_host[identity] if isinstance(identity, LikeHost) else self._target.number_of(identity)
-            self._numbers[identity] = found
-        return found
 
     def carry(self, step: Step) -> Outcome:
         """Carry one step out. Raises DevproxyError naming the step, and what was found, when it fails."""
@@ -199,7 +175,7 @@ class Carrier:
     def _carry(self, step: Step) -> Outcome:  # noqa: C901, PLR0911 (one line a kind of step; mypy checks that none is missing)
         match step:  # what there are thousands of comes first
             case MakeNode():
-                return self._make_node(step)
+                return self._nodes.make(step)
             case Bind():
                 return self._bind(step)
             case MountRoot():
@@ -212,9 +188,9 @@ class Carrier:
                     step, Result.DONE, "" if made else "exists", kept=not made, made=step.path if made else ""
                 )
             case RequireNode():
-                return self._require_node(step)
+                return self._nodes.require(step)
             case MakeSymlink():
-                return self._make_symlink(step)
+                return self._nodes.make_symlink(step)
             case Mask() | Cover() | SealPath():
                 return self._take_away(step)
             case Seal():
@@ -415,91 +391,3 @@ class Carrier:
             found = "links lead in a circle, or out of the root through /proc: nothing in the root is at this path"
             return Outcome(step, Result.SKIPPED, found)
         return Outcome(step, Result.DONE) if there else Outcome(step, Result.SKIPPED, "not there")
-
-    # nodes and links
-
-    def _make_node(self, step: MakeNode) -> Outcome:
-        number, found, reserved = None, "", False
-        if step.identity is not None:
-            number, reserved = answer = self._number_of(step.identity)
-            if step.asked or type(step.identity) is not Fixed:
-                found = explain_number(step, answer)
-        try:
-            hosts = self._target.make_node(step.path, step.kind, number, step.mode, step.uid or 0, step.gid or 0)
-        except FileExistsError:
-            return self._keep_node(step, number, found, warning=reserved)
-        except OSError as error:
-            # Whose number no driver decides is no accelerator: what /dev usually holds, and what a spec adds to it.
-            if error.errno != errno.ENXIO or not isinstance(step.identity, Fixed):
-                raise
-            return Outcome(step, Result.SKIPPED, str(error.strerror), warning=True, rootless=True)
-        self._note_node(step, number)
-        if hosts is None:
-            return Outcome(step, Result.CHOSEN if found else Result.DONE, found, reserved)
-        found = f"{found}; {bound(hosts)}" if found else bound(hosts)
-        return Outcome(step, Result.CHOSEN, found, warning=reserved, kept=True, rootless=True)
-
-    def _keep_node(self, step: MakeNode, number: DeviceNumber | None, found: str, *, warning: bool) -> Outcome:
-        """What is in a node's place already, if it is the same."""
-        existing = self._target.look(step.path)
-        if self._is_own_ptmx(step, existing, number):
-            return Outcome(step, Result.SKIPPED, OWN_PTMX)
-        there = require_same(step, existing, number, self._makers.get(step.path))
-        self._note_node(step, number)
-        words = f"exists, keeps mode {there.mode:04o} and owner {there.uid}:{there.gid}"
-        return Outcome(step, Result.CHOSEN, f"{found}; {words}" if found else words, warning=warning, kept=True)
-
-    def _note_node(self, step: MakeNode, number: DeviceNumber | None) -> None:
-        if number is not None and step.path.startswith("/dev/"):
-            self._link_number(step, number)
-        self._makers.setdefault(step.path, step.reason.source)
-
-    def _is_own_ptmx(self, step: MakeNode | RequireNode, there: Look | None, number: DeviceNumber | None) -> bool:
-        """Whether /dev/ptmx is asked for, and is what a container has there: the link to the device of its own devpts
-        (config-linux.md, "Default Devices"). A node would open terminals of the host (devpts.rst).
-        """
-        if step.path != PTMX or there is None or there.link not in ("pts/ptmx", "/dev/pts/ptmx"):
-            return False
-        own = self._target.look("/dev/pts/ptmx")
-        return own is not None and own.kind.value == step.kind.value and own.number == number
-
-    def _link_number(self, step: MakeNode, number: DeviceNumber) -> None:
-        """/dev/char/MAJ:MIN, which udev makes on a host and systemd's device policies look up (H1)."""
-        if (step.kind, number) in self._linked:
-            return  # two names of one number: the first keeps the link, as with udev
-        self._linked.add((step.kind, number))
-        directory = _NODE_DIRECTORY[step.kind]
-        try:
-            self._target.make_symlink(f"{directory}/{number}", posixpath.relpath(step.path, directory))
-        except FileExistsError:
-            return  # the image or another step has made it
-
-    def _require_node(self, step: RequireNode) -> Outcome:
-        number, found = None, ""
-        if step.identity is not None:
-            answer = self._number_of(step.identity)
-            number, found = answer.number, explain_number(step, answer)
-        there = self._target.look(step.path)
-        if there is None:
-            raise DevproxyError(
-                f"{step.path} is missing, expected {expected(step.kind, number)} ({step.reason})",
-                hint="the bind is the user's own, in which devproxy makes nothing: make it there, or give the bind an overlay "
-                "(overlay2=all:memory)",
-            )
-        if self._is_own_ptmx(step, there, number):
-            return Outcome(step, Result.SKIPPED, OWN_PTMX)
-        require_same(step, there, number, self._makers.get(step.path))
-        return Outcome(step, Result.CHOSEN if found else Result.DONE, found)
-
-    def _make_symlink(self, step: MakeSymlink) -> Outcome:
-        try:
-            self._target.make_symlink(step.path, step.target)
-        except FileExistsError:
-            there = self._target.look(step.path)
-            if there is None or there.link != step.target:
-                raise DevproxyError(
-                    f"{step.path} is {describe(there)}, expected a symbolic link to {step.target} ({step.reason})"
-                ) from None
-            return Outcome(step, Result.DONE, "exists", kept=True)
-        self._makers[step.path] = step.reason.source
-        return Outcome(step, Result.DONE)

@@ -13,21 +13,22 @@ import stat
 
 from devproxy.host.facts import Host
 from devproxy.linux import mounts
-from devproxy.linux.paths import chown_descriptor, open_within
+from devproxy.linux.paths import open_within
 from devproxy.linux.syscalls import about
 from devproxy.mount_options import ATIME, NO_CHANGE, Attribute, Change, Propagation
-from devproxy.node import DeviceNumber, Identity, LikeHost, NodeKind
+from devproxy.node import Identity, LikeHost
 from devproxy.targets.kernel.file_mount import new_file
 from devproxy.targets.kernel.filesystems import LayerDescriptors, layered, new_filesystem
 from devproxy.targets.kernel.handles import NO_VOLUMES, HeldVolume, KernelMount, KernelSource, open_null
 from devproxy.targets.kernel.keeper import Keeper
 from devproxy.targets.kernel.kept import Kept
 from devproxy.targets.kernel.look import look, look_at, number_on_host
+from devproxy.targets.kernel.names import TreeNames
 from devproxy.targets.kernel.overlays import Overlays
 from devproxy.targets.kernel.paths import KernelPaths
 from devproxy.targets.kernel.tree import Closer, Tree
 from devproxy.targets.numbers import Numbers
-from devproxy.targets.rootless import Rootless, open_host_node
+from devproxy.targets.rootless import Rootless
 from devproxy.targets.target import (
     IN_MEMORY,
     Detached,
@@ -57,10 +58,9 @@ _PROPAGATION = {
 _EVERY_ATTRIBUTE = sum(Attribute) | ATIME
 # What is mounted of these is new, and nobody else has it until the root is finished.
 _PRIVATE_TYPES = frozenset(("tmpfs", "devtmpfs"))
-_FORMATS = {NodeKind.CHARACTER: stat.S_IFCHR, NodeKind.BLOCK: stat.S_IFBLK, NodeKind.FIFO: stat.S_IFIFO}
 
 
-class KernelTarget:
+class KernelTarget(TreeNames):
     """A `Target` on the running kernel.
 
     Precondition: this process has a mount namespace of its own, in which nothing is shared, and a umask of 0: modes are
@@ -75,13 +75,12 @@ class KernelTarget:
         rootless: Rootless | None = None,
         volumes: Mapping[str, HeldVolume] = NO_VOLUMES,
     ) -> None:
-        self.rootless = rootless
+        super().__init__(rootless)
         self._numbers = Numbers(host, live)
         self._simulated = host.simulated
         self._paths = paths
         self._closer = Closer()
         self._kept = Kept(self._closer)
-        self._tree: Tree | None = None
         self._private: set[int] = set()  # st_dev of the file systems that are new
         self._fresh = ""  # the mount point that was made last
         self._placed = False
@@ -348,83 +347,12 @@ class KernelTarget:
             self._fresh = path
         return first
 
-    def make_directory(self, path: str, mode: int) -> bool:
-        """See `Target.make_directory`."""
-        made, first = self._there.make_directories(path, mode)
-        self._there.done(made)
-        return bool(first)
-
-    def make_node(
-        self, path: str, kind: NodeKind, number: DeviceNumber | None, mode: int, uid: int, gid: int
-    ) -> Look | None:
-        """See `Target.make_node`. Where others can reach, an owner is set through a descriptor of what was verified."""
-        if self.rootless is not None and number is not None:
-            return self._bind_node(path, kind, number)
-        rdev = 0 if number is None else number.rdev
-        wanted = _FORMATS[kind] | mode
-        tree = self._there
-        parent, name = tree.parent(path, make=True)
-        try:
-            os.mknod(name, wanted, rdev, dir_fd=parent)
-            if tree.is_private(parent):
-                if uid or gid:
-                    os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
-            elif uid or gid:
-                self._give(parent, name, (wanted, rdev), (uid, gid))
-            else:
-                _verify(os.stat(name, dir_fd=parent, follow_symlinks=False), (wanted, rdev))
-        except OSError as error:
-            error.filename, error.filename2 = path, None
-            raise
-        return None
-
-    def _bind_node(self, path: str, kind: NodeKind, number: DeviceNumber) -> Look:
-        """The host's node over an empty file. The host is within reach until `finish`: nothing is mounted over it."""
-        parent, name = self._there.parent(path, make=True)
-        if self.look(path) is not None:
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
-        node = open_host_node(path, kind, number)
-        with about(path):
-            os.mknod(name, stat.S_IFREG | 0o644, dir_fd=parent)
-            place = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=parent)
-            mount = mounts.clone_tree(node, recursive=False)
-            mounts.move_mount(mount, place)
-            found = os.fstat(node)
-        for descriptor in (node, place, mount):
-            self._there.done(descriptor)
-        return look_at(found)
-
-    def _give(self, parent: int, name: str, wanted: tuple[int, int], owner: tuple[int, int]) -> None:
-        made = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=parent)
-        self._there.done(made)
-        _verify(os.fstat(made), wanted)
-        chown_descriptor(made, *owner)
-
-    def make_symlink(self, path: str, target: str) -> None:
-        """See `Target.make_symlink`."""
-        parent, name = self._there.parent(path, make=True)
-        try:
-            os.symlink(target, name, dir_fd=parent)
-        except OSError as error:
-            error.filename, error.filename2 = path, None
-            raise
-
     # looking
-
-    def look(self, path: str) -> Look | None:
-        """See `Target.look`."""
-        return look(self._there, path)
 
     def look_in(self, source: Source, path: str) -> Look | None:
         """See `Target.look_in`."""
         opened = self._opened(source)
         return look(opened.tree, path) if opened.is_directory else look_at(os.fstat(opened.descriptor))
-
-    def list_directory(self, path: str) -> list[str]:
-        """See `Target.list_directory`."""
-        directory = self._there.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        self._there.done(directory)
-        return os.listdir(directory)
 
     def number_of(self, identity: Identity) -> NumberFound:
         """See `Target.number_of`."""
@@ -480,12 +408,6 @@ class KernelTarget:
     ) -> None:
         self.close()
 
-    @property
-    def _there(self) -> Tree:
-        if self._tree is None:
-            raise OSError(errno.EINVAL, "nothing is attached at / yet", "/")
-        return self._tree
-
     def _place(self) -> None:
         """Attach the root in the private namespace, once."""
         if not self._placed:
@@ -520,9 +442,3 @@ def _attributes(change: Change) -> tuple[int, int]:
         atime = change.atime or change.set & ATIME
         found = _attributes_of[change] = int(change.set), int(change.clear) | (ATIME if atime else 0)
     return found
-
-
-def _verify(found: os.stat_result, wanted: tuple[int, int]) -> None:
-    """Errors: ESTALE if what is there is not what was made: somebody else writes in this directory."""
-    if (found.st_mode, found.st_rdev) != wanted:
-        raise OSError(errno.ESTALE, "what was made here was replaced at once")

@@ -1,0 +1,73 @@
+"""Device nodes and fifos in a tree that is being built."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from devproxy.linux import mounts
+from devproxy.linux.paths import chown_descriptor
+from devproxy.linux.syscalls import about
+from devproxy.node import DeviceNumber, NodeKind
+from devproxy.targets.kernel.look import look, look_at
+from devproxy.targets.kernel.tree import Tree
+from devproxy.targets.rootless import open_host_node
+from devproxy.targets.target import Look
+
+FORMATS = {NodeKind.CHARACTER: stat.S_IFCHR, NodeKind.BLOCK: stat.S_IFBLK, NodeKind.FIFO: stat.S_IFIFO}
+"""The bits of st_mode that say what a node is."""
+
+
+def make_node(tree: Tree, path: str, wanted: tuple[int, int], owner: tuple[int, int]) -> None:
+    """mknod(2) of `wanted`, st_mode and st_rdev, for an owner, uid and gid; see `Target.make_node`.
+
+    Where others can reach, what was made is looked at again, and the owner is set through a descriptor of what was verified.
+    """
+    mode, rdev = wanted
+    parent, name = tree.parent(path, make=True)
+    has_owner = owner != (0, 0)
+    try:
+        os.mknod(name, mode, rdev, dir_fd=parent)
+        if tree.is_private(parent):
+            if has_owner:
+                os.chown(name, *owner, dir_fd=parent, follow_symlinks=False)
+        elif has_owner:
+            _give(tree, parent, name, wanted, owner)
+        else:
+            _verify(os.stat(name, dir_fd=parent, follow_symlinks=False), wanted)
+    except OSError as error:
+        error.filename, error.filename2 = path, None
+        raise
+
+
+def _give(tree: Tree, parent: int, name: str, wanted: tuple[int, int], owner: tuple[int, int]) -> None:
+    made = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=parent)
+    tree.done(made)
+    _verify(os.fstat(made), wanted)
+    chown_descriptor(made, *owner)
+
+
+def _verify(found: os.stat_result, wanted: tuple[int, int]) -> None:
+    """Errors: ESTALE if what is there is not what was made: somebody else writes in this directory."""
+    if (found.st_mode, found.st_rdev) != wanted:
+        raise OSError(errno.ESTALE, "what was made here was replaced at once")
+
+
+def bind_node(tree: Tree, path: str, kind: NodeKind, number: DeviceNumber) -> Look:
+    """The host's node over an empty file, where none can be made. The host is within reach until the root is finished: nothing is
+    mounted over it.
+    """
+    parent, name = tree.parent(path, make=True)
+    if look(tree, path) is not None:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+    node = open_host_node(path, kind, number)
+    with about(path):
+        os.mknod(name, stat.S_IFREG | 0o644, dir_fd=parent)
+        place = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=parent)
+        mount = mounts.clone_tree(node, recursive=False)
+        mounts.move_mount(mount, place)
+        found = os.fstat(node)
+    for descriptor in (node, place, mount):
+        tree.done(descriptor)
+    return look_at(found)
