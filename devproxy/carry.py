@@ -6,7 +6,6 @@ import errno
 import os
 import posixpath
 
-from devproxy.carry_layers import NOT_WRITTEN, open_layers
 from devproxy.carry_nodes import Nodes
 from devproxy.carry_overlay import Overlaid, check_directory, make_overlay
 from devproxy.carry_within import within
@@ -42,6 +41,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from devproxy.carry_changes import Changes
 
+NOT_WRITTEN = "changes stay in memory here"
 _AT_A_TIME = 64
 _NODES = (MakeNode, RequireNode)
 
@@ -88,6 +88,8 @@ class Carrier:
             elif isinstance(step, MountRoot):
                 self._open_source(index, step)
             elif isinstance(step, MountFilesystem) and step.layers is not None:
+                from devproxy.carry_layers import open_layers  # few specs mount overlays
+
                 self._opened[id(step.layers)] = open_layers(self._target, step, step.layers)
             # Some at a time: then their descriptors are neighbours, which one call closes.
             if len(to_copy) >= _AT_A_TIME:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from typing import Final
 
 _BESIDE: Final = "workdir= names an empty directory beside the upperdir, on the same file system"
-NOT_WRITTEN: Final = "changes stay in memory here"
 
 
 def open_layers(target: Target, step: MountFilesystem, layers: Layers) -> OpenLayers:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 
+from devproxy.linux import mounts
+from devproxy.linux.paths import chown_descriptor
+from devproxy.linux.syscalls import about
 from devproxy.node import DeviceNumber, NodeKind
-from devproxy.targets.kernel.look import look
-from devproxy.targets.kernel.nodes import FORMATS, bind_node, make_node
+from devproxy.targets.kernel.look import look, look_at
 from devproxy.targets.kernel.tree import Tree
-from devproxy.targets.rootless import Rootless
+from devproxy.targets.rootless import Rootless, open_host_node
 from devproxy.targets.target import Look
+
+_FORMATS = {NodeKind.CHARACTER: stat.S_IFCHR, NodeKind.BLOCK: stat.S_IFBLK, NodeKind.FIFO: stat.S_IFIFO}
 
 
 class TreeNames:
@@ -37,8 +42,8 @@ class TreeNames:
     ) -> Look | None:
         """See `Target.make_node`. Where others can reach, an owner is set through a descriptor of what was verified."""
         if self.rootless is not None and number is not None:
-            return bind_node(self._there, path, kind, number)
-        make_node(self._there, path, (FORMATS[kind] | mode, 0 if number is None else number.rdev), (uid, gid))
+            return _bind_node(self._there, path, kind, number)
+        _make_node(self._there, path, (_FORMATS[kind] | mode, 0 if number is None else number.rdev), (uid, gid))
         return None
 
     def make_symlink(self, path: str, target: str) -> None:
@@ -59,3 +64,57 @@ class TreeNames:
         directory = self._there.open(path, os.O_RDONLY | os.O_DIRECTORY)
         self._there.done(directory)
         return os.listdir(directory)
+
+
+def _make_node(tree: Tree, path: str, wanted: tuple[int, int], owner: tuple[int, int]) -> None:
+    """mknod(2) of `wanted`, st_mode and st_rdev, for an owner, uid and gid; see `Target.make_node`.
+
+    Where others can reach, what was made is looked at again, and the owner is set through a descriptor of what was verified.
+    """
+    mode, rdev = wanted
+    parent, name = tree.parent(path, make=True)
+    has_owner = owner != (0, 0)
+    try:
+        os.mknod(name, mode, rdev, dir_fd=parent)
+        if tree.is_private(parent):
+            if has_owner:
+                os.chown(name, *owner, dir_fd=parent, follow_symlinks=False)
+        elif has_owner:
+            _give(tree, parent, name, wanted, owner)
+        else:
+            _verify(os.stat(name, dir_fd=parent, follow_symlinks=False), wanted)
+    except OSError as error:
+        error.filename, error.filename2 = path, None
+        raise
+
+
+def _give(tree: Tree, parent: int, name: str, wanted: tuple[int, int], owner: tuple[int, int]) -> None:
+    made = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=parent)
+    tree.done(made)
+    _verify(os.fstat(made), wanted)
+    chown_descriptor(made, *owner)
+
+
+def _verify(found: os.stat_result, wanted: tuple[int, int]) -> None:
+    """Errors: ESTALE if what is there is not what was made: somebody else writes in this directory."""
+    if (found.st_mode, found.st_rdev) != wanted:
+        raise OSError(errno.ESTALE, "what was made here was replaced at once")
+
+
+def _bind_node(tree: Tree, path: str, kind: NodeKind, number: DeviceNumber) -> Look:
+    """The host's node over an empty file, where none can be made. The host is within reach until the root is finished: nothing is
+    mounted over it.
+    """
+    parent, name = tree.parent(path, make=True)
+    if look(tree, path) is not None:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+    node = open_host_node(path, kind, number)
+    with about(path):
+        os.mknod(name, stat.S_IFREG | 0o644, dir_fd=parent)
+        place = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=parent)
+        mount = mounts.clone_tree(node, recursive=False)
+        mounts.move_mount(mount, place)
+        found = os.fstat(node)
+    for descriptor in (node, place, mount):
+        tree.done(descriptor)
+    return look_at(found)
