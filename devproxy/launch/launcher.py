@@ -7,6 +7,7 @@ import stat
 
 from devproxy.errors import DevproxyError, InputError
 from devproxy.launch.signals import forwarding
+from devproxy.launch.warden import Warden
 from devproxy.oci.spec import Process
 from devproxy.targets.kernel.become import Request
 from devproxy.targets.kernel.handles import open_null
@@ -49,7 +50,7 @@ def launch(
     descriptors = streams if executable is None else (*streams, executable)
     interactive = wanted.terminal and os.isatty(streams[0])
     try:
-        with forwarding(tree.pidfd):
+        with forwarding(tree.pidfd), Warden(tree.pidfd):
             terminal = tree.start(Request(wanted, interactive), descriptors)
             started(tree.pid)
             if terminal is None:

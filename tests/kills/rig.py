@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from devproxy.cli.main import main
-from devproxy.linux.mounts import MS_SLAVE, set_propagation_of_everything
+from devproxy.linux.mounts import set_propagation_of_everything
 from devproxy.linux.namespaces import CLONE, unshare
 from devproxy.linux.process import prctl
 from tests.bundles import runc_spec_like, write_bundle
@@ -24,7 +24,7 @@ from tests.devproxy.linux.forked import in_child
 from tests.kills.tracing import Traced
 from tests.unprivileged import GID, UID, drop_root
 
-MS_SHARED = 1 << 20
+MS_PRIVATE, MS_SHARED = 1 << 18, 1 << 20
 _SUBREAPER = 36
 RECORDING = Path(__file__).parents[2] / "example" / "host-8gpu.tar"
 
@@ -32,7 +32,7 @@ RECORDING = Path(__file__).parents[2] / "example" / "host-8gpu.tar"
 def apart() -> None:
     """Be where nobody else's mounts show, and adopt the orphans of all that is started from now on."""
     unshare(CLONE["mount"])
-    set_propagation_of_everything(MS_SLAVE)
+    set_propagation_of_everything(MS_PRIVATE)
     set_propagation_of_everything(MS_SHARED)
     prctl(_SUBREAPER, 1)
 
@@ -235,11 +235,10 @@ class Host:
 
     @staticmethod
     def _state() -> dict[str, Any]:
-        listed = {top: set(os.listdir(top)) for top in ("/dev/shm", "/dev/mqueue") if os.path.isdir(top)}
-        return {"mounts": _mounts(), "cgroups": _cgroups(), **listed}
+        return {"mounts": _mounts(), "cgroups": _cgroups()}
 
     def differences(self) -> list[str]:
-        """Mounts, cgroups and shared memory that were not there before, or are there no more."""
+        """Mounts and cgroups that were not there before, or are there no more."""
         now = self._state()
         return [f"{what}: {self._before[what]} became {now[what]}" for what in now if now[what] != self._before[what]]
 
