@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from devproxy.cli.main import main
 from devproxy.linux.mounts import set_propagation_of_everything
@@ -52,6 +52,12 @@ class Variant(NamedTuple):
 _NO_PID = {"namespaces": [{"type": kind} for kind in ("mount", "ipc", "uts", "network")]}
 _DOCKER = {"env": ["PATH=/bin", "NVIDIA_VISIBLE_DEVICES=all"]}
 _SHARED = {"rootfsPropagation": "shared"}
+_FAMILY = {"args": ["sh", "-c", "sleep 100 & sleep 0.05"]}
+_NAMES = ["CAP_SETUID", "CAP_SETGID"]
+_OTHER_USER = {
+    "args": ["su", "-s", "/bin/sh", "nobody", "-c", "exec sleep 0.05"],
+    "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), _NAMES),
+}
 
 
 def _set(value: str) -> tuple[str, str]:
@@ -71,7 +77,8 @@ VARIANTS = (
     Variant("verify", _set("overlay2=all:self"), verb="verify"),
     Variant("terminal", _set("overlay2=root:self"), (("process", {"terminal": True}),), terminal=True),
     Variant("no-pid-namespace", _set("overlay2=root:self"), (("linux", _NO_PID),)),
-    Variant("shared", (), (("linux", _SHARED),)),
+    Variant("shared", (), (("linux", _SHARED), ("process", _FAMILY))),
+    Variant("other-user", (), (("process", _OTHER_USER),)),
     Variant("oldest", _set("overlay2=all:self"), oldest=True),
     Variant("rootless", rootless=True),
     Variant("rootless-self", _set("overlay2=all:self"), rootless=True),
@@ -105,6 +112,10 @@ class Place:
         document = runc_spec_like(**{**changes, "process": {"args": ["sleep", "0.05"], **changes.get("process", {})}})
         document["mounts"] += [bind, made]
         self.bundle = write_bundle(directory / "bundle", document)
+        rootfs = Path(self.bundle, "rootfs")
+        (rootfs / "bin/su").symlink_to("busybox")
+        (rootfs / "etc/passwd").write_text("root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n")
+        (rootfs / "etc/group").write_text("nobody:x:65534:\n")
         self._tops = [Path(self.bundle), source, self.layers]
         if variant.rootless:
             for top in (directory, *self._tops):
@@ -214,28 +225,42 @@ def _mounts() -> list[str]:
         return sorted(line.split(" - ")[0].split()[3] + " " + line.split()[4] for line in lines)
 
 
-def _cgroups() -> set[str]:
-    """The cgroups below those of this process: where a container's would be."""
-    found = set()
-    with open("/proc/self/cgroup") as lines:
-        for line in lines:
-            _, controllers, path = line.rstrip("\n").split(":", 2)
-            top = os.path.join("/sys/fs/cgroup", controllers.removeprefix("name="), path.lstrip("/"))
-            if os.path.isdir(top) and path != "/":
-                found |= {directory for directory, _, _ in os.walk(top)}
-    return found
+class OwnCgroup:
+    """A context in a cgroup of this process alone, where cgroups can be made: what a container's process is in is below it."""
+
+    def __init__(self) -> None:
+        tops = [top for top in ("/sys/fs/cgroup/pids", "/sys/fs/cgroup") if os.access(f"{top}/cgroup.procs", os.W_OK)]
+        self._top = tops[0] if tops else ""
+        self._own = f"{self._top}/devproxy-kills-{os.getpid()}" if tops else ""
+
+    def __enter__(self) -> Self:
+        if self._own:
+            os.mkdir(self._own)
+            Path(self._own, "cgroup.procs").write_text(str(os.getpid()))
+        return self
+
+    def found(self) -> list[str]:
+        """The cgroups in it, and the processes, this one left out."""
+        if not self._own:
+            return []
+        processes = set(Path(self._own, "cgroup.procs").read_text().split()) - {str(os.getpid())}
+        return sorted({directory for directory, _, _ in os.walk(self._own)} | processes)
+
+    def __exit__(self, *_: object) -> None:
+        if self._own:
+            Path(self._top, "cgroup.procs").write_text(str(os.getpid()))
+            os.rmdir(self._own)
 
 
 class Host:
     """What the host has that a command could leave something in. `differences` says what is new."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, cgroup: OwnCgroup) -> None:
+        self._cgroup = cgroup
         self._before = self._state()
 
-    @staticmethod
-    def _state() -> dict[str, Any]:
-        return {"mounts": _mounts(), "cgroups": _cgroups()}
+    def _state(self) -> dict[str, list[str]]:
+        return {"mounts": _mounts(), "cgroups": self._cgroup.found()}
 
     def differences(self) -> list[str]:
         """Mounts and cgroups that were not there before, or are there no more."""
@@ -272,13 +297,17 @@ def kill_many(directory: Path, variant: Variant, kills: Callable[[int], Iterator
 
     def child() -> list[Any]:
         apart()
+        with OwnCgroup() as cgroup:
+            return work(cgroup)
+
+    def work(cgroup: OwnCgroup) -> list[Any]:
         place = Place(directory, variant)
         begin = time.monotonic()
         code = os.waitstatus_to_exitcode(os.waitpid(start(place.work), 0)[1])
         took = time.monotonic() - begin
         assert code == 0, f"undisturbed it ends with {code}"
         most = place.files()
-        host = Host(place)
+        host = Host(cgroup)
         traced = Traced(place.work)
         assert not traced.run_until(-1, lambda pid: None)
         wrong, left = [], 0

@@ -21,6 +21,7 @@ from tests.kills.rig import (
     WHO,
     Host,
     Kill,
+    OwnCgroup,
     Place,
     Variant,
     after_a_kill,
@@ -31,7 +32,7 @@ from tests.kills.rig import (
     wait_for_all,
 )
 
-pytestmark = [pytest.mark.root]
+pytestmark = [pytest.mark.root, pytest.mark.rows("S42", oracle="kernel")]
 
 KILLS = int(os.environ.get("DEVPROXY_KILLS", "60"))
 SEED = seed()
@@ -90,8 +91,12 @@ def test_what_is_left_is_seen(directory: Path) -> None:
 
     def child() -> list[str]:
         apart()
+        with OwnCgroup() as cgroup:
+            return work(cgroup)
+
+    def work(cgroup: OwnCgroup) -> list[str]:
         place = Place(directory, VARIANTS[0])
-        host = Host(place)
+        host = Host(cgroup)
         bundle = Path(place.bundle)
         run(["mount", "-t", "tmpfs", "tmpfs", str(bundle)])
 
