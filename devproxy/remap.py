@@ -20,6 +20,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from devproxy.host.facts import Host
+    from devproxy.oci.spec import Device as SpecDevice
+    from devproxy.oci.spec import Spec
     from devproxy.plan.plan import Plan
     from devproxy.plan.steps import Step
 
@@ -211,3 +214,42 @@ def renamed(env: tuple[str, ...], uuids: dict[str, str]) -> tuple[str, ...]:
         known = name in _VARIABLES and equals
         changed.append(f"{name}={','.join(uuids.get(each) or each for each in value.split(','))}" if known else line)
     return tuple(changed)
+
+
+# before planning
+
+
+def for_host(spec: Spec, host: Host, saved: Accelerators, file: str) -> Spec:
+    """The bundle with GPUs of this host where it names saved ones that are not here: UUIDs in its environment, nodes in
+    linux.devices. The host's GPUs are paired by their minors.
+
+    Raises InputError if there is such a name, and the host has another number of GPUs than were saved.
+    """
+    here = sorted(
+        (gpu for gpu in (host.nvidia.gpus if host.nvidia is not None else ()) if gpu.minor is not None),
+        key=lambda gpu: gpu.minor or 0,
+    )
+    known = {gpu.uuid for gpu in here}
+    gone = {old.uuid: index for index, old in enumerate(saved.gpus) if old.uuid and old.uuid not in known}
+    moved = {old.node: index for index, old in enumerate(saved.gpus) if old.minor not in {gpu.minor for gpu in here}}
+    env, devices = spec.process.env if spec.process is not None else (), spec.devices or ()
+    named = renamed(env, dict.fromkeys(gone, "?")) != env or any(device.path in moved for device in devices)
+    if not named:
+        return spec
+    if len(here) != len(saved.gpus):
+        raise InputError(
+            f"the bundle names GPUs of the host that {file} was saved on, {_names(saved.gpus)}; there were {len(saved.gpus)}, "
+            f"this host has {len(here)}: which of them are meant cannot be told",
+            hint="name GPUs of this host in the bundle, in NVIDIA_VISIBLE_DEVICES or linux.devices; 'devproxy probe' shows them",
+        )
+    uuids = {uuid: here[index].uuid or str(here[index].rank) for uuid, index in gone.items()}
+    process = spec.process and spec.process._replace(env=renamed(env, uuids))
+    changed = tuple(
+        _moved(device, here[moved[device.path]].minor or 0) if device.path in moved else device for device in devices
+    )
+    return spec._replace(process=process, devices=spec.devices and changed)
+
+
+def _moved(device: SpecDevice, minor: int) -> SpecDevice:
+    number = None if device.number is None else device.number._replace(minor=minor)
+    return device._replace(path=f"/dev/nvidia{minor}", number=number)

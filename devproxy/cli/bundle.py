@@ -51,9 +51,11 @@ def make_plan_and_restore(args: Namespace, context: Context, *, fit: bool = True
     context.done("probe")
     restore = None
     if args.restore is not None:
+        from devproxy.remap import for_host
         from devproxy.restore import read_restore
 
         restore = read_restore(args.restore)
+        spec = for_host(spec, host, restore.accelerators, restore.file)
     result = plan(spec, host, mode=args.mode, config=context.configuration)
     if restore is not None and fit:
         from devproxy.restore import fitted

@@ -18,6 +18,7 @@ from devproxy.remap import (
     accelerators_from_json,
     accelerators_of,
     accelerators_to_json,
+    for_host,
     pair,
     remapped,
 )
@@ -142,3 +143,52 @@ class TestEnvironment:
         changed = remapped(plan, saved, "f").process
         assert changed is not None
         assert changed.env == (f"CUDA_VISIBLE_DEVICES={new},MIG-1", "OTHER=GPU-0", "NVIDIA_VISIBLE_DEVICES=all")
+
+
+class TestBundlesOfAnotherHost:
+    """A bundle may name the GPUs of the host that its root was saved on."""
+
+    def _saved(self, tmp_path: Path, count: int) -> Accelerators:
+        return accelerators_of(planned(tmp_path / "saved", host_with_gpus(count), ["NVIDIA_VISIBLE_DEVICES=all"]))
+
+    def _elsewhere(self, count: int) -> Host:
+        host = host_with_gpus(count)
+        assert host.nvidia is not None
+        gpus = tuple(each._replace(uuid=f"GPU-new-{each.minor}") for each in host.nvidia.gpus)
+        return host._replace(nvidia=host.nvidia._replace(gpus=gpus))
+
+    def test_uuids_become_those_of_this_host(self, tmp_path: Path) -> None:
+        saved = self._saved(tmp_path, 2)
+        env = [f"NVIDIA_VISIBLE_DEVICES={saved.gpus[1].uuid},{saved.gpus[0].uuid}", "PATH=/bin"]
+        spec = devproxy.load(write_bundle(tmp_path / "b", runc_spec_like(process={"env": env}), rootfs="empty"))
+        with pytest.raises(InputError, match="GPU"):
+            devproxy.plan(spec, self._elsewhere(2))
+        fitted = for_host(spec, self._elsewhere(2), saved, "f")
+        assert fitted.process is not None
+        assert fitted.process.env[0] == "NVIDIA_VISIBLE_DEVICES=GPU-new-1,GPU-new-0"
+        assert [each.minor for each in accelerators_of(devproxy.plan(fitted, self._elsewhere(2))).gpus] == [0, 1]
+
+    def test_listed_nodes_become_those_of_this_host(self, tmp_path: Path) -> None:
+        device = {"path": "/dev/nvidia5", "type": "c", "major": 195, "minor": 5}
+        linux = {**runc_spec_like()["linux"], "devices": [device]}
+        spec = devproxy.load(write_bundle(tmp_path / "b", runc_spec_like(linux=linux), rootfs="empty"))
+        saved = accelerators_of(devproxy.plan(spec, host_with_gpus(8)))
+        fitted = for_host(spec, self._elsewhere(1), saved, "f")
+        plan = remapped(devproxy.plan(fitted, self._elsewhere(1)), saved, "f")
+        assert [each.node for each in accelerators_of(plan).gpus] == ["/dev/nvidia0"]
+        links = [(step.path, step.target) for step in plan.steps if isinstance(step, MakeSymlink)]
+        assert ("/dev/nvidia5", "/dev/nvidia0") in links
+
+    def test_which_are_meant_has_to_be_plain(self, tmp_path: Path) -> None:
+        saved = self._saved(tmp_path, 2)
+        env = [f"NVIDIA_VISIBLE_DEVICES={saved.gpus[1].uuid}"]
+        spec = devproxy.load(write_bundle(tmp_path / "b", runc_spec_like(process={"env": env}), rootfs="empty"))
+        with pytest.raises(InputError, match="there were 2, this host has 3"):
+            for_host(spec, self._elsewhere(3), saved, "f")
+
+    def test_what_names_nothing_of_another_host_stays(self, tmp_path: Path) -> None:
+        saved = self._saved(tmp_path, 2)
+        env = [f"NVIDIA_VISIBLE_DEVICES={saved.gpus[1].uuid},0"]
+        spec = devproxy.load(write_bundle(tmp_path / "b", runc_spec_like(process={"env": env}), rootfs="empty"))
+        assert for_host(spec, host_with_gpus(2), saved, "f") == spec
+        assert for_host(spec._replace(process=None), self._elsewhere(5), saved, "f") == spec._replace(process=None)
