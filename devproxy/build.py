@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 
 from devproxy.carry import Carrier
+from devproxy.collector import Still
 from devproxy.errors import DevproxyError
 from devproxy.linux.mountinfo import MountLine
 from devproxy.outcome import Outcome, from_plain, to_plain
@@ -284,5 +285,6 @@ def _build_on_kernel(plan: Plan, paths: KernelPaths | None, wishes: Wishes) -> R
         raise
     if timeline is not None:
         timeline.take(tree.outcomes.pop(), plan.steps)
-    outcomes = from_plain(plan.steps, tree.outcomes)
+    with Still():
+        outcomes = from_plain(plan.steps, tree.outcomes)
     return Root(plan, outcomes if layers is None else layers.told(outcomes), tree, tree.rootless, layers)

@@ -25,11 +25,20 @@ def flags_in_force(line: MountLine) -> frozenset[str]:
     """The flags that a process meets: the mount's own, and read-only when the file system is. One word says how access
     times are kept (`relatime`, `noatime`, `strictatime`).
     """
-    flags = _FLAGS.intersection(line.options)
-    if "ro" in line.super_options:
-        flags |= {"ro"}
-    atime = next((word for word in ("noatime", "relatime") if word in line.options), "strictatime")
-    return flags | {atime}
+    key = line.options, "ro" in line.super_options
+    flags = _in_force.get(key)
+    if flags is None:
+        atime = next((word for word in ("noatime", "relatime") if word in line.options), "strictatime")
+        flags = _FLAGS.intersection(line.options) | {atime, *(["ro"] if key[1] else [])}
+        if len(_in_force) >= _MOST_KEPT:
+            _in_force.clear()
+        _in_force[key] = flags
+    return flags
+
+
+# A thousand mounts have a handful of combinations.
+_in_force: Final[dict[tuple[tuple[str, ...], bool], frozenset[str]]] = {}
+_MOST_KEPT: Final = 256
 
 
 class MountTable:

@@ -12,6 +12,7 @@ from devproxy.check.entry import Entry, Tree, differences, entry_at
 from devproxy.check.finding import Finding, Report, error, unreadable
 from devproxy.check.mount_table import MountTable, flags_in_force, parent
 from devproxy.check.resolve import MountPlaces
+from devproxy.collector import Still
 from devproxy.mount_options import ATIME, Attribute, Change, MountOptions
 from devproxy.node import Fixed, Identity, LikeHost, NodeKind, number_of_rdev
 from devproxy.outcome import Outcome, Result
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 _FORMATS = {NodeKind.CHARACTER: stat.S_IFCHR, NodeKind.BLOCK: stat.S_IFBLK, NodeKind.FIFO: stat.S_IFIFO}
 _HIDING = (MountFilesystem, Bind, Mask)
 _PERMISSIONS = 0o7777
+_NOTHING: Sequence[Finding] = ()
 _NODES = (MakeNode, RequireNode)
 _MOUNTED = (MountRoot, MountFilesystem, Bind, Mask, Cover, SealPath, Seal)
 
@@ -49,7 +51,8 @@ def check_outcomes(root: Root) -> Report:
         return _check(root, tree)
     looker = tree.looker()
     try:
-        return _check(root, looker)
+        with Still():
+            return _check(root, looker)
     finally:
         looker.done()
 
@@ -69,7 +72,7 @@ def _check(root: Root, tree: Tree) -> Report:
             continue
         if isinstance(step, _NODES):
             nodes += 1
-            found = checked.check(step, outcome)
+            found: Sequence[Finding] = checked.check(step, outcome)
         elif isinstance(step, MakeSymlink):
             links += 1
             found = _check_link(tree, step)
@@ -114,9 +117,10 @@ class _Nodes:
     def __init__(self, root: Root, tree: Tree) -> None:
         self._root = root
         self._tree = tree
+        self._rootless = root.rootless
         self._majors: dict[str, int | None] = {}
 
-    def check(self, step: MakeNode | RequireNode, outcome: Outcome) -> list[Finding]:
+    def check(self, step: MakeNode | RequireNode, outcome: Outcome) -> Sequence[Finding]:
         """How a node differs from what the build says it made, or found there: then it kept its mode and owner
         (S69).
         """
@@ -130,9 +134,9 @@ class _Nodes:
         if (
             mode == _FORMATS[step.kind] | wanted
             and rdev == self._rdev(step.identity, rdev)
-            and (not made or (found.st_uid, found.st_gid) == _owner(step, self._root.rootless))
+            and (not made or (found.st_uid, found.st_gid) == _owner(step, self._rootless))
         ):
-            return []
+            return _NOTHING
         return self._explain(step, made=made)
 
     def _rdev(self, identity: Identity | None, found: int) -> int:
@@ -191,9 +195,12 @@ def _check_mount(
     stack = table.stack(places.mounted(step.path))
     if not stack:
         return [error("mount-missing", step.path, "a mount", "not mounted", str(step.reason))]
-    wanted = _flags_asked(step) - (_ACCESS_TIMES if keeps_atime else frozenset())
-    if any(wanted <= flags_in_force(line) for line in stack):
-        return []
+    wanted = _flags_asked(step)
+    if keeps_atime:
+        wanted -= _ACCESS_TIMES
+    for line in reversed(stack):
+        if wanted <= flags_in_force(line):
+            return []
     found = ",".join(sorted(flags_in_force(stack[-1])))
     return [error("mount-flags-differ", step.path, ",".join(sorted(wanted)), found, str(step.reason))]
 

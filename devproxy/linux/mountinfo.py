@@ -33,24 +33,39 @@ def parse_line(line: str) -> MountLine:
     Raises:
         ValueError: The line is not one of mountinfo.
     """
-    own, separator, of_filesystem = line.rstrip("\n").partition(" - ")
-    plain = "\\" not in line
-    fields, rest = own.split(" "), of_filesystem.split(" ")
-    if not separator or len(fields) < 6 or len(rest) < 2:
-        raise ValueError(f"not a line of mountinfo: {line!r}")
+    fields = line.rstrip("\n").split(" ")
+    try:
+        end = fields.index("-", 6)  # of the tags; no field before it is a dash
+        fstype, source = fields[end + 1 : end + 3]
+    except ValueError:
+        raise ValueError(f"not a line of mountinfo: {line!r}") from None
     # A file system of an empty source leaves its field empty; one without options leaves the last away.
-    source, options = rest[1], rest[2] if len(rest) > 2 else ""
+    options = fields[end + 3] if len(fields) > end + 3 else ""
+    tags = tuple(fields[6:end])
+    if "\\" not in line:
+        return MountLine(
+            int(fields[0]),
+            int(fields[1]),
+            fields[2],
+            fields[3],
+            fields[4],
+            _words(fields[5]),
+            tags,
+            fstype,
+            source,
+            _words(options),
+        )
     return MountLine(
         int(fields[0]),
         int(fields[1]),
         fields[2],
-        fields[3] if plain else _unescape(fields[3]),
-        fields[4] if plain else _unescape(fields[4]),
+        _unescape(fields[3]),
+        _unescape(fields[4]),
         _words(fields[5]),
-        tuple(fields[6:]),
-        rest[0] if plain else _unescape(rest[0]),
-        source if plain else _unescape(source),
-        _words(options) if plain else tuple([_unescape(option) for option in options.split(",")]),
+        tags,
+        _unescape(fstype),
+        _unescape(source),
+        tuple([_unescape(option) for option in options.split(",")]),
     )
 
 

@@ -54,11 +54,13 @@ def open_in_root(root: int, path: str, flags: int) -> int:
     Errors: those of open(2); ELOOP also for a magic link of procfs (/proc/self/exe); EAGAIN when the tree is renamed
     faster than it can be walked.
     """
-    how = _OPEN_HOW.pack(flags | os.O_CLOEXEC, 0, _RESOLVE)
-    encoded = encode(path)
-    for attempt in range(_TRIES - 1):
+    how, encoded = _how(flags), encode(path)
+    opened: int = _openat2(OPENAT2, root, encoded, how, _OPEN_HOW.size)
+    if opened >= 0:
+        return opened
+    for attempt in range(_TRIES):
         try:
-            return check(_openat2(OPENAT2, root, encoded, how, _OPEN_HOW.size), path)
+            return check(opened, path)
         except OSError as error:
             # EAGAIN: something was renamed or mounted while `..` was resolved, so the kernel could not be sure.
             if error.errno not in (errno.EAGAIN, errno.EINTR):
@@ -66,7 +68,19 @@ def open_in_root(root: int, path: str, flags: int) -> int:
             if attempt >= _IN_A_ROW:
                 # It may have been anywhere on the machine: give whoever does it time to end.
                 time.sleep(attempt * _A_WHILE)
-    return check(_openat2(OPENAT2, root, encoded, how, _OPEN_HOW.size), path)
+        opened = _openat2(OPENAT2, root, encoded, how, _OPEN_HOW.size)
+    return check(opened, path)
+
+
+def _how(flags: int) -> bytes:
+    """Struct open_how of some flags, of which there are a handful."""
+    packed = _packed.get(flags)
+    if packed is None:
+        packed = _packed[flags] = _OPEN_HOW.pack(flags | os.O_CLOEXEC, 0, _RESOLVE)
+    return packed
+
+
+_packed: Final[dict[int, bytes]] = {}
 
 
 def open_within(directory: str, path: str, flags: int, opener: Opener) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from devproxy.collector import Still
 from devproxy.errors import InputError
 from devproxy.oci.json_file import ROOT, parse_document, read_config
 from devproxy.oci.json_path import JsonValue, quote, quote_path
@@ -36,7 +37,8 @@ def load(bundle: str | os.PathLike[str]) -> Spec:
         raise InputError("the working directory is gone", hint="give the bundle as an absolute path") from None
     content = read_config(directory)
     try:
-        return parse_spec(parse_document(content), directory)
+        with Still():
+            return parse_spec(parse_document(content), directory)
     except InputError as error:
         where = quote_path(os.path.join(directory, ROOT))
         hint = error.hint or "correct it there; config.md of the OCI runtime spec describes the format"

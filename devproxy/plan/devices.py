@@ -14,30 +14,36 @@ _DEFAULT_MODE = 0o666
 
 
 def device_step(
-    device: Device, nvidia: NvidiaDrivers | None, mounted: VisibleMounts, *, tpus: bool
+    device: Device, nvidia: NvidiaDrivers | None, holder: Mounted | None, *, tpus: bool
 ) -> MakeNode | RequireNode:
     """Make the device; in a bind without an overlay, which is the user's own, only check that it is there (S17, S69).
 
-    `nvidia` is None, `tpus` false, when the configuration leaves the numbers of these devices to the spec.
+    `nvidia` is None, `tpus` false, when the configuration leaves the numbers of these devices to the spec. `holder` is the
+    mount that the path lies in.
     """
+    path, kind, _, mode, uid, gid, where = device
     identity, asked = _identity(device, nvidia, tpus=tpus)
-    mode = _DEFAULT_MODE if device.mode is None else device.mode
-    step = MakeNode(device.path, device.kind, identity, mode, device.uid, device.gid, asked, Reason(device.where))
-    return _in_bind(step, mounted)
+    step = MakeNode(path, kind, identity, _DEFAULT_MODE if mode is None else mode, uid, gid, asked, Reason(where))
+    return step if holder is None or not holder.is_users else _in_bind(step, holder)
 
 
 def in_binds(steps: list[Step], mounted: VisibleMounts) -> list[Step]:
     """What docker mode makes with /dev, where that is a bind: checked as a device of the spec is. The directories are the
     user's own too.
     """
-    fitted = [_in_bind(step, mounted) if isinstance(step, MakeNode) else step for step in steps]
-    return [step for step in fitted if not (isinstance(step, MakeDirectory) and _holder(step.path, mounted))]
+    fitted: list[Step] = []
+    for step in steps:
+        holder = _holder(step.path, mounted)
+        if holder is None:
+            fitted.append(step)
+        elif isinstance(step, MakeNode):
+            fitted.append(_in_bind(step, holder))
+        elif not isinstance(step, MakeDirectory):
+            fitted.append(step)
+    return fitted
 
 
-def _in_bind(step: MakeNode, mounted: VisibleMounts) -> MakeNode | RequireNode:
-    holder = _holder(step.path, mounted)
-    if holder is None:
-        return step
+def _in_bind(step: MakeNode, holder: Mounted) -> RequireNode:
     note = f"{step.reason.note}; " if step.reason.note else ""
     reason = Reason(step.reason.source, f"{note}{holder.path} is a bind, nothing is made in it")
     return RequireNode(step.path, step.kind, step.identity, step.asked, reason)

@@ -7,6 +7,10 @@ from devproxy.node import Identity, NodeKind, OfDriver
 from devproxy.oci.spec import Device, Spec
 from devproxy.plan.steps import Level, Reason, Skip, Step
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 # Which driver is behind a path; a trailing number is left out. The minor is the spec's own: a GPU may be renamed.
 _PATHS = {
     "/dev/nvidiactl": "nvidia",
@@ -55,7 +59,11 @@ class NvidiaDrivers:
 
     def are_in(self, spec: Spec) -> bool:
         """Whether linux.devices lists one of NVIDIA's."""
-        return any(self.driver_of(device) is not None for device in spec.devices or ())
+        return any(self.driver_of(device) is not None for device in self._candidates(spec.devices or ()))
+
+    def _candidates(self, devices: Sequence[Device]) -> Sequence[Device]:
+        """The devices that may be NVIDIA's: without a driver of theirs on the host, by their paths alone."""
+        return devices if self._by_major else [device for device in devices if device.path.startswith(_BEGINNINGS)]
 
     def identity_of(self, device: Device) -> Identity | None:
         """Who decides the number of a device of the spec; None if the spec itself does."""

@@ -6,6 +6,7 @@ spec's devices, the working directory; then everything that takes rights away, a
 
 from __future__ import annotations
 
+from devproxy.collector import Still
 from devproxy.errors import InputError
 from devproxy.host.facts import Host
 from devproxy.oci.configuration import Configuration
@@ -24,7 +25,6 @@ from devproxy.plan.plan import Asked, Plan
 from devproxy.plan.steps import (
     Level,
     MakeDirectory,
-    MakeNode,
     Mask,
     MountRoot,
     Reason,
@@ -52,7 +52,11 @@ def plan(
     Errors: InputError for a mode that is not supported, an id that names no GPU or TPU of the host, a mount that goes beyond its
     volume's hint, and, under strict, for everything that would be left out with a warning.
     """
-    own = parse_hints(spec.annotations)
+    with Still():
+        return _plan(spec, host, mode, config, parse_hints(spec.annotations), hints)
+
+
+def _plan(spec: Spec, host: Host, mode: str, config: Configuration, own: Hints, hints: Hints | None) -> Plan:
     counting = own if hints is None else hints
     config, told_of_switches = with_annotations(config, spec.annotations)
     nvidia = None if config.nvproxy is False else NvidiaDrivers(host)
@@ -151,11 +155,12 @@ def _root(spec: Spec, config: Configuration, needed: tuple[str, ...]) -> MountRo
 
 def _devices(spec: Spec, nvidia: NvidiaDrivers | None, mounts: MountPlanner, *, tpus: bool) -> list[Step]:
     steps: list[Step] = []
+    holding = mounts.mounted.holding
     for device in spec.devices or ():
-        step = device_step(device, nvidia, mounts.mounted, tpus=tpus)
-        if isinstance(step, MakeNode):
-            _need(step.path, mounts)
-        steps.append(step)
+        holder = holding(device.path)
+        if holder is None:
+            mounts.needed[device.path] = None
+        steps.append(device_step(device, nvidia, holder, tpus=tpus))
     return steps
 
 

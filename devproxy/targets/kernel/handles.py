@@ -9,7 +9,7 @@ import stat
 from devproxy.mount_options import Attribute
 from devproxy.node import DeviceNumber
 from devproxy.record import Record
-from devproxy.targets.kernel.tree import Tree
+from devproxy.targets.kernel.tree import Closer, Tree
 from devproxy.targets.rootless import attributes_of
 
 TYPE_CHECKING = False
@@ -17,33 +17,48 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Final
 
+    from devproxy.linux.paths import Opener
+
 _NULL: Final = DeviceNumber(1, 3)
 
 
 class KernelSource:
-    """An open directory or file of the host (O_PATH), and the tree below it. `used` once it has become a mount."""
+    """An open directory or file of the host (O_PATH). `used` once it has become a mount."""
 
-    def __init__(self, tree: Tree, path: str, *, is_directory: bool) -> None:
-        self.tree = tree
+    __slots__ = ("_closer", "_tree", "descriptor", "is_directory", "path", "used")
+
+    def __init__(self, descriptor: int, path: str, closer: Closer, *, is_directory: bool) -> None:
+        self.descriptor = descriptor
         self.path = path
         self.is_directory = is_directory
         self.used = False
+        self._closer = closer
+        self._tree: Tree | None = None
 
     @property
     def attributes(self) -> Attribute:
         """See `Source.attributes`."""
         return attributes_of(self.descriptor)
 
-    @property
-    def descriptor(self) -> int:
-        """What was opened."""
-        return self.tree.root
+    def tree(self, opener: Opener) -> Tree:
+        """What is below it."""
+        if self._tree is None:
+            self._tree = Tree(self.descriptor, opener, self._closer)
+        return self._tree
+
+    def close(self) -> None:
+        """Let it go. Nothing may be asked afterwards."""
+        if self._tree is not None:
+            self._tree.forget()
+        self._closer.add(self.descriptor)
 
 
 class KernelMount:
     """A mount by its descriptor, attached nowhere yet. `layer` is the upper layer of an overlay that is kept, or -1; `keep` asks for
     a copy of the mount as `layer` when it is attached.
     """
+
+    __slots__ = ("descriptor", "is_directory", "keep", "layer")
 
     def __init__(self, descriptor: int, *, is_directory: bool, layer: int = -1) -> None:
         self.descriptor = descriptor

@@ -106,8 +106,7 @@ class KernelTarget(TreeNames):
             descriptor, is_directory = self._open_on_host(path, within, os.O_PATH | os.O_DIRECTORY), True
         except NotADirectoryError:
             descriptor, is_directory = self._open_on_host(path, within, os.O_PATH), False
-        tree = Tree(descriptor, self._paths.opener, self._closer)
-        source = KernelSource(tree, path, is_directory=is_directory)
+        source = KernelSource(descriptor, path, self._closer, is_directory=is_directory)
         self._sources.append(source)
         return source
 
@@ -148,7 +147,7 @@ class KernelTarget(TreeNames):
     def bind(self, source: Source, *, recursive: bool, change: Change = NO_CHANGE) -> KernelMount:
         """See `Target.bind`."""
         opened = self._use(source)
-        with about(opened.path):
+        try:
             if change and not recursive and self._paths.detached:
                 mount = mounts.clone_with_attributes(opened.descriptor, *_attributes(change))
                 self._binds.add(mount)
@@ -157,7 +156,10 @@ class KernelTarget(TreeNames):
                 self._binds.add(mount)
                 if change:
                     self._set_attributes(mount, change, recursive=False)
-        opened.tree.close()
+        except OSError as error:
+            error.filename, error.filename2 = opened.path, None
+            raise
+        opened.close()
         return KernelMount(mount, is_directory=opened.is_directory)
 
     def overlay(self, lower: Source, upper: Upper = IN_MEMORY) -> KernelMount:
@@ -166,7 +168,7 @@ class KernelTarget(TreeNames):
         overlays = Overlays(self._paths, self._closer, rootless=self.rootless is not None)
         with about(opened.path):
             mount = overlays.make(opened, upper)
-        opened.tree.close()
+        opened.close()
         self._keeper.add(mount)
         return mount
 
@@ -185,7 +187,7 @@ class KernelTarget(TreeNames):
             raise self.rootless.refuse("overlay") from None
         finally:
             for each in opened:
-                each.tree.close()
+                each.close()
         return KernelMount(mount, is_directory=True)
 
     def change(self, mount: Detached, change: Change, *, recursive: bool) -> None:
@@ -352,7 +354,9 @@ class KernelTarget(TreeNames):
     def look_in(self, source: Source, path: str) -> Look | None:
         """See `Target.look_in`."""
         opened = self._opened(source)
-        return look(opened.tree, path) if opened.is_directory else look_at(os.fstat(opened.descriptor))
+        return (
+            look(opened.tree(self._paths.opener), path) if opened.is_directory else look_at(os.fstat(opened.descriptor))
+        )
 
     def number_of(self, identity: Identity) -> NumberFound:
         """See `Target.number_of`."""
@@ -381,9 +385,11 @@ class KernelTarget(TreeNames):
 
     def close(self) -> None:
         """Drop every descriptor. A tree that was placed nowhere vanishes with them."""
-        trees = [source.tree for source in self._sources if not source.used]
-        for tree in [*trees, self._tree] if self._tree else trees:
-            tree.close()
+        for source in self._sources:
+            if not source.used:
+                source.close()
+        if self._tree is not None:
+            self._tree.close()
         self._kept.close()
         for descriptor in (
             self._empty,
