@@ -26,7 +26,18 @@ _FEW = 10
 # Before 1.9 crun refuses a machine with this beside the hierarchies of version 1; whoever starts it may hide it.
 _UNIFIED = "/sys/fs/cgroup/unified"
 _HIDE = ("unshare", "--mount", "sh", "-c", 'umount "$0" && exec "$@"', _UNIFIED)
-_FRESH_ROW = "root and true, devproxy run as a fresh process"
+
+
+class Size(Record):
+    """How many there are of what there are many of, and how many rounds are run."""
+
+    binds: int
+    nodes: int
+    rounds: int
+    rounds_of_many: int
+
+
+_QUICK, _WHOLE = Size(200, 512, 5, 3), Size(1000, 4096, 15, 5)
 
 
 class Peer(Record):
@@ -38,51 +49,44 @@ class Peer(Record):
 
 
 def rows(*, quick: bool) -> Iterator[Row]:
-    """The figures, each as soon as it is there; rows that say why when they cannot be had."""
-    binds, nodes = (200, 512) if quick else (1000, 4096)
-    wanted = (
+    """The figures, each as soon as it is there, beside runc, whose the budgets are, and beside crun, which is written in C and
+    does less; rows that say why when they cannot be had.
+    """
+    size = _QUICK if quick else _WHOLE
+    figures = (
         ("root and true, in this process", _IN_PROCESS),
-        (_FRESH_ROW, _FRESH),
-        (f"{binds} binds, above {_FEW}", _MANY),
-        (f"{nodes} device nodes, above {_FEW}", _MANY),
+        ("root and true, devproxy run as a fresh process", _FRESH),
+        (f"{size.binds} binds, above {_FEW}", _MANY),
+        (f"{size.nodes} device nodes, above {_FEW}", _MANY),
     )
-    peer, why = _find_runc()
+    peers = [_found(_find_runc, "runc"), _found(_find_crun, "crun")]
     program = do_nothing()
-    if peer is None or program is None:
-        yield from (Row(what, "runc", budget, note=why or "no program for this machine") for what, budget in wanted)
-        yield Row(_FRESH_ROW, "crun", None, note=why or "no program for this machine")
-        return
     with tempfile.TemporaryDirectory() as scratch:
-        bench = _Bench(scratch, program, peer)
-        rounds = 5 if quick else 15
-        yield bench.whole(*wanted[0], bench.in_process, rounds)
-        yield bench.whole(*wanted[1], bench.fresh, rounds)
-        yield _beside_crun(bench, rounds)
-        few = 3 if quick else 5
-        yield bench.marginal(*wanted[2], {"binds": _FEW}, {"binds": binds}, few)
-        yield bench.marginal(*wanted[3], {"nodes": _FEW}, {"nodes": nodes}, few)
+        bench = None if program is None else _Bench(scratch, program, size)
+        for number, (what, budget) in enumerate(figures):
+            for peer, why in peers:
+                of_peer = budget if peer.command[0].endswith("runc") else None
+                if bench is None or why:
+                    yield Row(what, peer.version, of_peer, note=why or "no program for this machine")
+                else:
+                    yield bench.row(what, of_peer, peer, (bench.inside, bench.fresh, bench.binds, bench.nodes)[number])
 
 
-def _find_runc() -> tuple[Peer | None, str]:
+def _found(find: Callable[[], Peer | None], name: str) -> tuple[Peer, str]:
+    """A peer, or its name and why it cannot be measured with."""
+    absent = Peer((name,), name)
     if os.geteuid() != 0:
-        return None, "building on the kernel needs root"
-    program = find_program("runc")
-    if program is None:
-        return None, "runc is not installed"
-    return Peer((program,), run([program, "--version"]).out.partition("\n")[0]), ""
-
-
-def _beside_crun(bench: _Bench, rounds: int) -> Row:
-    """Shown for comparison: crun is written in C and does less."""
+        return absent, "building on the kernel needs root"
     try:
-        crun = _find_crun()
-        return (
-            Row(_FRESH_ROW, "crun", None, note="crun is not installed")
-            if crun is None
-            else bench.fresh_beside(crun, rounds)
-        )
+        peer = find()
     except DevproxyError as error:
-        return Row(_FRESH_ROW, "crun", None, note=error.message)
+        return absent, error.message
+    return (absent, f"{name} is not installed") if peer is None else (peer, "")
+
+
+def _find_runc() -> Peer | None:
+    program = find_program("runc")
+    return None if program is None else Peer((program,), run([program, "--version"]).out.partition("\n")[0])
 
 
 def _find_crun() -> Peer | None:
@@ -100,41 +104,48 @@ def _find_crun() -> Peer | None:
 class _Bench:
     """Bundles in a scratch directory, and the ways to run them."""
 
-    def __init__(self, scratch: str, program: bytes, peer: Peer) -> None:
+    def __init__(self, scratch: str, program: bytes, size: Size) -> None:
         self._scratch = scratch
         self._program = program
-        self._peer = peer
+        self._size = size
         self._names = itertools.count()
         self._host = devproxy.probe()
 
-    def whole(self, what: str, budget: Budget, ours: Callable[[str], Run], rounds: int) -> Row:
-        """One bundle from its config.json to the end of its process, both ways."""
-        bundle = self._bundle()
+    def row(self, what: str, budget: Budget | None, peer: Peer, measure: Callable[[Peer], Pair]) -> Row:
+        """One figure beside one peer."""
         try:
-            theirs = self.runtime(self._peer, bundle)
-            return time_row(what, self._peer.version, budget, side_by_side(ours(bundle), theirs, rounds))
+            return time_row(what, peer.version, budget, measure(peer))
         except DevproxyError as error:
-            return Row(what, self._peer.version, budget, note=error.message)
+            return Row(what, peer.version, budget, note=error.message)
 
-    def fresh_beside(self, peer: Peer, rounds: int) -> Row:
-        """The same as a fresh process beside another runtime."""
+    # the figures
+
+    def inside(self, peer: Peer) -> Pair:
+        """One bundle from its config.json to the end of its process, in this process and by the peer."""
         bundle = self._bundle()
-        return time_row(
-            _FRESH_ROW, peer.version, None, side_by_side(self.fresh(bundle), self.runtime(peer, bundle), rounds)
-        )
+        return side_by_side(self._in_process(bundle), self._runtime(peer, bundle), self._size.rounds)
 
-    def marginal(self, what: str, budget: Budget, few: dict[str, int], many: dict[str, int], rounds: int) -> Row:
-        """What the many cost above the few, which cancels what a root costs anyway."""
-        small, large = self._bundle(**few), self._bundle(**many)
-        try:
-            base = side_by_side(self.in_process(small), self.runtime(self._peer, small), rounds)
-            pair = side_by_side(self.in_process(large), self.runtime(self._peer, large), rounds)
-        except DevproxyError as error:
-            return Row(what, self._peer.version, budget, note=error.message)
+    def fresh(self, peer: Peer) -> Pair:
+        """The same with `devproxy run`."""
+        bundle = self._bundle()
+        return side_by_side(self._run(bundle), self._runtime(peer, bundle), self._size.rounds)
+
+    def binds(self, peer: Peer) -> Pair:
+        """What many binds cost above a few."""
+        return self._marginal(peer, self._bundle(binds=_FEW), self._bundle(binds=self._size.binds))
+
+    def nodes(self, peer: Peer) -> Pair:
+        """What many device nodes cost above a few."""
+        return self._marginal(peer, self._bundle(nodes=_FEW), self._bundle(nodes=self._size.nodes))
+
+    def _marginal(self, peer: Peer, small: str, large: str) -> Pair:
+        """What the large one costs above the small one, which cancels what a root costs anyway."""
+        base = side_by_side(self._in_process(small), self._runtime(peer, small), self._size.rounds_of_many)
+        pair = side_by_side(self._in_process(large), self._runtime(peer, large), self._size.rounds_of_many)
         ours, theirs = pair.ours - base.ours, pair.theirs - base.theirs
         if theirs <= 0:
-            return Row(what, self._peer.version, budget, note="runc's cost is lost in the noise: run it again")
-        return time_row(what, self._peer.version, budget, Pair(ours, theirs, ours / theirs))
+            raise DevproxyError("the peer's cost is lost in the noise: run it again")
+        return Pair(ours, theirs, ours / theirs)
 
     def _bundle(self, **counts: int) -> str:
         directory = os.path.join(self._scratch, str(next(self._names)))
@@ -143,7 +154,7 @@ class _Bench:
 
     # the ways
 
-    def in_process(self, bundle: str) -> Run:
+    def _in_process(self, bundle: str) -> Run:
         """Everything in this process: load, plan, build, check, launch; the host is known already."""
         from devproxy.build import build
         from devproxy.check.outcomes import check_outcomes
@@ -164,7 +175,7 @@ class _Bench:
 
         return once
 
-    def fresh(self, bundle: str) -> Run:
+    def _run(self, bundle: str) -> Run:
         """`devproxy run`, started as people do: by the script that was installed beside Python, if there is one."""
         home = os.path.dirname(os.path.dirname(os.path.abspath(devproxy.__file__)))
         script = os.path.join(os.path.dirname(sys.executable), "devproxy")
@@ -174,13 +185,18 @@ class _Bench:
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         return _program([*start, "run", bundle], environment)
 
-    def runtime(self, peer: Peer, bundle: str) -> Run:
+    def _runtime(self, peer: Peer, bundle: str) -> Run:
         """`RUNTIME run`; its state lies in the scratch directory."""
         state = os.path.join(self._scratch, "state")
 
         def once() -> float:
             name = f"devproxy-bench-{os.getpid()}-{next(self._names)}"
-            return _program([*peer.command, "--root", state, "run", "--bundle", bundle, name])() - peer.apart
+            start = time.perf_counter()
+            done = run([*peer.command, "--root", state, "run", "--bundle", bundle, name])
+            taken = time.perf_counter() - start
+            if done.code:
+                raise DevproxyError(f"it fails: {(done.err.strip() or f'code {done.code}').splitlines()[-1]}")
+            return taken - peer.apart
 
         return once
 

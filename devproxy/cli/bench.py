@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """\
 examples:
-  devproxy bench --quick           a first look, in about 15 seconds
-  devproxy bench                   the figures, in about a minute
+  devproxy bench --quick           a first look, in about 20 seconds
+  devproxy bench                   the figures, in about two minutes
   devproxy bench --json > figures.json
 
 Both sides of a row run in turns, and the figure is the median of the pairs' ratios: how many times as fast, or how many
-times as long, as the peer. As root, and with runc and pyfakefs installed, every row is measured; a row that cannot be says
+times as long, as the peer. As root, and with runc, crun and pyfakefs installed, every row is measured; a row that cannot be says
 why.
 """
 
