@@ -8,7 +8,7 @@ VENV := .venv
 OPERATIONS ?= 1000000
 KILLS ?= 1000
 
-.PHONY: run test lint unit oldest rows bench soak soak-vfs soak-kills clean help
+.PHONY: run test lint unit oldest rows bench soak soak-vfs soak-kills soak-races clean help
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -48,8 +48,13 @@ soak-vfs: $(VENV)/.dev
 soak-kills: $(VENV)/.dev
 	@DEVPROXY_KILLS=$(KILLS) $(VENV)/bin/python -m pytest tests/kills
 
+# The races of images that change while they are built, a minute each.
+soak-races: $(VENV)/.dev
+	@scripts/system-packages
+	@DEVPROXY_RACE_SECONDS=60 $(VENV)/bin/python -m pytest tests/attacks/test_races.py
+
 # That, and the long forms of the other random tests: a hundred times the cases, hours.
-soak: soak-vfs soak-kills
+soak: soak-vfs soak-kills soak-races
 	@DEVPROXY_HYPOTHESIS=soak $(VENV)/bin/python -m pytest -m property
 
 $(VENV)/.devproxy: pyproject.toml

@@ -6,7 +6,7 @@ import os
 import stat
 
 from devproxy.errors import DevproxyError, InputError
-from devproxy.launch.signals import forwarding
+from devproxy.launch.signals import Forwarding
 from devproxy.launch.warden import Warden
 from devproxy.oci.spec import Process
 from devproxy.targets.kernel.become import Request
@@ -50,8 +50,15 @@ def launch(
     descriptors = streams if executable is None else (*streams, executable)
     interactive = wanted.terminal and os.isatty(streams[0])
     try:
-        with forwarding(tree.pidfd), Warden(tree.pidfd):
+        forwarding = Forwarding(tree.pidfd)
+        with forwarding, Warden(tree.pidfd):
             terminal = tree.start(Request(wanted, interactive), descriptors)
+            forwarding.starting = False
+            if forwarding.ended_by:
+                if terminal is not None:
+                    os.close(terminal)
+                tree.wait()
+                return 128 + forwarding.ended_by
             started(tree.pid)
             if terminal is None:
                 return tree.wait()

@@ -27,6 +27,9 @@ FORWARDED: Final = (
 )
 
 
+_ENDING: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
+
+
 class Handling:
     """A context in which `handler` is called for some signals.
 
@@ -55,13 +58,23 @@ class Handling:
             signal.signal(number, handler)
 
 
-def forwarding(pidfd: int) -> Handling:
-    """A context in which signals are forwarded to the process of a descriptor."""
+class Forwarding(Handling):
+    """A context in which signals are forwarded to the process of a descriptor.
 
-    def forward(number: int) -> None:
+    Until it has been started (`starting` is cleared then) the ones that end a process end the builder: as the first of its pid
+    namespace it would not hear of them, and what it waits for, a file system whose server is silent, may never come.
+    """
+
+    def __init__(self, pidfd: int) -> None:
+        super().__init__(FORWARDED, self._forward)
+        self._pidfd = pidfd
+        self.starting = True
+        self.ended_by = 0
+
+    def _forward(self, number: int) -> None:
+        if self.starting and number in _ENDING:
+            self.ended_by, number = number, signal.SIGKILL
         try:
-            send_signal(pidfd, number)
+            send_signal(self._pidfd, number)
         except ProcessLookupError:
             return  # it has ended; its exit code is about to be told
-
-    return Handling(FORWARDED, forward)

@@ -164,6 +164,20 @@ def test_the_operators_terminal_cannot_be_typed_into(intruder: Path) -> None:
         assert typed == b"", "something was typed into the operator's terminal"
 
 
+@pytest.mark.parametrize("name", ["dev/console", "dev/pts", "dev/ptmx", "dev/tty", "dev"])
+def test_links_do_not_lead_the_terminal_out(name: str) -> None:
+    """Whoever binds or opens the terminal by its name in the image (runc CVE-2025-52565) finds the image's link."""
+    with scene() as made:
+        made.without_dev()
+        made.link(name, made.canary / "inside" if name == "dev/pts" else made.canary)
+        made.config["process"]["terminal"] = True
+        made.script("tty", "echo > /dev/console", "echo > /dev/tty", "true")
+        made.write()
+        found, _ = _on_a_terminal(lambda: devproxy_main(made))
+        assert made.harm(found) == ""
+        assert "/pts/0\r\n" in found.out, found
+
+
 def test_a_directory_is_no_standard_stream() -> None:
     """A caller whose standard input is a directory would give the process the host (`devproxy run . < /`)."""
     with scene() as made:
