@@ -93,6 +93,7 @@ def _run_in(root: Root, command: list[str] | None, save: str | None, context: Co
     code = _launch(root, command, context)
     if save is not None:
         _save(root, save, context)
+        context.done("save")
     return code
 
 

@@ -6,10 +6,12 @@ where devproxy was called shows, and nobody else's does. The child adopts every 
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +21,7 @@ from devproxy.cli.main import main
 from devproxy.linux.mounts import set_propagation_of_everything
 from devproxy.linux.namespaces import CLONE, unshare
 from devproxy.linux.process import prctl
+from devproxy.process import run
 from tests.bundles import runc_spec_like, write_bundle
 from tests.devproxy.linux.forked import in_child
 from tests.kills.tracing import Traced
@@ -34,6 +37,8 @@ def apart() -> None:
     unshare(CLONE["mount"])
     set_propagation_of_everything(MS_PRIVATE)
     set_propagation_of_everything(MS_SHARED)
+    # Where the state of pods is: nobody else's either.
+    run(["mount", "-t", "tmpfs", "-o", "mode=755", "run", "/run"])
     prctl(_SUBREAPER, 1)
 
 
@@ -53,6 +58,12 @@ _NO_PID = {"namespaces": [{"type": kind} for kind in ("mount", "ipc", "uts", "ne
 _DOCKER = {"env": ["PATH=/bin", "NVIDIA_VISIBLE_DEVICES=all"]}
 _SHARED = {"rootfsPropagation": "shared"}
 _FAMILY = {"args": ["sh", "-c", "sleep 100 & sleep 0.05"]}
+_WRITER = {"args": ["sh", "-c", "echo text > /bound/new; dd if=/dev/zero of=/made/here/zeros bs=64k count=8"]}
+_HINTS = {
+    f"dev.gvisor.spec.mount.{name}.{key}": value
+    for name, source, kind in (("scratch", "tmpfs", "tmpfs"), ("bound", "SOURCE", "bind"))
+    for key, value in {"source": source, "type": kind, "share": "pod"}.items()
+}
 _NAMES = ["CAP_SETUID", "CAP_SETGID"]
 _OTHER_USER = {
     "args": ["su", "-s", "/bin/sh", "nobody", "-c", "exec sleep 0.05"],
@@ -80,6 +91,8 @@ VARIANTS = (
     Variant("shared", (), (("linux", _SHARED), ("process", _FAMILY))),
     Variant("other-user", (), (("process", _OTHER_USER),)),
     Variant("oldest", _set("overlay2=all:self"), oldest=True),
+    Variant("pod", (*_set("overlay2=all:self"), "--pod", "kills"), (("annotations", _HINTS),)),
+    Variant("save", (*_set("overlay2=all:self"), "--save", "DIR/saved.tar"), (("process", _WRITER),)),
     Variant("rootless", rootless=True),
     Variant("rootless-self", _set("overlay2=all:self"), rootless=True),
 )
@@ -108,7 +121,7 @@ class Place:
         (source / "file").write_text("kept")
         bind = {"destination": "/bound", "type": "bind", "source": str(source), "options": ["rbind"]}
         made = {"destination": "/made/here", "type": "tmpfs", "source": "tmpfs"}
-        changes = dict(variant.config)
+        changes = json.loads(json.dumps(dict(variant.config)).replace("SOURCE", str(source)))
         document = runc_spec_like(**{**changes, "process": {"args": ["sleep", "0.05"], **changes.get("process", {})}})
         document["mounts"] += [bind, made]
         self.bundle = write_bundle(directory / "bundle", document)
@@ -116,9 +129,9 @@ class Place:
         (rootfs / "bin/su").symlink_to("busybox")
         (rootfs / "etc/passwd").write_text("root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n")
         (rootfs / "etc/group").write_text("nobody:x:65534:\n")
-        self._tops = [Path(self.bundle), source, self.layers]
+        self._tops = [Path(self.bundle), source, self.layers, Path("/run")]
         if variant.rootless:
-            for top in (directory, *self._tops):
+            for top in (directory, *self._tops[:-1]):
                 for path in (top, *top.rglob("*")):
                     os.chown(path, UID, GID, follow_symlinks=False)
         self.whole = self.files()
@@ -133,6 +146,20 @@ class Place:
                     status = os.lstat(path)
                     found[path] = f"{status.st_mode:o} {status.st_uid} {status.st_size if name in files else ''}"
         return found
+
+    def take_saved(self, *expected: str) -> list[str]:
+        """Remove the file of a save: it is whole, or not there at all. What a process wrote that was killed depends."""
+        file = self.layers / "saved.tar"
+        if not file.exists():
+            return ["nothing was saved"] if expected and "--save" in self.variant.options else []
+        try:
+            with tarfile.open(file) as tar:
+                names = {os.path.normpath(name) for name in tar.getnames()}
+        except (tarfile.TarError, EOFError) as error:
+            return [f"the saved file is broken: {error}"]
+        finally:
+            file.unlink()
+        return [f"the saved file has no {name}" for name in expected if name not in names]
 
     def work(self, err: str = os.devnull) -> int:
         """The command, in the process that calls this: it belongs to the command alone."""
@@ -272,20 +299,21 @@ def after_a_kill(place: Place, host: Host, most: dict[str, str]) -> tuple[list[s
     """What is wrong now, and whether something was left that the next command had to remove. `most` are the files that an
     undisturbed run leaves.
     """
-    wrong = host.differences()
+    wrong = host.differences() + place.take_saved()
     left = {path: what for path, what in place.files().items() if most.get(path) != what}
-    strange = [path for path in left if "/.devproxy.overlay" not in path]
+    strange = [path for path in left if "/.devproxy.overlay" not in path and not path.startswith("/run/devproxy")]
     wrong += [f"{path} was left or changed: {left[path]}" for path in strange]
     wrong += [f"{path} is gone" for path in place.whole if path not in place.files()]
     if left:
         err = f"{place.layers.parent}/err"
         os.waitpid(start(lambda: place.work(err)), 0)
-        wrong += wait_for_all()
+        wrong += wait_for_all() + place.take_saved()
         if place.files() != most:
             wrong.append(f"the next command leaves {sorted(set(place.files()) ^ set(most))}")
         told = Path(err).read_text()
         # An empty directory for layers has nothing in it worth a word.
-        if any(path.rpartition("/")[2] != ".devproxy.overlay" for path in left) and "killed runs left" not in told:
+        empty = (".devproxy.overlay", "devproxy", "pods", "kills")
+        if any(path.rpartition("/")[2] not in empty for path in left) and "killed" not in told:
             wrong.append(f"the next command removes {sorted(left)} and says nothing of it: {told!r}")
     return wrong, bool(left)
 
@@ -305,11 +333,13 @@ def kill_many(directory: Path, variant: Variant, kills: Callable[[int], Iterator
         begin = time.monotonic()
         code = os.waitstatus_to_exitcode(os.waitpid(start(place.work), 0)[1])
         took = time.monotonic() - begin
+        assert place.take_saved("bound/new", "made/here/zeros") == []
         assert code == 0, f"undisturbed it ends with {code}"
         most = place.files()
         host = Host(cgroup)
         traced = Traced(place.work)
         assert not traced.run_until(-1, lambda pid: None)
+        assert place.take_saved("bound/new", "made/here/zeros") == []
         wrong, left = [], 0
         for kill in kills(traced.stops):
             problems = _one(place, kill, took)
