@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Entry: TypeAlias = tuple[str, str, bool, int, int, CodeType]
 else:
     # Those of this very module: importing importlib for them would cost a part of what is saved.
-    ModuleSpec, SourceFileLoader, ModuleType = type(__spec__), type(__loader__), type(sys)
+    ModuleSpec, SourceFileLoader, ModuleType = type(__spec__), type(__spec__.loader), type(sys)
 
 _HOME: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _PATH: Final = os.path.join(_HOME, "__pycache__", f"run.{sys.implementation.cache_tag}.modules")
@@ -74,15 +74,15 @@ def _make(entry: Entry) -> None:
 
 def save() -> None:
     """Write the modules that are loaded now. What cannot be written is no matter: the next run does without."""
-    if sys.dont_write_bytecode:
+    if sys.dont_write_bytecode or sys.pycache_prefix is not None:
         return
-    entries = [entry for name in _in_order() if (entry := _entry(name)) is not None]
     part = f"{_PATH}.{os.getpid()}"
     try:
+        entries = [entry for name in _in_order() if (entry := _entry(name)) is not None]
         with open(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644), "wb") as file:
             file.write(marshal.dumps((_MADE_BY, entries)))
         os.replace(part, _PATH)
-    except OSError:
+    except (OSError, ImportError):  # ImportError: a source that is gone, or lies in a zip file
         _remove(part)
 
 
@@ -98,8 +98,8 @@ def _entry(name: str) -> Entry | None:
     loader = None if spec is None else spec.loader
     if spec is None or spec.origin is None or not isinstance(loader, SourceFileLoader):
         return None
+    found = os.stat(spec.origin)  # before the code is read: what changes in between is seen by the next run
     code = loader.get_code(name)
-    found = os.stat(spec.origin)
     is_package = spec.submodule_search_locations is not None
     return None if code is None else (name, spec.origin, is_package, found.st_mtime_ns, found.st_size, code)
 

@@ -112,5 +112,6 @@ def test_a_broken_one_is_made_anew(copy: Copy, content: bytes | None) -> None:
 
 def test_it_is_not_made_where_nothing_may_be_written_or_more_was_asked_for(copy: Copy) -> None:
     copy.run(PYTHONDONTWRITEBYTECODE="1")
+    copy.run(PYTHONPYCACHEPREFIX=str(copy.home / "elsewhere"))
     copy.run("--timings")
     assert not copy.file.exists()
