@@ -37,6 +37,7 @@ def test_other_annotations_are_nobodys_business() -> None:
     assert parse_hints([("io.kubernetes.x", "y"), ("dev.gvisor.other", "z")]) == Hints({}, ())
 
 
+@pytest.mark.rows("S60", oracle="specification")
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
@@ -106,6 +107,7 @@ def test_hints_cross_to_another_process() -> None:
     assert from_json(json.loads(json.dumps(to_json(found)))) == found
 
 
+@pytest.mark.rows("S61", oracle="specification")
 @pytest.mark.parametrize("missing", ["source", "type", "share"])
 @pytest.mark.rows("S61", oracle="specification")
 def test_s61_a_hint_that_lacks_something_is_dropped_whole(missing: str) -> None:
