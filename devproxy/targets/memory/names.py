@@ -182,12 +182,18 @@ class Names:
             inode.make_synthetic(name, what)
 
     def look(self, path: str) -> Look | None:
-        """What is at a path, a final link not followed, or None if it is missing. Errors: ENOTDIR, ELOOP."""
+        """What is at a path, a final link not followed, or None if it is missing. Errors: ENOTDIR, ELOOP,
+        ENAMETOOLONG.
+        """
         try:
             parent, name = self.parent(path)
             place = self._vfs.get_dentry_at(ROOT, PathOperation(self._root, parent, name, follow_final_symlink=False))
         except FileNotFoundError:
             return None
+        except OSError as problem:
+            if problem.errno != errno.ENAMETOOLONG:
+                raise
+            raise path_error(errno.ENAMETOOLONG, path) from None  # of a name alone nobody knows where it is
         return self.look_at(place.dentry.inode)
 
     def look_at(self, inode: Inode) -> Look:
