@@ -397,7 +397,7 @@ NODES = (
         "a device given twice",
         devices(device("/dev/twice", "c", 1, 5, fileMode=0o600), device("/dev/twice", "c", 1, 5, fileMode=0o600)),
         paths=("/dev/twice",),
-        rows=("H2", "S69"),
+        rows=("S7", "S69", "H2"),
     ),
     Case(
         "a bind over a node of /dev",
