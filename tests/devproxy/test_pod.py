@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ TARGETS = [
     pytest.param("memory", marks=pytest.mark.rows("S63", "S65", "H22", oracle="specification")),
     pytest.param("kernel", marks=[pytest.mark.root, pytest.mark.rows("S63", "S65", "H22", oracle="kernel")]),
 ]
+SECONDS = float(os.environ.get("DEVPROXY_RACE_SECONDS", "3"))
 on_each = pytest.mark.parametrize("target", TARGETS)
 
 
@@ -213,3 +216,37 @@ def test_without_root_too() -> None:
             return [*said, len(devices), len(warned), code, one.listdir("/shared"), len(verify(one.plan, one).findings)]
 
     assert as_user(work) == ["from one", "from one", 1, 1, 0, ["hello", "more"], 0]
+
+
+@pytest.mark.root
+def test_a_neighbour_that_swaps_paths_while_a_container_is_built(tmp_path: Path) -> None:
+    """What is mounted in a volume lands in the container's own root, or nowhere: never on the host."""
+    first = planned(tmp_path / "one", mounted("/shared"), annotations=hints())
+    plain = {"destination": "/shared/sub/deep", "type": "tmpfs", "source": "tmpfs", "options": ["mode=0700"]}
+    second = planned(tmp_path / "two", mounted("/shared"), plain)
+    before = sorted(os.listdir("/etc")), sorted(os.listdir("/"))
+    swaps = "while ! test -e /shared/stop; do rm -rf /shared/sub; ln -s ../../../../etc /shared/sub; rm /shared/sub; mkdir /shared/sub; done"
+    built = 0
+    with devproxy.Pod("kernel") as pod, pod.build(first) as one:
+        swapper = threading.Thread(target=devproxy.launch, args=(one, ["sh", "-c", swaps]))
+        swapper.start()
+        try:
+            end = time.monotonic() + SECONDS
+            while time.monotonic() < end:
+                try:
+                    with pod.build(second) as two:
+                        points = {line.mount_point for line in two.mountinfo()}
+                        assert not {point for point in points if point.endswith("/deep")} - {
+                            "/shared/sub/deep",
+                            "/etc/deep",
+                        }
+                        built += 1
+                except DevproxyError:
+                    continue  # it was swapped in between
+        finally:
+            with pod.build(planned(tmp_path / "three", mounted("/shared"))) as three:
+                write(three, "/shared/stop", "")
+            swapper.join()
+    assert built
+    assert before == (sorted(os.listdir("/etc")), sorted(os.listdir("/")))
+    assert "/deep " not in Path("/proc/self/mountinfo").read_text()
