@@ -121,10 +121,11 @@ def _stat(view: View) -> None:
 
 
 def _cat(view: View) -> None:
-    content = view.root.read_bytes(view.path)
-    view.context.out.flush()
-    view.context.out.buffer.write(content)
-    view.context.out.buffer.flush()
+    with view.root.open(view.path) as file:
+        view.context.out.flush()
+        while block := file.read(_BLOCK):
+            view.context.out.buffer.write(block)
+        view.context.out.buffer.flush()
 
 
 def _mountinfo(view: View) -> None:
@@ -151,4 +152,5 @@ _LOOKS: Final[dict[str, Callable[[View], None]]] = {
     "mountinfo": _mountinfo,
     "outcomes": _outcomes,
 }
+_BLOCK: Final = 1 << 20  # a file of an image may be larger than memory
 _PATHLESS: Final = frozenset({"mountinfo", "outcomes"})

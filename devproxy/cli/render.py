@@ -94,21 +94,32 @@ def entry_document(root: Root, path: str) -> dict[str, object]:
 
 
 def walk(root: Root, top: str) -> Iterator[str]:
-    """Every path below `top`, links not followed, parents first."""
-    for name in _names(root, top):
-        path = f"{top.rstrip('/')}/{name}"
+    """Every path below `top`, links not followed, parents first. However deep: an image may be deeper than Python recurses."""
+    pending = [iter(_below(root, top))]
+    while pending:
+        path = next(pending[-1], None)
+        if path is None:
+            pending.pop()
+            continue
         yield path
-        yield from walk(root, path)
+        pending.append(iter(_below(root, path)))
 
 
-def tree(root: Root, top: str, indent: str = "") -> Iterator[str]:
+def _below(root: Root, path: str) -> list[str]:
+    return [f"{path.rstrip('/')}/{name}" for name in _names(root, path)]
+
+
+def tree(root: Root, top: str) -> Iterator[str]:
     """What `tree` prints below `top`."""
-    names = _names(root, top)
-    for number, name in enumerate(names, 1):
-        path = f"{top.rstrip('/')}/{name}"
-        last = number == len(names)
-        yield f"{indent}{'└── ' if last else '├── '}{_leaf(root, path)}"
-        yield from tree(root, path, indent + ("    " if last else "│   "))
+    pending = [(_below(root, top), "")]
+    while pending:
+        paths, indent = pending[-1]
+        if not paths:
+            pending.pop()
+            continue
+        path = paths.pop(0)
+        yield f"{indent}{'├── ' if paths else '└── '}{_leaf(root, path)}"
+        pending.append((_below(root, path), indent + ("│   " if paths else "    ")))
 
 
 def _leaf(root: Root, path: str) -> str:

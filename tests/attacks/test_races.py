@@ -112,13 +112,13 @@ def _layers(scene: Scene) -> tuple[Path, Path]:
     return place, scene.canary
 
 
-def _passwd(scene: Scene) -> tuple[Path, Path]:
-    """A file that devproxy reads for the process: HOME must not be the canary's."""
-    scene.file("etc/b/passwd", "root:x:0:0::/images:/bin/sh\n")
-    (scene.canary / "passwd").write_text(f"root:x:0:0::/{SECRET}:/bin/sh\n")
-    scene.link("etc/passwd", "b/passwd")
-    scene.script("echo $HOME")
-    return scene.rootfs / "etc/b", scene.canary
+def _bind_source(scene: Scene) -> tuple[Path, Path]:
+    """A directory of the image that the operator binds elsewhere."""
+    place = _directory(scene, "a/b")
+    scene.bind("/mnt/data", place)
+    scene.bind("/mnt/file", scene.file("a/b/secret", "the image's own\n"))
+    scene.script("cat /mnt/data/secret /mnt/file", "touch /mnt/data/made", "echo made > /mnt/file")
+    return place, scene.canary
 
 
 def _executable(scene: Scene) -> tuple[Path, str]:
@@ -142,7 +142,7 @@ RACES_RUN = (
     Race("masked paths", _masked_files),
     Race("root", _root),
     Race("layers", _layers, (SELF,)),
-    Race("passwd", _passwd),
+    Race("bind source", _bind_source),
     Race("executable", _executable, (NONE, MEMORY), _interpreter_is_open),
 )
 
