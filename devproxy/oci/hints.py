@@ -94,6 +94,8 @@ def parse_hints(annotations: Iterable[tuple[str, str]]) -> Hints:
         if expected:
             dropped.append(Dropped(_where(key), f"{quote(value)}, expected {expected}"))
             continue
+        if field == "directfs" and value == "off":
+            dropped.append(Dropped(_where(key), '"off", but no gofer stands between a container and its files here'))
         fields.setdefault(name, {})[field] = value
     return _assemble(fields, dropped)
 
@@ -174,4 +176,5 @@ _FIELDS: Mapping[str, tuple[str, ...]] = {
     "share": _SHARES,
     "options": (),
     "lifecycle": _SHARES,
+    "directfs": ("default", "off"),
 }

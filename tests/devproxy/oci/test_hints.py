@@ -44,7 +44,7 @@ def test_other_annotations_are_nobodys_business() -> None:
         ("v", "x", "NAME.KEY"),
         ("v.source.more", "x", "NAME.KEY"),
         (".source", "x", "NAME.KEY"),
-        ("v.colour", "red", "one of source, type, share, options, lifecycle"),
+        ("v.colour", "red", "one of source, type, share, options, lifecycle, directfs"),
         ("v.source", "", "expected a path"),
         ("v.type", "nfs", "expected tmpfs or bind"),
         ("v.share", "world", "expected container or pod or shared"),
@@ -156,3 +156,18 @@ KEYS = st.lists(WORDS, max_size=3).map(lambda words: ".".join([PREFIX, *words]))
 def test_any_annotations_are_read(annotations: list[tuple[str, str]]) -> None:
     found = parse_hints(annotations)
     assert all(hint.source == source for source, hint in found.by_source.items())
+
+
+@pytest.mark.rows("H21", oracle="specification")
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("default", []),
+        ("off", ['"off", but no gofer stands between a container and its files here']),
+        ("maybe", ['"maybe", expected default or off']),
+    ],
+)
+def test_h21_directfs_changes_no_hint_and_off_is_told(value: str, why: list[str]) -> None:
+    found = hints(**VOLUME, v__directfs=value)
+    assert [each.why for each in found.dropped] == why
+    assert found.by_source == hints(**VOLUME).by_source
