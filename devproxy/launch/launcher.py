@@ -50,7 +50,7 @@ def launch(
     descriptors = streams if executable is None else (*streams, executable)
     interactive = wanted.terminal and os.isatty(streams[0])
     try:
-        forwarding = Forwarding(tree.pidfd)
+        forwarding = Forwarding(tree.pidfd, tree.is_running)
         with forwarding, Warden(tree.pidfd):
             terminal = tree.start(Request(wanted, interactive), descriptors)
             forwarding.starting = False

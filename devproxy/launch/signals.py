@@ -65,14 +65,15 @@ class Forwarding(Handling):
     namespace it would not hear of them, and what it waits for, a file system whose server is silent, may never come.
     """
 
-    def __init__(self, pidfd: int) -> None:
+    def __init__(self, pidfd: int, is_running: Callable[[], bool]) -> None:
         super().__init__(FORWARDED, self._forward)
         self._pidfd = pidfd
+        self._is_running = is_running
         self.starting = True
         self.ended_by = 0
 
     def _forward(self, number: int) -> None:
-        if self.starting and number in _ENDING:
+        if self.starting and number in _ENDING and not self._is_running():
             self.ended_by, number = number, signal.SIGKILL
         try:
             send_signal(self._pidfd, number)

@@ -246,6 +246,10 @@ class KernelRoot:
             raise from_json(message.value["error"])
         return message
 
+    def is_running(self) -> bool:
+        """Whether the builder has become the process, or ended: exec closed its end of the channel."""
+        return self._channel.is_over()
+
     def wait(self) -> int:
         """Wait for the process to end: its exit code, or 128+n when the signal n ended it."""
         if self._code is None:
