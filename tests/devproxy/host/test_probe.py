@@ -6,7 +6,6 @@ import json
 import os
 import stat
 import sys
-import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +17,12 @@ from devproxy.host.facts_json import to_json
 from devproxy.host.probe import probe
 from devproxy.node import DeviceNumber, NodeKind
 from devproxy.process import run
+from tests.counting import calls_of
 from tests.hosts.make import RECORDINGS, recording_of
 
 BY_NAME = {os.path.basename(path): path for path in RECORDINGS}
+
+CALLS = 30_000  # 24,600 with Python 3.11
 
 
 def test_this_machine_is_seen() -> None:
@@ -133,13 +135,11 @@ def test_a_host_as_json_has_every_fact_and_its_source(name: str) -> None:
 # what it costs
 
 
-def test_a_recorded_host_is_probed_within_its_budget() -> None:
-    times = []
-    for _ in range(9):
-        start = time.perf_counter()
-        probe(BY_NAME["host-8gpu.tar"])
-        times.append(time.perf_counter() - start)
-    assert sorted(times)[4] < 0.060
+def test_a_recorded_host_is_probed_within_its_calls() -> None:
+    # 60 ms are its budget; `devproxy bench` has the time, here are the calls that make it.
+    source = BY_NAME["host-8gpu.tar"]
+    probe(source)
+    assert calls_of(lambda: probe(source)) < CALLS
 
 
 @pytest.mark.programs
