@@ -34,7 +34,7 @@ FILES: dict[str, dict[str, tuple[str, ...]]] = {
     "cpuacct": {"cpuacct.usage": NUMBERS, "cgroup.clone_children": NUMBERS},
     "memory": dict.fromkeys(("memory.limit_in_bytes", "memory.soft_limit_in_bytes", "memory.swappiness", "memory.use_hierarchy", "memory.oom_control", "memory.max_usage_in_bytes", "memory.failcnt"), NUMBERS),
     "pids": {"pids.max": NUMBERS, "cgroup.procs": ("abc", "-1", "0x", "1 2", "4194305", ""), "tasks": ("abc", "-5", "4194305\n")},
-    "cpuset": {"cpuset.cpus": SETS, "cpuset.mems": SETS, "cpuset.cpu_exclusive": NUMBERS, "cpuset.sched_load_balance": NUMBERS},
+    "cpuset": {"cpuset.cpus": SETS, "cpuset.mems": SETS, "cpuset.cpu_exclusive": NUMBERS, "cpuset.mem_exclusive": NUMBERS, "cpuset.sched_load_balance": NUMBERS},
 }  # fmt: skip
 
 
@@ -65,10 +65,21 @@ def ours(controller: str) -> World:
     return world
 
 
+def add_siblings(world: World, group: str) -> None:
+    """The groups that the machine has beside it (other containers'): what one of them has, none may have for itself alone."""
+    parent, own = os.path.split(group)
+    for name in (name for name in os.listdir(parent) if os.path.isdir(f"{parent}/{name}") and name != own):
+        world.mkdir(f"/c/{name}")
+        for file in ("cpuset.cpus", "cpuset.mems", "cpuset.cpu_exclusive", "cpuset.mem_exclusive"):
+            assert cgroups.write(world, f"/c/{name}/{file}", Path(parent, name, file).read_text()) == "ok"
+
+
 @pytest.mark.rows("H25", oracle="kernel")
 @pytest.mark.parametrize(("group", "controller"), [(name, name) for name in FILES], indirect=["group"])
 def test_what_is_written_is_understood_as_the_kernel_understands_it(group: str, controller: str) -> None:
     world = ours(controller)
+    if controller == "cpuset":
+        add_siblings(world, group)
     for name, texts in FILES[controller].items():
         for text in texts:
             theirs = kernel_write(f"{group}/{name}", text), Path(group, name).read_text()
@@ -308,3 +319,36 @@ def test_unified_groups_answer_as_the_kernels(unified: str) -> None:
     assert answer(lambda: vfs.rename_at(ROOT, at("/c/group/a"), at("/c/group/z"))) == answer(
         lambda: os.rename(unified + "/a", unified + "/z")
     )
+
+
+@pytest.mark.rows("H25", oracle="kernel")
+@pytest.mark.parametrize("group", ["cpuset"], indirect=True)
+def test_what_a_group_has_for_itself_is_the_kernels(group: str) -> None:
+    """Two groups, and one below each: every order of asking for processors and for having them alone."""
+    world = ours("cpuset")
+    add_siblings(world, group)
+    for path in ("a", "b", "a/c"):
+        os.mkdir(f"{group}/{path}")
+        world.mkdir(f"/c/group/{path}")
+    cpus, exclusive = "cpuset.cpus", "cpuset.cpu_exclusive"
+    writes = [
+        ("", cpus, "0"),
+        ("a", cpus, "0"),
+        ("b", cpus, "0"),
+        ("a/c", exclusive, "1"),
+        ("a", exclusive, "1"),
+        ("", exclusive, "1"),
+    ]
+    writes += [
+        ("b", cpus, ""),
+        ("a", exclusive, "1"),
+        ("a/c", exclusive, "1"),
+        ("b", cpus, "0"),
+        ("a", exclusive, "0"),
+        ("", exclusive, "0"),
+    ]
+    writes += [("a/c", exclusive, "0"), ("a", exclusive, "0"), ("b", cpus, "0"), ("a", "cpuset.mem_exclusive", "1")]
+    for path, file, text in writes:
+        theirs = kernel_write(f"{group}/{path}/{file}", text), Path(group, path, file).read_text()
+        mine = cgroups.write(world, f"/c/group/{path}/{file}", text), world.read(f"/c/group/{path}/{file}").decode()
+        assert mine == theirs, (path, file, text)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from vfs.errors import error
 from vfs.fs.cgroupfs.control import ControlFile, Where, flag, value_of
-from vfs.fs.cgroupfs.values import list_of, number_set
+from vfs.fs.cgroupfs.values import list_of, number_set, unsigned
 
 if TYPE_CHECKING:
     from vfs.fs.cgroupfs.group import Group
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _CPUS: Final = os.cpu_count() or 1
 _NODE_LIMIT: Final = 1 << 10
 _COUNTS: Final = {"cpuset.cpus": _CPUS, "cpuset.mems": 1}
+_EXCLUSIVE: Final = {"cpuset.cpus": "cpuset.cpu_exclusive", "cpuset.mems": "cpuset.mem_exclusive"}
 
 
 def numbers(group: Group, name: str) -> frozenset[int]:
@@ -52,14 +53,39 @@ def _store(group: Group, name: str, text: str) -> None:
         raise error(errno.EINVAL)
     if wanted - numbers(group.parent, name):
         raise error(errno.EACCES)
-    exclusive = "cpuset.cpu_exclusive" if name == "cpuset.cpus" else "cpuset.mem_exclusive"
-    for other in group.parent.children.values():
-        apart = other is not group and (value_of(other, exclusive, 0) or value_of(group, exclusive, 0))
-        if apart and wanted & numbers(other, name):
-            raise error(errno.EINVAL)
+    _check_beside(group, name, wanted, _is_exclusive(group, name))
     if not wanted and group.tasks():
         raise error(errno.ENOSPC)
     group.values[name] = wanted
+
+
+def _is_exclusive(group: Group, name: str) -> int:
+    return value_of(group, _EXCLUSIVE[name], int(group.is_root))
+
+
+def _check_beside(group: Group, name: str, wanted: frozenset[int], exclusive: int) -> None:
+    """Errors: EINVAL for what another group of the same parent uses too, if one of them has it for itself."""
+    for other in group.parent.children.values() if group.parent is not None else ():
+        if other is not group and (exclusive or _is_exclusive(other, name)) and wanted & numbers(other, name):
+            raise error(errno.EINVAL)
+
+
+def _exclusive(name: str) -> ControlFile:
+    """Whether a group has what it uses for itself.
+
+    Errors of writing: EBUSY below a group that has; EACCES where the group above has not; EINVAL (validate_change).
+    """
+
+    def store(group: Group, text: str) -> None:
+        wanted = int(bool(unsigned(text)))
+        if any(_is_exclusive(child, name) > wanted for child in group.children.values()):
+            raise error(errno.EBUSY)
+        if group.parent is not None and wanted > _is_exclusive(group.parent, name):
+            raise error(errno.EACCES)
+        _check_beside(group, name, numbers(group, name), wanted)
+        group.values[_EXCLUSIVE[name]] = wanted
+
+    return ControlFile(_EXCLUSIVE[name], lambda group: f"{_is_exclusive(group, name)}\n", store)
 
 
 def _set(name: str) -> tuple[ControlFile, ControlFile]:
@@ -71,7 +97,8 @@ def _set(name: str) -> tuple[ControlFile, ControlFile]:
 
 
 FILES: Final = (
-    flag("cpuset.cpu_exclusive"),
+    _exclusive("cpuset.cpus"),
+    _exclusive("cpuset.mems"),
     *_set("cpuset.cpus"),
     *_set("cpuset.mems"),
     flag("cpuset.memory_migrate"),
