@@ -108,10 +108,16 @@ def in_the_oldest_way(work: Work) -> tuple[list[str], Any]:
         return tree(root), root.outcomes[0]
 
 
+def _said(answer: str) -> str:
+    """A circle has no first link: each target may name another place of it."""
+    return "ELOOP" if answer.startswith("ELOOP") else answer
+
+
 @pytest.mark.root
 @pytest.mark.property
 @given(links=LINKS, made=MADE)
 @example(links={"a": "b/../c", "c": "/d/../e"}, made=[("/a/b", True), ("/a", False)])
+@example(links={"b": "a/../b"}, made=[("/b/a", False)])
 def test_every_target_makes_the_same_and_nothing_outside(links: dict[str, str], made: list[tuple[str, bool]]) -> None:
     with tempfile.TemporaryDirectory() as directory:
         image = f"{directory}/deep/image"
@@ -121,7 +127,7 @@ def test_every_target_makes_the_same_and_nothing_outside(links: dict[str, str], 
 
         def work(target: Target) -> list[str]:
             overlay_root(target, image)
-            return [told(target.make_mount_point, path, directory=kind) for path, kind in made]
+            return [_said(told(target.make_mount_point, path, directory=kind)) for path, kind in made]
 
         with in_memory(work) as (root, result):
             expected = (tree(root), result)

@@ -23,6 +23,8 @@ from vfs.virtual_filesystem import VirtualFilesystem
 
 ROUNDS = 1500
 
+SELF = Credentials(os.geteuid(), os.getegid())
+
 
 class View:
     """A tree of the machine, writable."""
@@ -248,8 +250,9 @@ def test_fewer_descriptors_than_the_limit_do(view: MakeView, tmp_path: Path, spa
         for index in range(40):
             assert shown.read(f"/d{index}/e/f") == b"x"
             assert shown.vfs.listdir_at(ROOT, shown.at(f"/d{index}")) == ["e"]
-            shown.open(f"/d{index}/e/g", os.O_CREAT | os.O_WRONLY).close()
-            shown.vfs.rename_at(ROOT, shown.at(f"/d{index}/e/g"), shown.at(f"/d{index}/g"), RenameOptions())
+            options = OpenOptions(os.O_CREAT | os.O_WRONLY, 0o644)
+            shown.vfs.open_at(SELF, shown.at(f"/d{index}/e/g"), options).close()
+            shown.vfs.rename_at(SELF, shown.at(f"/d{index}/e/g"), shown.at(f"/d{index}/g"), RenameOptions())
 
 
 @pytest.mark.root
