@@ -19,12 +19,14 @@ import stat
 
 from devproxy.errors import DevproxyError, InputError
 from devproxy.linux.paths import above_stdio
+from devproxy.own_directory import make_own, open_own
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Final, Self
 
+_HINT: Final = "pods keep there who is in them: remove it, or set XDG_RUNTIME_DIR to a directory of your own"
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE: Final = os.O_NOFOLLOW | os.O_CLOEXEC
 _LONGEST: Final = 64
@@ -251,32 +253,8 @@ def _is_own(path: str, user: int) -> bool:
 
 def _make(parent: int, name: str, path: str) -> int:
     """Open a directory of our own, made if it is missing. Errors: DevproxyError for anything else of that name."""
-    _make_directory(parent, name)
-    try:
-        folder = above_stdio(os.open(name, _DIRECTORY, dir_fd=parent))
-    except OSError as error:
-        if error.errno not in (errno.ENOTDIR, errno.ELOOP):
-            raise
-        raise _foreign(path, "no directory") from None
-    found = os.fstat(folder)
-    if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
-        os.close(folder)
-        raise _foreign(path, f"of uid {found.st_uid} with mode {stat.S_IMODE(found.st_mode):04o}")
-    return folder
-
-
-def _make_directory(parent: int, name: str) -> None:
-    try:
-        os.mkdir(name, 0o700, dir_fd=parent)
-    except FileExistsError:
-        return  # whatever it is: opening it tells
-
-
-def _foreign(path: str, what: str) -> DevproxyError:
-    return DevproxyError(
-        f"{path} is {what}, expected a directory of uid {os.geteuid()} with mode 0700",
-        hint="pods keep there who is in them: remove it, or set XDG_RUNTIME_DIR to a directory of your own",
-    )
+    make_own(parent, name)
+    return open_own(parent, name, path, _HINT)
 
 
 def _started(pid: int) -> int:

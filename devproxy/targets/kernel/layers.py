@@ -14,12 +14,12 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import stat
 
-from devproxy.errors import DevproxyError
 from devproxy.overlay import LAYERS
+from devproxy.own_directory import make_own, open_own
 from devproxy.targets.kernel.removal import remove_tree
 
+_HINT = "overlays keep their layers there: remove it, or set overlay2 to memory or dir="
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _OURS = os.O_NOFOLLOW | _DIRECTORY
 
@@ -81,7 +81,7 @@ def open_layer(base: int, name: str, volume: str) -> int:
 def _lock_folder(base: int, volume: str) -> int:
     """The volume's LAYERS, made if it is missing, and locked: no layer is half made or half removed now."""
     while True:
-        _make_folder(base)
+        make_own(base, LAYERS)
         try:
             folder = _open_ours(base, volume)
         except FileNotFoundError:
@@ -92,32 +92,8 @@ def _lock_folder(base: int, volume: str) -> int:
         os.close(folder)
 
 
-def _make_folder(base: int) -> None:
-    try:
-        os.mkdir(LAYERS, 0o700, dir_fd=base)
-    except FileExistsError:
-        return  # whatever it is: opening it tells
-
-
 def _open_ours(base: int, volume: str) -> int:
-    try:
-        folder = os.open(LAYERS, _OURS, dir_fd=base)
-    except OSError as error:
-        if error.errno not in (errno.ENOTDIR, errno.ELOOP):
-            raise
-        raise _foreign(volume, "no directory") from None
-    found = os.fstat(folder)
-    if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
-        os.close(folder)
-        raise _foreign(volume, f"of uid {found.st_uid} with mode {stat.S_IMODE(found.st_mode):04o}")
-    return folder
-
-
-def _foreign(volume: str, what: str) -> DevproxyError:
-    return DevproxyError(
-        f"{os.path.join(volume, LAYERS)} is {what}, expected a directory of uid {os.geteuid()} with mode 0700",
-        hint="overlays keep their layers there: remove it, or set overlay2 to memory or dir=",
-    )
+    return open_own(base, LAYERS, os.path.join(volume, LAYERS), _HINT)
 
 
 def _lock(folder: int, name: str) -> int:
