@@ -22,9 +22,17 @@ class Severity(Choice):
     INFO = "info"
 
 
+class Evidence(Record):
+    """A value that was read, and from where: a path, a fact of a recording, a line of a report."""
+
+    source: str
+    value: str
+
+
 class Finding(Record):
-    """One difference. `code` says which kind, in kebab-case; `why` is the reason of the step that asked for the path,
-    or what was tried; `hint` is what to do, or empty.
+    """One difference. `code` says which kind, in kebab-case; `path` is what it is about (a path, a PCI address, a UUID);
+    `why` is the reason of the step that asked for the path, or what was tried; `hint` is what to do, the command to
+    type, or empty; `evidence` what was read; `reference` the code that others have for it (`DCGM_FR_...`, `Xid 79`).
     """
 
     code: str
@@ -34,6 +42,8 @@ class Finding(Record):
     found: str
     why: str = ""
     hint: str = ""
+    evidence: tuple[Evidence, ...] = ()
+    reference: str = ""
 
     def describe(self) -> str:
         """`/dev/nvidia0: 195:1, expected 195:0 [node-number-wrong]`."""

@@ -12,7 +12,14 @@ def report_document(report: Report) -> dict[str, object]:
     verdict = "error" if report.errors else "inconclusive" if report.inconclusive else "ok"
     return {
         "verdict": verdict,
-        "findings": [{**finding._asdict(), "severity": finding.severity.value} for finding in report.findings],
+        "findings": [
+            {
+                **finding._asdict(),
+                "severity": finding.severity.value,
+                "evidence": [evidence._asdict() for evidence in finding.evidence],
+            }
+            for finding in report.findings
+        ],
         "compared": dict(report.compared),
         "notes": list(report.notes),
     }

@@ -8,6 +8,10 @@ from __future__ import annotations
 from devproxy.node import DeviceNumber, NodeKind
 from devproxy.record import Record
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from devproxy.host.details import Details
+
 
 class HostNode(Record):
     """A device node in the host's /dev, as lstat(2) shows it. `source` is its path."""
@@ -207,7 +211,8 @@ class Host(Record):
     """A machine. `name` is `live` or the recording's file name; `simulated` is true for a recording.
 
     `nvidia` is None when the host has no NVIDIA driver and no NVIDIA GPU on its PCI bus. `product_name` is DMI's, or
-    empty.
+    empty. `details` are those of a deep probe, None after a plain one. `coverage` are patterns of the paths that whoever
+    gathered the facts looked for, None for all: a bug report says nothing of what is not in it.
     """
 
     name: str
@@ -226,6 +231,27 @@ class Host(Record):
     accelerators: tuple[Accelerator, ...] = ()
     iommu_groups: tuple[IommuGroup, ...] = ()
     sysfs: tuple[SysfsEntry, ...] = ()
+    details: Details | None = None
+    coverage: tuple[str, ...] | None = None
+
+    def knows(self, path: str) -> bool:
+        """Whether the absence of `path` from these facts means that the machine does not have it: it was looked for, and
+        neither it nor a directory above it was kept from being seen.
+        """
+        if self.coverage is not None:
+            from fnmatch import fnmatchcase
+
+            if not any(fnmatchcase(path, pattern) for pattern in self.coverage):
+                return False
+        hidden = {unseen.path for unseen in self.unseen}
+        if self.coverage is not None:
+            # A report's directories were not listed by us: only what it says itself is unseen there.
+            return path not in hidden
+        while path:
+            if path in hidden:
+                return False
+            path = path.rpartition("/")[0]
+        return True
 
     def major_of(self, driver: str) -> int | None:
         """The character major that `driver` has, by its exact name, or None.

@@ -24,12 +24,15 @@ as `"0x10de"`, as in sysfs. What is not known is null. `source` is the file that
       "iommu_groups": [{"number": 96, "members": ["0000:01:00.2"], "source": "..."}],
       "sysfs": [{"path": "/sys/...", "text": "...", "link": "" or the target of a link}],
       "limits": [{"name": "RLIMIT_MEMLOCK", "soft": null (unlimited), "hard": null, "source": "facts/limits.json"}],
-      "unseen": [{"path": "...", "why": "EACCES: Permission denied"}]
+      "unseen": [{"path": "...", "why": "EACCES: Permission denied"}],
+      "details": null or {"nvml": {...}, "devices": {...}, "system": {...}}: the records of `host.details`, by their fields,
+      "coverage": null or [patterns of the paths that a bug report tells of]
     }
 """
 
 from __future__ import annotations
 
+from devproxy.host.details_json import details_document
 from devproxy.host.facts import Host, HostNode, Nvidia, PciDevice
 
 
@@ -52,6 +55,8 @@ def to_json(host: Host) -> dict[str, object]:
         "sysfs": [entry._asdict() for entry in host.sysfs],
         "limits": [limit._asdict() for limit in host.limits],
         "unseen": [unseen._asdict() for unseen in host.unseen],
+        "details": details_document(host.details),
+        "coverage": None if host.coverage is None else list(host.coverage),
     }
 
 

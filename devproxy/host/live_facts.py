@@ -21,7 +21,7 @@ def read_live_fact(name: str) -> bytes:
 
     Errors: ENOENT if there is no such source.
     """
-    source = _SOURCES.get(name)
+    source = _SOURCES.get(name) or _deep_source(name)
     if source is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
     return dumps(dict(sorted(source().items()))).encode()
@@ -40,6 +40,24 @@ def _limits() -> dict[str, object]:
         return None if value == resource.RLIM_INFINITY else value
 
     return {name: [number(value) for value in resource.getrlimit(getattr(resource, name))] for name in _LIMITS}
+
+
+# What a deep probe asks: modules of `host.live`, each with a function `read`.
+_DEEP: Final = frozenset(
+    (
+        "nvml", "udev", "holders", "affinity", "opens", "links",
+        "sockets", "kernel_log", "caller", "file_systems", "environment", "runtimes", "selinux_labels", "locks",
+    )
+)  # fmt: skip
+
+
+def _deep_source(name: str) -> Callable[[], dict[str, object]] | None:
+    if name not in _DEEP:
+        return None
+    import importlib
+
+    read: Callable[[], dict[str, object]] = importlib.import_module(f"devproxy.host.live.{name}").read
+    return read
 
 
 _SOURCES: Final[dict[str, Callable[[], dict[str, object]]]] = {"uname": _uname, "limits": _limits}

@@ -23,26 +23,30 @@ _GOOGLE: Final = 0x1AE0
 _VFIO: Final = ("vfio-pci", "/dev/vfio/")
 
 
-def probe(source: str = "live") -> Host:
+def probe(source: str = "live", *, deep: bool = False, opens: bool = False) -> Host:
     """The facts about the running machine, or about the one whose recording the file `source` is.
 
-    A recording that is called `live` is named with its directory: `./live`.
+    A recording that is called `live` is named with its directory: `./live`. A `deep` probe also asks what planning does
+    not need (`Host.details`): NVML, udev, holders, the kernel's log, runtimes. With `opens` it opens the live machine's
+    accelerators one by one, in a child process; who opens a TPU or a vfio group keeps others from it meanwhile.
 
     Raises:
         InputError: `source` is no recording, or a damaged one.
     """
     if source == "live":
-        with LiveReader() as reader:
-            return probe_reader(reader, name="live", simulated=False)
+        with LiveReader(opens=opens) as reader:
+            return probe_reader(reader, name="live", simulated=False, deep=deep)
     from devproxy.host.recorded import RecordedReader
     from devproxy.host.recording_file import load_recording
 
     recording = load_recording(source)
-    return probe_reader(RecordedReader(recording), name=os.path.basename(source), simulated=True)
+    return probe_reader(RecordedReader(recording), name=os.path.basename(source), simulated=True, deep=deep)
 
 
-def probe_reader(reader: Reader, *, name: str, simulated: bool) -> Host:
-    """The facts about the machine that `reader` reads."""
+def probe_reader(
+    reader: Reader, *, name: str, simulated: bool, deep: bool = False, coverage: tuple[str, ...] | None = None
+) -> Host:
+    """The facts about the machine that `reader` reads; see `Host.coverage` for what may be known of it at all."""
     root = HostRoot(reader)
     character, block = read_majors(root)
     misc = read_misc(root)
@@ -54,7 +58,7 @@ def probe_reader(reader: Reader, *, name: str, simulated: bool) -> Host:
     accelerators = read_accelerators(root, pci, nodes, groups, tpus)
     sysfs = read_cpus(root) + tpu_sysfs
     kernel, product_name, limits = read_kernel(root), read_product_name(root), read_limits(root)
-    return Host(
+    host = Host(
         name=name,
         simulated=simulated,
         kernel=kernel,
@@ -71,7 +75,13 @@ def probe_reader(reader: Reader, *, name: str, simulated: bool) -> Host:
         iommu_groups=groups,
         sysfs=sysfs,
         unseen=root.unseen,
+        coverage=coverage,
     )
+    if deep:
+        from devproxy.host.sources import read_details
+
+        host = host._replace(details=read_details(root, host), unseen=root.unseen)
+    return host
 
 
 # Machines without them need not load what reads them.

@@ -70,10 +70,12 @@ class Reader(Protocol):
 class LiveReader:
     """The running machine, from the directory `root` down. A context manager.
 
-    Links on the way are the kernel's to follow, so `root` is `/` or a tree that is trusted as much.
+    Links on the way are the kernel's to follow, so `root` is `/` or a tree that is trusted as much. Only with `opens` are
+    accelerators opened, for the fact of that name.
     """
 
-    def __init__(self, root: str = "/") -> None:
+    def __init__(self, root: str = "/", *, opens: bool = False) -> None:
+        self._opens = opens
         self._root = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def read_bytes(self, path: str, limit: int) -> bytes:
@@ -113,6 +115,8 @@ class LiveReader:
         """See `Reader`."""
         from devproxy.host.live_facts import read_live_fact
 
+        if name == "opens" and not self._opens:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
         return read_live_fact(name)
 
     def close(self) -> None:

@@ -1,0 +1,11 @@
+"""Every code of the doctor, in the order in which findings are told: causes before what follows from them."""
+
+from __future__ import annotations
+
+from devproxy.check.doctor.case import Check
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+CHECKS: Final[tuple[Check, ...]] = ()

@@ -1,0 +1,95 @@
+"""What NVML says: the driver's own library, asked in a child process that can be killed (`host.live.nvml`)."""
+
+from __future__ import annotations
+
+from devproxy.choice import Choice
+from devproxy.record import Record
+
+
+class NvmlState(Choice):
+    """How asking NVML ended. Only `ANSWERED` says anything about GPUs."""
+
+    ANSWERED = "answered"
+    NO_LIBRARY = "no library"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    UNASKED = "not asked"
+
+
+class NvmlError(Record):
+    """A call that failed: the call's name (`nvmlDeviceGetUUID`), NVML's code and name (15, `GPU_IS_LOST`), and the index
+    of the GPU it was about, or None.
+    """
+
+    call: str
+    code: int
+    name: str
+    gpu: int | None = None
+
+
+class NvmlMig(Record):
+    """A MIG device: its rank, the index that NVML gives it (sparse), UUID, instances, and the name of its profile."""
+
+    rank: int
+    uuid: str
+    gpu_instance: int | None
+    compute_instance: int | None
+    profile: str = ""
+
+
+class NvmlHealth(Record):
+    """What NVML says of a GPU's state; None is not told. Memory in bytes, temperature in degrees Celsius, power in
+    watts, clocks in MHz; `throttle` are the reasons that are active now, by name; `nvlinks` the state of each link.
+    """
+
+    memory_total: int | None = None
+    memory_used: int | None = None
+    temperature: int | None = None
+    power: float | None = None
+    power_limit: float | None = None
+    ecc_uncorrected: int | None = None
+    remap_pending: bool | None = None
+    remap_failed: bool | None = None
+    pcie_generation: int | None = None
+    pcie_generation_most: int | None = None
+    pcie_width: int | None = None
+    pcie_width_most: int | None = None
+    clock_sm: int | None = None
+    clock_sm_locked: int | None = None
+    compute_mode: str = ""
+    persistence: bool | None = None
+    throttle: tuple[str, ...] = ()
+    nvlinks: tuple[bool, ...] = ()
+
+
+class NvmlGpu(Record):
+    """A GPU as NVML counts them: by index, the rank by PCI address. `address` is in sysfs's form. `pids` are
+    processes that use it, as far as NVML tells; None if it does not.
+    """
+
+    rank: int
+    address: str
+    uuid: str | None
+    minor: int | None
+    model: str
+    serial: str = ""
+    mig_mode: bool | None = None
+    mig: tuple[NvmlMig, ...] = ()
+    pids: tuple[int, ...] | None = None
+    numa_node: int | None = None
+    health: NvmlHealth = NvmlHealth()
+    fabric: str = ""
+
+
+class Nvml(Record):
+    """NVML's answer. `device_count` is what it says the number of GPUs is, None when it did not get there."""
+
+    state: NvmlState
+    driver: str = ""
+    cuda: str = ""
+    library: str = ""
+    device_count: int | None = None
+    gpus: tuple[NvmlGpu, ...] = ()
+    errors: tuple[NvmlError, ...] = ()
+    seconds: float = 0.0
+    source: str = "facts/nvml.json"
