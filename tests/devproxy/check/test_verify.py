@@ -298,9 +298,8 @@ def test_a_report_as_json_and_as_text(planned: Plan, root: Root) -> None:
     report = verify(planned, lying(root, Lies(missing={GPU}, refused={NULL})))
     document = report_document(report)
     assert document["verdict"] == "error"
-    assert {"code", "severity", "path", "expected", "found", "why", "hint", "evidence", "reference"} == set(
-        document["findings"][0]
-    )  # type: ignore[index]
+    fields = {"code", "severity", "path", "expected", "found", "why", "hint", "evidence", "reference"}
+    assert fields == set(document["findings"][0])  # type: ignore[index]
     assert len(rows(report)) == len(report.findings)
     assert verdict(report) == "not as it should be: 1 error"
     assert "entries of /dev" in compared(report)
