@@ -23,6 +23,13 @@ def add_format_arguments(parser: Parser) -> None:
     form.add_argument("--text", action="store_true", help="print text to a pipe or file too")
 
 
+def add_report_arguments(parser: Parser) -> None:
+    """--html: the report as a file too, for the artefacts of a CI job."""
+    parser.add_argument(
+        "--html", metavar="FILE", help="write the report as a page too; a file that is there is replaced"
+    )
+
+
 def wants_json(args: Namespace, context: Context) -> bool:
     """What these two, or their absence, come to."""
     return context.wants_json(asked=args.json, refused=args.text)

@@ -12,7 +12,7 @@ from devproxy.check.finding import Report
 from devproxy.check.left import left_on_host
 from devproxy.check.report_json import report_document
 from devproxy.check.verify import verify
-from devproxy.cli.arguments import add_format_arguments, wants_json
+from devproxy.cli.arguments import add_format_arguments, add_report_arguments, wants_json
 from devproxy.cli.bundle import add_bundle_arguments, make_plan_and_restore, tell_outcomes
 from devproxy.cli.context import Context
 from devproxy.cli.render import outcome_document
@@ -47,6 +47,7 @@ def add_arguments(parser: Parser) -> None:
     """Declare the verb's own arguments."""
     add_bundle_arguments(parser)
     add_format_arguments(parser)
+    add_report_arguments(parser)
     parser.epilog = _EXAMPLES
 
 
@@ -66,6 +67,10 @@ def run(args: Namespace, context: Context) -> int:
             for finding in report.findings:
                 context.found(finding, error=finding in report.errors)
         code = _print(plan, root, report, args, context)
+        if args.html:
+            from devproxy.cli.html import write_page
+
+            write_page(args.html, f"devproxy verify {plan.bundle}", plan.host, (("Verification", report),), plan)
         context.done("print")
         return code
 

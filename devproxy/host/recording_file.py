@@ -99,8 +99,9 @@ def encode(recording: Recording, *, recorded_at: int, tool: str = f"devproxy {__
     return buffer.getvalue()
 
 
-def save(archive: bytes, path: str) -> None:
-    """Write a recording's file whole or not at all. A regular file that is there is replaced by the same rename.
+def save(archive: bytes, path: str, *, what: str = "recording") -> None:
+    """Write the file of a recording, or of `what` else, whole or not at all. A regular file that is there is replaced by
+    the same rename.
 
     Raises:
         InputError: something else is there (a device, a link), or it cannot be written.
@@ -115,7 +116,7 @@ def save(archive: bytes, path: str) -> None:
             _remove(temporary)
             raise
     except OSError as error:
-        raise InputError(f"cannot write the recording {path!r}: {error.strerror}") from error
+        raise InputError(f"cannot write the {what} {path!r}: {error.strerror}") from error
 
 
 # loading
