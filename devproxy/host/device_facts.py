@@ -28,13 +28,18 @@ class Holder(Record):
 
 class Holders(Record):
     """Who holds accelerators. `complete` is false where some processes' descriptors could not be read: who is not
-    listed then is unknown, not free. `unread` counts them.
+    listed then is unknown, not free. `unread` counts them, `why` says what kept them from being seen.
     """
 
     holders: tuple[Holder, ...]
     complete: bool
     unread: int = 0
     source: str = "facts/holders.json"
+    why: str = ""
+
+    def of(self, path: str) -> tuple[Holder, ...]:
+        """Who holds the node at `path`, as far as it was seen."""
+        return tuple(holder for holder in self.holders if path in holder.paths)
 
 
 class UdevDevice(Record):
@@ -66,12 +71,17 @@ class Affinity(Record):
 
 
 class TpuLock(Record):
-    """libtpu's lock file: its owner, and whether somebody holds it (None where that could not be told)."""
+    """libtpu's lock file: its owner, and whether somebody holds it (None where that could not be told), and who. `kind` is
+    `file`, or what else is at its path.
+    """
 
     path: str
     uid: int
     held: bool | None
     source: str = "facts/locks.json"
+    kind: str = "file"
+    mode: int = 0o644
+    pid: int | None = None
 
 
 class Opening(Record):

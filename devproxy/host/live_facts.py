@@ -45,7 +45,7 @@ def _limits() -> dict[str, object]:
 # What a deep probe asks: modules of `host.live`, each with a function `read`.
 _DEEP: Final = frozenset(
     (
-        "nvml", "udev", "holders", "affinity", "opens", "links",
+        "nvml", "udev", "holders", "affinity", "opens",
         "sockets", "kernel_log", "caller", "file_systems", "environment", "runtimes", "selinux_labels", "locks",
     )
 )  # fmt: skip

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from devproxy.host.details import DeviceDetails
+from devproxy.host.sources.holders import read_holders
+from devproxy.host.sources.links import read_links
+from devproxy.host.sources.numa import read_affinity, read_numa
+from devproxy.host.sources.nvidia_services import read_nvidia_services
+from devproxy.host.sources.opens import read_opens
+from devproxy.host.sources.tpu_lock import read_tpu_lock
+from devproxy.host.sources.udev import read_udev
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,6 +18,14 @@ if TYPE_CHECKING:
 
 
 def read_device_details(root: HostRoot, host: Host) -> DeviceDetails:
-    """What this room's sources say."""
-    del root, host
-    return DeviceDetails()
+    """Links, holders, udev, NUMA, TPU locks, the NVIDIA driver's parts, and what opening says where that was asked for."""
+    return DeviceDetails(
+        links=read_links(root, host),
+        holders=read_holders(root),
+        udev=read_udev(root),
+        numa=read_numa(root),
+        affinity=read_affinity(root),
+        tpu_lock=read_tpu_lock(root),
+        services=read_nvidia_services(root, host),
+        opens=read_opens(root),
+    )
