@@ -6,6 +6,8 @@ NVIDIA's nodes are not among them and never were: that driver has no class of de
 
 from __future__ import annotations
 
+from devproxy.host.live.udev_library import new_context
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
@@ -36,11 +38,9 @@ _MOST: Final = 4096
 def read() -> dict[str, object]:
     """`{"devices": [...]}` by path, or `{"error": ...}` where udev cannot be asked at all."""
     try:
-        from pyudev import Context
-
-        context = Context()
-    except (ImportError, OSError) as error:
-        return {"error": f"pyudev: {error}"}
+        context = new_context()
+    except OSError as error:
+        return {"error": error.strerror or str(error)}
     found = [_device(each) for name in _SUBSYSTEMS for each in context.list_devices(subsystem=name)]
     found += [_device(each) for each in context.list_devices(subsystem="misc") if each.sys_name in _MISC]
     found += [_device(each) for each in context.list_devices(subsystem="pci") if _is_accelerator(each)]
