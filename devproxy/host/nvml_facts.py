@@ -7,7 +7,9 @@ from devproxy.record import Record
 
 
 class NvmlState(Choice):
-    """How asking NVML ended. Only `ANSWERED` says anything about GPUs."""
+    """How asking NVML ended. Only after `ANSWERED` was everything told; after `FAILED` and `TIMEOUT` there is what was told
+    before.
+    """
 
     ANSWERED = "answered"
     NO_LIBRARY = "no library"
@@ -37,9 +39,26 @@ class NvmlMig(Record):
     profile: str = ""
 
 
+class NvmlBounds(Record):
+    """What a GPU's readings are judged by, in their units: the power limit that the board came with, the temperatures at
+    which it slows down and turns itself off, its highest SM clock, whether it counts memory errors at all (ECC), and the
+    uncorrectable ones in its life.
+    """
+
+    power_limit_default: float | None = None
+    temperature_slowdown: int | None = None
+    temperature_shutdown: int | None = None
+    clock_sm_most: int | None = None
+    ecc: bool | None = None
+    ecc_uncorrected_ever: int | None = None
+
+
 class NvmlHealth(Record):
     """What NVML says of a GPU's state; None is not told. Memory in bytes, temperature in degrees Celsius, power in
     watts, clocks in MHz; `throttle` are the reasons that are active now, by name; `nvlinks` the state of each link.
+
+    `ecc_uncorrected` counts since the driver was loaded; `clock_sm_locked` is the application clock that is set; `load` is
+    the share of the last moment in which the GPU had work, in percent.
     """
 
     memory_total: int | None = None
@@ -60,11 +79,16 @@ class NvmlHealth(Record):
     persistence: bool | None = None
     throttle: tuple[str, ...] = ()
     nvlinks: tuple[bool, ...] = ()
+    load: int | None = None
+    bounds: NvmlBounds = NvmlBounds()
 
 
 class NvmlGpu(Record):
     """A GPU as NVML counts them: by index, the rank by PCI address. `address` is in sysfs's form. `pids` are
-    processes that use it, as far as NVML tells; None if it does not.
+    processes that use it, as far as NVML tells; None if it does not. `numa_node` is the node that it is next to,
+    `memory_node` the one that its own memory is, where the CPUs see that (Grace Hopper). `fabric` is how far it came in
+    joining its NVLink fabric: `not started`, `in progress`, `completed`, with NVML's word for what went wrong behind a
+    colon; empty without one.
     """
 
     rank: int
@@ -79,10 +103,13 @@ class NvmlGpu(Record):
     numa_node: int | None = None
     health: NvmlHealth = NvmlHealth()
     fabric: str = ""
+    memory_node: int | None = None
 
 
 class Nvml(Record):
-    """NVML's answer. `device_count` is what it says the number of GPUs is, None when it did not get there."""
+    """NVML's answer. `device_count` is what it says the number of GPUs is, None when it did not get there. Where it did not
+    end well, `why` says why, `during` which call it was that did not return, and `during_gpu` about which GPU.
+    """
 
     state: NvmlState
     driver: str = ""
@@ -93,3 +120,6 @@ class Nvml(Record):
     errors: tuple[NvmlError, ...] = ()
     seconds: float = 0.0
     source: str = "facts/nvml.json"
+    why: str = ""
+    during: str = ""
+    during_gpu: int | None = None
