@@ -36,7 +36,9 @@ from devproxy.record import Record
 
 
 class DeviceDetails(Record):
-    """What concerns devices. A value of None was not seen (`Host.unseen` says why, where it was looked for)."""
+    """What concerns devices. A value of None was not seen (`Host.unseen` says why, where it was looked for).
+    `iommu_groups` is how many the machine has.
+    """
 
     links: tuple[CharLink, ...] | None = None
     holders: Holders | None = None
@@ -46,6 +48,7 @@ class DeviceDetails(Record):
     tpu_lock: TpuLock | None = None
     services: tuple[NvidiaService, ...] = ()
     opens: tuple[Opening, ...] | None = None
+    iommu_groups: int | None = None
 
 
 class SystemDetails(Record):

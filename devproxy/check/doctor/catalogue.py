@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from devproxy.check.doctor.case import Check
+from devproxy.check.doctor.devices import DEVICE_CHECKS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-CHECKS: Final[tuple[Check, ...]] = ()
+CHECKS: Final[tuple[Check, ...]] = (*DEVICE_CHECKS,)

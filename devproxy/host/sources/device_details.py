@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from devproxy.host.details import DeviceDetails
 from devproxy.host.sources.holders import read_holders
+from devproxy.host.sources.iommu import read_iommu
 from devproxy.host.sources.links import read_links
 from devproxy.host.sources.numa import read_affinity, read_numa
 from devproxy.host.sources.nvidia_services import read_nvidia_services
@@ -28,4 +29,5 @@ def read_device_details(root: HostRoot, host: Host) -> DeviceDetails:
         tpu_lock=read_tpu_lock(root),
         services=read_nvidia_services(root, host),
         opens=read_opens(root),
+        iommu_groups=read_iommu(root),
     )
