@@ -107,7 +107,7 @@ class Machine:
     def record(self) -> Recording:
         """What `devproxy record` would keep of this machine."""
         recorder = Recorder(self)
-        probe_reader(recorder, name="live", simulated=False)
+        probe_reader(recorder, name="live", simulated=False, deep=True)
         return recorder.recording()
 
     def write_to(self, directory: str) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from devproxy.host.recording_file import encode, save
+from tests.hosts.device_facts import with_device_facts
 from tests.hosts.machine import Machine
 
 _HERE: Final = os.path.dirname(__file__)
@@ -207,6 +208,7 @@ def tpu_without_driver() -> Machine:
     _proc_devices(machine, _PLAIN_MAJORS)
     for number in range(8):
         _tpu(machine, f"0000:00:{number + 4:02x}.0", "006F", "006F", "")
+        machine.directory(f"/sys/kernel/iommu_groups/{number}")
     return machine
 
 
@@ -250,7 +252,7 @@ RECORDINGS: Final[dict[str, Callable[[], Machine]]] = {
 
 def recording_of(machine: Machine) -> bytes:
     """The bytes that belong into a recording's file."""
-    return encode(machine.record(), recorded_at=_RECORDED_AT, tool="tests/hosts/make.py")
+    return encode(with_device_facts(machine).record(), recorded_at=_RECORDED_AT, tool="tests/hosts/make.py")
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from tests.hosts.make import RECORDINGS, recording_of
 
 BY_NAME = {os.path.basename(path): path for path in RECORDINGS}
 
-CALLS = 30_000  # 24,600 with Python 3.11
+CALLS = 45_000  # a deep recording has half as many members again; they are read with the rest
 
 
 def test_this_machine_is_seen() -> None:
