@@ -1,4 +1,7 @@
-"""`devproxy probe`: what this host, or a recorded one, has."""
+"""`devproxy probe`: what this host, or a recorded one, has, and what could not be seen.
+
+It judges nothing: that is for `doctor`. What was not seen comes last, where whoever looks at the end of a page sees it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import stat
 
 from devproxy.cli.arguments import add_format_arguments, add_host_argument, wants_json
 from devproxy.cli.context import Context
+from devproxy.cli.probe_details import held_by, nvml_line, print_details, where_it_ran
+from devproxy.errors import InputError
 from devproxy.host.facts import Accelerator, Host, MigDevice, Nvidia, NvidiaGpu, TpuChip
 from devproxy.host.probe import probe
 
@@ -24,45 +29,62 @@ def add_arguments(parser: Parser) -> None:
     """Declare the verb's own arguments."""
     add_host_argument(parser)
     add_format_arguments(parser)
+    parser.add_argument(
+        "--opens", action="store_true", help="open each accelerator too: who opens a TPU keeps others from it meanwhile"
+    )
 
 
 def run(args: Namespace, context: Context) -> int:
     """Probe and print."""
-    host = probe(args.host)
+    if args.opens and args.host != "live":
+        raise InputError("--opens opens devices of this machine, and a recording has none", hint="leave --host out")
+    host = probe(args.host, deep=True, opens=args.opens)
     if wants_json(args, context):
         from devproxy.host.facts_json import to_json
 
         context.print_json(to_json(host))
     else:
-        _print_tables(host, context)
+        print_host(host, context)
     return 0
 
 
-def _print_tables(host: Host, context: Context) -> None:
+def print_host(host: Host, context: Context) -> None:
+    """All that is known of a host, as tables for people."""
     recorded = " (recorded)" if host.simulated else ""
     product = f", {host.product_name}" if host.product_name else ""
     context.print(f"host {host.name}{recorded}: Linux {host.kernel or 'of unknown release'}{product}")
+    if host.details is not None and (inside := where_it_ran(host.details)):
+        context.print(inside)
     if host.nvidia is None:
-        context.print("no NVIDIA GPU")
+        seen = host.knows("/sys/bus/pci/devices") and host.knows("/proc/driver/nvidia/version")
+        context.print("no NVIDIA GPU" if seen else "no NVIDIA GPU was seen; not everything could be looked at")
     else:
         _print_nvidia(host, host.nvidia, context)
     _print_others(host, context)
+    if host.details is not None:
+        print_details(host.details, context)
     majors = [(str(line.major), line.name) for line in host.character if line.name.startswith(_INTERESTING)]
     if majors:
         context.print()
         context.table(majors, ("MAJOR", "DRIVER"))
-    if host.unseen:
+    rows = [(each.path, each.why) for each in host.unseen]
+    holders = host.details.devices.holders if host.details is not None else None
+    if holders is not None and not holders.complete:
+        rows.append(("who holds devices", holders.why or "not every process could be looked into"))
+    if rows:
         context.print()
-        context.table(host.unseen, ("NOT SEEN", "WHY"))
+        context.table(rows, ("NOT SEEN", "WHY"))
 
 
 def _print_nvidia(host: Host, nvidia: Nvidia, context: Context) -> None:
     loaded = "a driver of unknown version" if host.major_of("nvidia") is not None else "no NVIDIA driver"
     version = f"driver {nvidia.version}" if nvidia.version else loaded
     context.print(f"{len(nvidia.gpus)} NVIDIA GPU{'' if len(nvidia.gpus) == 1 else 's'}, {version}")
+    if host.details is not None and (asked := nvml_line(host.details)):
+        context.print(asked)
     if nvidia.gpus:
         context.print()
-        header = ("GPU", "PCI ADDRESS", "MINOR", "NODE", "UUID", "MODEL")
+        header = ("GPU", "PCI ADDRESS", "NUMA", "MINOR", "NODE", "HELD BY", "UUID", "MODEL")
         context.table([_gpu_row(host, gpu) for gpu in nvidia.gpus], header)
     if nvidia.mig:
         context.print()
@@ -72,7 +94,9 @@ def _print_nvidia(host: Host, nvidia: Nvidia, context: Context) -> None:
 
 def _gpu_row(host: Host, gpu: NvidiaGpu) -> tuple[str, ...]:
     minor = "-" if gpu.minor is None else str(gpu.minor)
-    return (str(gpu.rank), gpu.address, minor, _node_of(host, gpu), gpu.uuid or "-", gpu.model or "-")
+    held = "-" if gpu.minor is None else held_by(host, (f"/dev/nvidia{gpu.minor}",))
+    numa, node = _numa_node(host, gpu.address), _node_of(host, gpu)
+    return str(gpu.rank), gpu.address, numa, minor, node, held, gpu.uuid or "-", gpu.model or "-"
 
 
 def _mig_row(host: Host, nvidia: Nvidia, gpu: NvidiaGpu, mig: MigDevice) -> tuple[str, ...]:
@@ -86,23 +110,31 @@ def _print_others(host: Host, context: Context) -> None:
         context.print()
         context.print(f"{len(host.tpus)} TPU chip{'' if len(host.tpus) == 1 else 's'}")
         context.print()
-        context.table([_chip_row(host, chip) for chip in host.tpus], ("TPU", "PCI ADDRESS", "GENERATION", "NODE"))
+        header = ("TPU", "PCI ADDRESS", "NUMA", "GENERATION", "HELD BY", "NODE")
+        context.table([_chip_row(host, chip) for chip in host.tpus], header)
     if host.accelerators:
         context.print()
         rows = [_accelerator_row(host, accelerator) for accelerator in host.accelerators]
-        context.table(rows, ("OTHER ACCELERATOR", "DEVICE", "DRIVER"))
+        context.table(rows, ("OTHER ACCELERATOR", "HELD BY", "DEVICE", "DRIVER"))
 
 
 def _chip_row(host: Host, chip: TpuChip) -> tuple[str, ...]:
     nodes = ", ".join(_shown(host, path) for path in chip.nodes)
-    return str(chip.rank), chip.address, chip.generation, nodes or f"none: {chip.problem}"
+    numa, held = _numa_node(host, chip.address), held_by(host, chip.nodes) if chip.nodes else "-"
+    return str(chip.rank), chip.address, numa, chip.generation, held, nodes or f"none: {chip.problem}"
 
 
 def _accelerator_row(host: Host, accelerator: Accelerator) -> tuple[str, ...]:
     devices = [device for device in host.pci if device.address in accelerator.addresses]
     named = ", ".join(f"{device.address} ({device.vendor:04x}:{device.device:04x})" for device in devices)
     drivers = ", ".join(dict.fromkeys(device.driver for device in devices))
-    return _shown(host, accelerator.path), named or "-", drivers or "-"
+    return _shown(host, accelerator.path), held_by(host, (accelerator.path,)), named or "-", drivers or "-"
+
+
+def _numa_node(host: Host, address: str) -> str:
+    """The NUMA node of a function; `-` where the firmware does not say."""
+    node = next((device.numa_node for device in host.pci if device.address == address), -1)
+    return "-" if node < 0 else str(node)
 
 
 def _node_of(host: Host, gpu: NvidiaGpu) -> str:

@@ -56,7 +56,7 @@ def holders_of(paths: Mapping[int, str], majors: frozenset[int], proc: str = "/p
     except (TooLate, ChildProcessError) as error:
         why = f"looking through {proc} {error}"
     if unread and not why:
-        why = f"the descriptors of {unread} processes may not be read"
+        why = f"the descriptors of {unread} process{'' if unread == 1 else 'es'} may not be read"
     return {"complete": not why, "holders": found, "unread": unread, "why": why}
 
 

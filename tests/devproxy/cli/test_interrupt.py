@@ -100,7 +100,7 @@ entry()
 
 
 def test_interrupted_verbs_say_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupt(source: str) -> None:
+    def interrupt(source: str, **_: bool) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("devproxy.cli.probe.probe", interrupt)
@@ -111,7 +111,7 @@ def test_interrupted_verbs_say_130(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 def test_a_defect_is_told_without_a_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def break_down(source: str) -> None:
+    def break_down(source: str, **_: bool) -> None:
         raise TypeError("nobody thought of this")
 
     monkeypatch.setattr("devproxy.cli.probe.probe", break_down)

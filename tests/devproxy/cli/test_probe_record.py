@@ -31,7 +31,10 @@ def on_a_terminal(host: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setenv("NO_COLOR", "1")
     out = Terminal()
-    assert run_probe(argparse.Namespace(host=host, json=False, text=True), Context(Configuration(), out=out)) == 0
+    assert (
+        run_probe(argparse.Namespace(host=host, json=False, text=True, opens=False), Context(Configuration(), out=out))
+        == 0
+    )
     return out.getvalue().splitlines()
 
 
@@ -39,7 +42,7 @@ def test_a_table_of_gpus_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = on_a_terminal(BY_NAME["host-8gpu.tar"], monkeypatch)
     assert "8 NVIDIA GPUs, driver 550.163.01" in lines
     assert any(
-        line.split()[:6] == ["2", "0000:3a:00.0", "3", "/dev/nvidia3", "crw-rw-rw-", "195:3"] for line in lines
+        line.split()[:7] == ["2", "0000:3a:00.0", "0", "3", "/dev/nvidia3", "crw-rw-rw-", "195:3"] for line in lines
     ), lines
     assert any(line.split() == ["462", "nvidia-uvm"] for line in lines)
 
@@ -51,11 +54,11 @@ def test_a_table_of_gpus_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         ("without-driver.tar", "2 NVIDIA GPUs, no NVIDIA driver"),
         ("without-uvm.tar", "1 NVIDIA GPU, driver 570.133.20"),
         ("mig.tar", "3:1         2             0                 /dev/nvidia-caps/nvidia-cap291 cr--r--r-- 463:291, "),
-        ("tpu-v4.tar", "0    0000:00:04.0  v4          /dev/accel0 crw-rw-rw- 121:0"),
-        ("tpu-v5p.tar", "3    0000:00:07.0  v5p         /dev/vfio/3 crw------- 465:0"),
-        ("tpu-without-driver.tar", "v6e         none: no driver is bound"),
-        ("mixed.tar", "/dev/accel/accel0 crw-rw---- 261:0      0000:00:0b.0 (8086:7d1d)  intel_vpu"),
-        ("mixed.tar", "/dev/vfio/96 crw------- 465:0           0000:03:00.2 (15b3:c2d5)  vfio-pci"),
+        ("tpu-v4.tar", "0    0000:00:04.0  0     v4          -        /dev/accel0 crw-rw-rw- 121:0"),
+        ("tpu-v5p.tar", "3    0000:00:07.0  0     v5p         -        /dev/vfio/3 crw------- 465:0"),
+        ("tpu-without-driver.tar", "v6e         -        none: no driver is bound"),
+        ("mixed.tar", "/dev/accel/accel0 crw-rw---- 261:0      -        0000:00:0b.0 (8086:7d1d)  intel_vpu"),
+        ("mixed.tar", "/dev/vfio/96 crw------- 465:0           -        0000:03:00.2 (15b3:c2d5)  vfio-pci"),
         ("malformed.tar", "/proc/devices  6 lines that are no `major name`"),
     ],
 )

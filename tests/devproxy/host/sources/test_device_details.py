@@ -206,6 +206,7 @@ def test_a_fact_that_may_not_be_read_is_unseen(name: str) -> None:
 # live
 
 
+@pytest.mark.programs
 def test_replay_says_what_live_said() -> None:
     with LiveReader() as reader:
         recorder = Recorder(reader)
@@ -215,6 +216,7 @@ def test_replay_says_what_live_said() -> None:
     assert devices(replayed) == devices(live)
 
 
+@pytest.mark.programs
 def test_this_machine_is_told_as_json() -> None:
     from devproxy.host.facts_json import to_json
 
