@@ -66,7 +66,8 @@ class NvidiaGpu(Record):
     """A GPU. `rank` is its index as nvidia-smi shows it, by PCI address; `minor` is N of /dev/nvidiaN; they differ on
     some hosts. GPUs that nvidia-smi does not show, having no NVIDIA driver or being excluded, come last.
 
-    `minor` and `uuid` are None, `model` is empty, when the driver does not say.
+    `minor` and `uuid` are None, `model` is empty, when the driver does not say. `excluded`: the driver was told to leave it
+    alone (its parameter ExcludedGpus).
     """
 
     rank: int
@@ -75,6 +76,7 @@ class NvidiaGpu(Record):
     uuid: str | None
     model: str
     source: str
+    excluded: bool = False
 
 
 class Capability(Record):

@@ -97,7 +97,8 @@ def _read_gpu(root: HostRoot, name: str) -> _Found | None:
     known = uuid.startswith("GPU-") and "?" not in uuid
     usable = fields.get("GPU Excluded") != "Yes"
     minor = _minor(root, path, fields.get("Device Minor"))
-    return usable, position, NvidiaGpu(0, name, minor, uuid if known else None, fields.get("Model", ""), path)
+    gpu = NvidiaGpu(0, name, minor, uuid if known else None, fields.get("Model", ""), path, excluded=not usable)
+    return usable, position, gpu
 
 
 def _minor(root: HostRoot, path: str, text: str | None) -> int | None:

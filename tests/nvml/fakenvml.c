@@ -334,6 +334,20 @@ int nvmlDeviceGetMemoryInfo(Device device, unsigned long long out[3])
 	return result;
 }
 
+struct memory { unsigned version; unsigned long long total, reserved, free, used; };
+
+int nvmlDeviceGetMemoryInfo_v2(Device device, struct memory *out)
+{
+	DEVICE(nvmlDeviceGetMemoryInfo);
+	if (out->version != (sizeof *out | 2 << 24))
+		return VERSION_MISMATCH;
+	int result = number(device, "memory", "85520809984", &out->total);
+	result = result ? result : number(device, "memory_used", "0", &out->used);
+	out->reserved = 600 << 20;
+	out->free = out->total - out->reserved - out->used;
+	return result;
+}
+
 static int clock_of(Device device, int type, const char *key, const char *otherwise, unsigned *out)
 { return type == 1 ? small(device, key, otherwise, out) : NOT_SUPPORTED; } /* NVML_CLOCK_SM */
 

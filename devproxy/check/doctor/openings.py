@@ -7,6 +7,7 @@ from __future__ import annotations
 import stat
 
 from devproxy.check.doctor.case import Case, seen
+from devproxy.check.doctor.nvml import lost_gpus
 from devproxy.check.finding import Evidence, Finding, Severity
 
 TYPE_CHECKING = False
@@ -66,7 +67,8 @@ def open_denied_by_mode(case: Case) -> Iterator[Finding]:
 
 
 def device_lost(case: Case) -> Iterator[Finding]:
-    """ENODEV, EIO, or no answer at all: the driver is there, its hardware is not."""
+    """ENODEV, EIO, or no answer at all: the driver is there, its hardware is not. NVML may know it without opening."""
+    yield from lost_gpus(case)
     for opening in _openings(case, _LOST):
         gpu = opening.path.startswith("/dev/nvidia")
         said = "no answer: open(2) hangs" if opening.errno == "ETIMEDOUT" else opening.errno

@@ -155,7 +155,11 @@ class _Asker:
         lists = [self.ask_newest(call, handle, gpu=gpu) for call in _PROCESSES]
         if any(found is not None for found in lists):
             self.say(fact="pids", value=sorted({each.pid for found in lists for each in found or ()}), gpu=gpu)
-        memory = self.ask("nvmlDeviceGetMemoryInfo", handle, gpu=gpu)
+        # The first version counts what the driver keeps for itself as used.
+        version = getattr(self._pynvml, "nvmlMemory_v2", None)
+        memory = self.ask("nvmlDeviceGetMemoryInfo", handle, version, gpu=gpu)
+        if memory is None and version is not None and self.lacking:
+            memory = self.ask("nvmlDeviceGetMemoryInfo", handle, gpu=gpu)
         if memory is not None:
             self.say(fact="memory_total", value=memory.total, gpu=gpu)
             self.say(fact="memory_used", value=memory.used, gpu=gpu)
