@@ -255,6 +255,13 @@ class Host(Record):
             path = path.rpartition("/")[0]
         return True
 
+    def knows_entry(self, path: str, name: str) -> bool:
+        """Whether the absence of the line `name` from the list in the file at `path` (a driver in /proc/devices, a module in
+        /proc/modules) means that there is none. A report may hold what grep left of a list: that is covered by a pattern
+        of its own, `/proc/devices:*nvidia*`.
+        """
+        return self.knows(path) or (self.coverage is not None and self.knows(f"{path}:{name}"))
+
     def major_of(self, driver: str) -> int | None:
         """The character major that `driver` has, by its exact name, or None.
 

@@ -165,7 +165,11 @@ class Request(Record):
 
 
 class Symptom(Record):
-    """A message of another program that was seen (in a bug report): the words, and what it is known for."""
+    """A message of another program that was seen (in a bug report): the words, the name that devproxy has for it, and
+    what it is about (a device, an id), or empty.
+    """
 
     text: str
     source: str
+    name: str = ""
+    subject: str = ""
