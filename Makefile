@@ -8,7 +8,7 @@ VENV := .venv
 OPERATIONS ?= 1000000
 KILLS ?= 1000
 
-.PHONY: run test lint unit oldest rows bench soak soak-vfs soak-kills soak-races clean help
+.PHONY: run test lint unit oldest rows bench soak soak-vfs soak-kills soak-races soak-leases clean help
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -53,8 +53,12 @@ soak-races: $(VENV)/.dev
 	@scripts/system-packages
 	@DEVPROXY_RACE_SECONDS=60 $(VENV)/bin/python -m pytest tests/attacks/test_races.py
 
+# Ten thousand leases by 32 workers of two users, a fifth of them killed.
+soak-leases: $(VENV)/.dev
+	@DEVPROXY_LEASES=10000 $(VENV)/bin/python -m pytest tests/devproxy/jobs/test_lease.py
+
 # That, and the long forms of the other random tests: a hundred times the cases, hours.
-soak: soak-vfs soak-kills soak-races
+soak: soak-vfs soak-kills soak-races soak-leases
 	@DEVPROXY_HYPOTHESIS=soak $(VENV)/bin/python -m pytest -m property
 
 $(VENV)/.devproxy: pyproject.toml

@@ -24,3 +24,11 @@ class DevproxyError(Exception):
 
 class InputError(DevproxyError):
     """What the user gave (a bundle, a recording, an option) is wrong; nothing was started. Exit code 2."""
+
+
+class NotStarted(DevproxyError):
+    """A command could not be started. `code` is the exit code for that: 126 not executable, 127 not found."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code

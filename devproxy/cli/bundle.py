@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from devproxy.cli.arguments import add_host_argument
 from devproxy.cli.context import Context
 from devproxy.errors import DevproxyError
@@ -9,6 +11,7 @@ from devproxy.host.probe import probe
 from devproxy.oci.load import load
 from devproxy.plan.plan import Mode, Plan
 from devproxy.plan.planner import plan
+from devproxy.plan.steps import MakeNode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
     from devproxy.build import Root
     from devproxy.cli.quick import Parser
+    from devproxy.host.facts import Host
     from devproxy.restore import Restore
     from devproxy.targets.rootless import Rootless
 
@@ -47,7 +51,7 @@ def make_plan_and_restore(args: Namespace, context: Context, *, fit: bool = True
     """The plan that the arguments ask for, and the saved root that it was fitted to; without `fit` that is left to the build."""
     spec = load(args.bundle)
     context.done("load")
-    host = probe(args.host)
+    host, foreign = _leased(probe(args.host))
     context.done("probe")
     restore = None
     if args.restore is not None:
@@ -61,8 +65,22 @@ def make_plan_and_restore(args: Namespace, context: Context, *, fit: bool = True
         from devproxy.restore import fitted
 
         result = fitted(result, restore)
+    if foreign:
+        from devproxy.jobs.restrict import require_own
+
+        require_own((step.path for step in result.steps if isinstance(step, MakeNode)), foreign)
     context.done("plan")
     return result, restore
+
+
+def _leased(host: Host) -> tuple[Host, frozenset[str]]:
+    """The host as the lease that this process runs under has it, and the nodes that are not in it."""
+    names = os.environ.get("DEVPROXY_LEASE")
+    if not names:
+        return host, frozenset()
+    from devproxy.jobs.restrict import restricted
+
+    return restricted(host, frozenset(names.split(",")))
 
 
 def tell_outcomes(root: Root, context: Context) -> None:

@@ -12,8 +12,8 @@ import os
 import sys
 
 from devproxy.cli.quick import read_quickly
-from devproxy.cli.verbs import find_verb
-from devproxy.errors import DevproxyError, InputError
+from devproxy.cli.verbs import TAKES_COMMAND, find_verb
+from devproxy.errors import DevproxyError, InputError, NotStarted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         args = _arguments(words, json_messages=json_messages)
         args.command = command
-        if command is not None and args.verb != "run":
-            raise InputError(f"'--' and a command belong to 'devproxy run', not to '{args.verb}'")
+        if command is not None and args.verb not in TAKES_COMMAND:
+            raise InputError(f"'--' and a command belong to 'devproxy {TAKES_COMMAND[0]}', not to '{args.verb}'")
         code = _dispatch(args)
         sys.stdout.flush()
     except DevproxyError as error:
@@ -158,6 +158,8 @@ def _tell(error: DevproxyError, *, json_messages: bool) -> int:
 def _code_of(verb: str, error: DevproxyError) -> int:
     if isinstance(error, InputError):
         return 2
+    if isinstance(error, NotStarted):
+        return error.code
     return 125 if verb == "run" else 1
 
 

@@ -1,0 +1,52 @@
+"""Whether a device that nobody has leased is idle: no process has it open, as far as can be seen."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from devproxy.host.facts import Host
+from devproxy.host.root import HostRoot, LiveReader
+from devproxy.host.sources.holders import read_holders
+from devproxy.jobs.devices import Device
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from devproxy.host.device_facts import Holder
+
+# Looking through all processes takes a while; who waits looks again no more often than this.
+_KEEP: Final = 1.0
+
+
+class Busy:
+    """Looks for holders, again and again while somebody waits. A recorded host's are nobody's business here."""
+
+    def __init__(self, host: Host) -> None:
+        self._live = not host.simulated
+        self._looked = 0.0
+        self._holders: tuple[Holder, ...] = ()
+        self.complete = True
+
+    def why(self, device: Device) -> str:
+        """Who holds a device, in words; empty when nobody was seen to."""
+        if not self._live:
+            return ""
+        self._look()
+        names = [
+            f"{h.name} (pid {h.pid})"
+            for h in self._holders
+            if set(h.paths) & set(device.nodes) and h.pid != os.getpid()
+        ]
+        return f"held by {', '.join(names[:4])}" if names else ""
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if self._looked and now - self._looked < _KEEP:
+            return
+        with LiveReader() as reader:
+            found = read_holders(HostRoot(reader))
+        self._looked = time.monotonic()
+        self._holders = found.holders if found else ()
+        self.complete = found is not None and found.complete

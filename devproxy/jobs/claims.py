@@ -1,0 +1,134 @@
+"""Files that are locked while their owner lives: who waits, who has what.
+
+A claim has no name until it is complete and locked (open(2), O_TMPFILE), so that one that is seen unlocked is dead for good. Who made
+it is its owner (st_uid), and when it came is its birth time, which nobody can set; a change time others move by a link to it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+
+from devproxy.json_text import dumps, loads
+from devproxy.linux.host_calls import MachineCalls
+from devproxy.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+_LONGEST: Final = 64 << 10
+
+
+class Claim(Record):
+    """A claim that is alive: its file's name, when it came (nanoseconds and inode, to order by), its owner, what it says."""
+
+    name: str
+    came: tuple[int, int]
+    uid: int
+    words: dict[str, object]
+
+
+class Own:
+    """A claim of this process, held by a descriptor that can be inherited."""
+
+    def __init__(self, folder: int, words: dict[str, object]) -> None:
+        self.name = f"{os.getpid()}-{os.urandom(8).hex()}"
+        self.descriptor = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o644, dir_fd=folder)
+        self._folder = folder
+        try:
+            os.fchmod(self.descriptor, 0o644)
+            os.write(self.descriptor, dumps(words).encode())
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.link(f"/proc/self/fd/{self.descriptor}", self.name, dst_dir_fd=folder, follow_symlinks=True)
+        except BaseException:
+            os.close(self.descriptor)
+            raise
+        self.came = _came(self.descriptor, os.fstat(self.descriptor))
+
+    def withdraw(self) -> None:
+        """Take it back: its file goes first, so that nobody finds it unlocked."""
+        try:
+            os.unlink(self.name, dir_fd=self._folder)
+        finally:
+            os.close(self.descriptor)
+
+
+def living(folder: int) -> list[Claim]:
+    """The claims whose owners live, in the order in which they came. What dead ones left is removed where that is allowed."""
+    found = []
+    for name in os.listdir(folder):
+        claim = _read(folder, name)
+        if claim is not None:
+            found.append(claim)
+    return sorted(found, key=lambda claim: claim.came)
+
+
+class Watched:
+    """Another's claim, looked at until its owner has withdrawn it or died: one system call a look, however many there are."""
+
+    def __init__(self, folder: int, claim: Claim) -> None:
+        self._descriptor = _open(folder, claim.name)
+
+    def is_over(self) -> bool:
+        """Whether its owner has gone, or has been served."""
+        return self._descriptor is None or _is_unlocked(self._descriptor)
+
+    def close(self) -> None:
+        """Look no more."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+
+
+def _open(folder: int, name: str) -> int | None:
+    try:
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder)
+    except OSError:
+        return None  # gone, or no file at all: nobody's claim
+
+
+def _read(folder: int, name: str) -> Claim | None:
+    descriptor = _open(folder, name)
+    if descriptor is None:
+        return None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        if _is_unlocked(descriptor):
+            _sweep(folder, name, status)
+            return None
+        return Claim(name, _came(descriptor, status), status.st_uid, _words(os.read(descriptor, _LONGEST)))
+    finally:
+        os.close(descriptor)
+
+
+def _is_unlocked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _sweep(folder: int, name: str, status: os.stat_result) -> None:
+    if os.geteuid() not in (0, status.st_uid):
+        return  # the directory is sticky: its owner's next command removes it
+    try:
+        os.unlink(name, dir_fd=folder)
+    except OSError:
+        return
+
+
+def _words(data: bytes) -> dict[str, object]:
+    try:
+        found = loads(data.decode())
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _came(descriptor: int, status: os.stat_result) -> tuple[int, int]:
+    born = MachineCalls().birth_ns(descriptor)
+    return status.st_ctime_ns if born is None else born, status.st_ino
