@@ -24,10 +24,11 @@ def add_format_arguments(parser: Parser) -> None:
 
 
 def add_report_arguments(parser: Parser) -> None:
-    """--html: the report as a file too, for the artefacts of a CI job."""
+    """--html and --junit: the report as a file too, for the artefacts and the test page of a CI job."""
     parser.add_argument(
         "--html", metavar="FILE", help="write the report as a page too; a file that is there is replaced"
     )
+    parser.add_argument("--junit", metavar="FILE", help="write it as JUnit's XML too; a file that is there is replaced")
 
 
 def wants_json(args: Namespace, context: Context) -> bool:

@@ -32,6 +32,7 @@ examples:
   devproxy verify .                               this bundle on this host
   devproxy verify . --host h100.tar               with the device nodes of a recorded host
   devproxy verify . --json > report.json          for a script
+  devproxy verify . --junit report.xml            for the test page of a CI system
 
 Compared are the mount table with its flags, all of /dev, every path that the plan names, masked and read-only paths.
 Mount points that are missing in what is bound, or with overlay2=none in the rootfs, are made there as by a run, and noted.
@@ -71,6 +72,10 @@ def run(args: Namespace, context: Context) -> int:
             from devproxy.cli.html import write_page
 
             write_page(args.html, f"devproxy verify {plan.bundle}", plan.host, (("Verification", report),), plan)
+        if args.junit:
+            from devproxy.cli.junit import write_junit
+
+            write_junit(args.junit, "verify", report, host=plan.host.name)
         context.done("print")
         return code
 
