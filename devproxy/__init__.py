@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from devproxy.check.verify import verify
     from devproxy.errors import DevproxyError, InputError
     from devproxy.host.probe import probe
+    from devproxy.host.watch import watch
     from devproxy.launch import launch
     from devproxy.oci.load import load
     from devproxy.plan.planner import plan
@@ -47,6 +48,7 @@ __all__ = [
     "plan",
     "probe",
     "verify",
+    "watch",
 ]
 
 _ROOMS = {
@@ -60,6 +62,7 @@ _ROOMS = {
     "plan": "devproxy.plan.planner",
     "probe": "devproxy.host.probe",
     "verify": "devproxy.check.verify",
+    "watch": "devproxy.host.watch",
 }
 
 

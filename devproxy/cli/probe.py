@@ -32,10 +32,15 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--opens", action="store_true", help="open each accelerator too: who opens a TPU keeps others from it meanwhile"
     )
+    parser.add_argument("--watch", action="store_true", help="print what changes as it happens, until Ctrl-C")
 
 
 def run(args: Namespace, context: Context) -> int:
     """Probe and print."""
+    if args.watch:
+        from devproxy.cli.probe_watch import run_watch
+
+        return run_watch(args, context)
     if args.opens and args.host != "live":
         raise InputError("--opens opens devices of this machine, and a recording has none", hint="leave --host out")
     host = probe(args.host, deep=True, opens=args.opens)

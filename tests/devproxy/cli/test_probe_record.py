@@ -32,7 +32,10 @@ def on_a_terminal(host: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setenv("NO_COLOR", "1")
     out = Terminal()
     assert (
-        run_probe(argparse.Namespace(host=host, json=False, text=True, opens=False), Context(Configuration(), out=out))
+        run_probe(
+            argparse.Namespace(host=host, json=False, text=True, opens=False, watch=False),
+            Context(Configuration(), out=out),
+        )
         == 0
     )
     return out.getvalue().splitlines()
