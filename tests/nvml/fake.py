@@ -6,8 +6,9 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import pynvml
 import pytest
 
 from devproxy.host.facts import Host
@@ -91,3 +92,52 @@ def nvml_of(document: object) -> Nvml:
     details = host_of(document).details
     assert details is not None
     return details.nvml
+
+
+# Facts of a document by the keys of a world; the others are told in ways of their own.
+_KEYS: Final = {
+    "uuid": "uuid", "minor": "minor", "name": "name", "serial": "serial", "memory_node": "memory_node", "address": "address",
+    "persistence": "persistence", "compute_mode": "compute_mode", "temperature": "temperature", "load": "load",
+    "temperature_shutdown": "shutdown", "temperature_slowdown": "slowdown", "power": "power_mw", "power_limit": "power_limit_mw",
+    "power_limit_default": "power_default_mw", "ecc_uncorrected": "ecc_volatile", "ecc_uncorrected_ever": "ecc_aggregate",
+    "pcie_generation": "pcie_gen", "pcie_generation_most": "pcie_gen_most", "pcie_width": "pcie_width",
+    "pcie_width_most": "pcie_width_most", "clock_sm": "clock", "clock_sm_most": "clock_most", "clock_sm_locked": "clock_locked",
+    "throttle": "throttle", "memory_total": "memory", "memory_used": "memory_used", "ecc": "ecc", "mig_mode": "mig",
+    "remap_pending": "remap_pending", "remap_failed": "remap_failed", "gpu_instance": "gi", "compute_instance": "ci",
+}  # fmt: skip
+
+
+def world_of(document: Mapping[str, Any]) -> World:
+    """The world of which a fake says what the document says."""
+    world: World = {"system": {"count": document["device_count"]}}
+    for fact, key in (("driver", "driver"), ("library", "nvml"), ("cuda", "cuda")):
+        world["system"][key] = document[fact]
+    for gpu_facts in document["gpus"]:
+        rank = gpu_facts["rank"]
+        section = world[f"gpu {rank}"] = _section(gpu_facts)
+        section["nvlinks"] = "".join("1" if link else "0" for link in gpu_facts.get("nvlinks") or ())
+        if not section["nvlinks"]:
+            section["error.nvmlDeviceGetNvLinkState"] = 3
+        if gpu_facts.get("pids") is None:
+            section |= {"pids": "none", "graphics": "none", "mps": "none"}
+        else:
+            section["pids"] = ",".join(map(str, gpu_facts["pids"]))
+        if gpu_facts.get("numa_nodes") is not None:
+            section["numa"] = ",".join(map(str, gpu_facts["numa_nodes"]))
+        for mig in gpu_facts["mig"]:
+            world[f"mig {rank}.{mig['rank']}"] = _section(mig)
+    for error in document["errors"]:
+        where = "system" if error["gpu"] is None else f"gpu {error['gpu']}"
+        world.setdefault(where, {})[f"error.{error['call']}"] = error["code"]
+    return world
+
+
+def _section(facts: Mapping[str, Any]) -> dict[str, object]:
+    values = {key: "none" if facts.get(fact) is None else facts[fact] for fact, key in _KEYS.items()}
+    section: dict[str, object] = {
+        key: int(value) if isinstance(value, bool) else value for key, value in values.items()
+    }
+    if facts.get("fabric"):
+        section["fabric"], status = facts["fabric"]
+        section["fabric_status"] = getattr(pynvml, f"NVML_ERROR_{status}") if status else 0
+    return {key: value for key, value in section.items() if key not in ("address", "mig") or value != "none"}

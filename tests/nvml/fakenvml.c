@@ -286,18 +286,22 @@ int nvmlDeviceGetPciInfo_v3(Device device, struct pci *out)
 	return SUCCESS;
 }
 
+/* `numa = 0,1`: the nodes that it is next to */
+
 int nvmlDeviceGetMemoryAffinity(Device device, unsigned size, unsigned long *out, unsigned scope)
 {
-	unsigned node;
 	(void)scope;
 	DEVICE(nvmlDeviceGetMemoryAffinity);
-	int result = small(device, "numa", NULL, &node);
-	if (result)
-		return result;
-	if (!size || node >= size * 64)
-		return INSUFFICIENT_SIZE;
+	const char *list = get(section_of(device), "numa");
+	if (!list)
+		return NOT_SUPPORTED;
 	memset(out, 0, size * sizeof *out);
-	out[node / 64] = 1UL << node % 64;
+	for (; *list; list += strcspn(list, ","), list += *list == ',') {
+		unsigned node = (unsigned)atoi(list);
+		if (node >= size * 64)
+			return INSUFFICIENT_SIZE;
+		out[node / 64] |= 1UL << node % 64;
+	}
 	return SUCCESS;
 }
 
