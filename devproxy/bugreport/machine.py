@@ -8,6 +8,7 @@ import stat
 from devproxy.bugreport.draft import Draft, SeenNode, SeenPci, Smi
 from devproxy.bugreport.smi import succeeded
 from devproxy.bugreport.system import subject_of
+from devproxy.host.device_facts import Opening
 from devproxy.host.facts import Host
 from devproxy.host.nvml_facts import Nvml, NvmlState
 from devproxy.host.probe import probe_reader
@@ -49,7 +50,9 @@ def to_host(draft: Draft, name: str) -> Host:
     details = host.details
     assert details is not None
     nvml = _nvml(draft)
-    details = details._replace(system=_system(draft, details.system), nvml=nvml or details.nvml)
+    opens = _openings(draft)
+    devices = details.devices._replace(opens=opens) if opens else details.devices
+    details = details._replace(system=_system(draft, details.system), nvml=nvml or details.nvml, devices=devices)
     return host._replace(details=details)
 
 
@@ -214,6 +217,24 @@ def _system(draft: Draft, system: SystemDetails) -> SystemDetails:
         environment=tuple(draft.environment.items()),
         symptoms=tuple(_symptom(*message) for message in draft.messages),
     )
+
+
+_ERRNOS: Final = {
+    "open-denied-cgroup": "EPERM",
+    "open-denied-mode": "EACCES",
+    "open-busy": "EBUSY",
+    "open-nothing": "ENXIO",
+}
+
+
+def _openings(draft: Draft) -> tuple[Opening, ...]:
+    """What programs said of opening nodes: the same facts as opening them here would give."""
+    found = {}
+    for name, text, line in draft.messages:
+        path = text.partition("\0")[0]
+        if name in _ERRNOS and path.startswith("/dev/"):
+            found[path] = Opening(path, _ERRNOS[name], "", f"line {line}")
+    return tuple(found.values())
 
 
 def _symptom(name: str, text: str, line: int) -> Symptom:

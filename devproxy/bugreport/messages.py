@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Name and expression. The first that matches counts, so that the more particular come first.
 MESSAGES: Final[tuple[tuple[str, str], ...]] = (
-    ("no-gpu-driver-in-engine", r"could not select device driver \W{0,6}\s*(?:\\?\")?\s*with capabilities: \[\[.*gpu"),
+    ("no-gpu-driver-in-engine", r"could not select device driver \W{0,4}(?:nvidia)?\W{0,4} ?with capabilities: \[\[.*gpu"),
     ("runtime-unknown", r"[Uu]nknown (?:or invalid )?runtime (?:name|specified)?:?\s*\W?nvidia"),
     ("hook-missing", r"nvidia-container-(?:runtime(?:-hook)?|toolkit|cli)\W{0,4}:? (?:executable file not found|no such file or directory)|exec: \W{0,3}nvidia-container-[\w-]+\W{0,3}: executable file not found"),
     ("cdi-conflict", r"conflicting device \W?[\w./=:-]{3,100}\W? \(specs"),

@@ -76,13 +76,13 @@ def take_nvml_failure(lines: list[Line], at: int, draft: Draft) -> int:
         return 0
     error: NvmlError | None = None
     if _NO_DRIVER.search(text):
-        error = NvmlError("nvmlInit_v2", 9, "DRIVER_NOT_LOADED")
+        error = NvmlError("nvmlInitWithFlags", 9, "DRIVER_NOT_LOADED")
     elif lost := _LOST.search(text):
         gone = "lost" in lost["why"].lower() or "unknown" in lost["why"].lower()
-        error = NvmlError("nvmlDeviceGetHandleByIndex_v2", 15, "GPU_IS_LOST") if gone else None
+        error = NvmlError("nvmlDeviceGetHandleByIndex", 15, "GPU_IS_LOST") if gone else None
     elif failed := _FAILED.search(text):
         known = next(((c, n) for pattern, c, n in _NVML if re.search(pattern, failed["why"], re.IGNORECASE)), None)
-        error = NvmlError("nvmlInit_v2", *known) if known else None
+        error = NvmlError("nvmlInitWithFlags", *known) if known else None
     elif library := _LIBRARY.search(text):
         if draft.smi and draft.smi[-1].error is not None:
             draft.put_smi(draft.smi[-1]._replace(library=library["version"]))

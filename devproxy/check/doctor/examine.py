@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from devproxy.check.doctor.case import Case
 from devproxy.check.doctor.catalogue import CHECKS
+from devproxy.check.doctor.symptoms import said
 from devproxy.check.finding import Finding, Report, Severity
 
 TYPE_CHECKING = False
@@ -18,6 +19,9 @@ def examine(case: Case, *, judge_what_is_there: bool = False) -> Report:
     inconclusive.
     """
     findings = [finding for check in CHECKS for finding in check.run(case)]
+    told = {finding.code for finding in findings if finding.severity is not Severity.INCONCLUSIVE}
+    # What other programs said counts where the machine itself does not show it.
+    findings += [finding for finding in said(case) if finding.code not in told]
     if judge_what_is_there:
         findings = [finding for finding in findings if finding.severity is not Severity.INCONCLUSIVE]
     ordered: list[Finding] = sorted(dict.fromkeys(findings), key=lambda finding: _ORDER.index(finding.severity))

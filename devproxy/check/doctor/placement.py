@@ -26,6 +26,8 @@ def driver_not_loaded(case: Case) -> Iterator[Finding]:
         generation = generation_of(device)
         if device.driver or not (generation or _is_accelerator(device)):
             continue
+        if not case.host.knows(f"{device.source}/driver"):
+            continue  # a report that lists functions without their drivers
         kind = f"TPU {generation}" if generation else "NVIDIA GPU" if device.vendor == _NVIDIA else "accelerator"
         yield Finding(
             "driver-not-loaded", Severity.ERROR, device.address, "a driver bound to it", "none",
