@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from devproxy.host.live import nvml as live
+from devproxy.host.live_facts import read_live_fact
 from devproxy.host.nvml_facts import NvmlBounds, NvmlHealth, NvmlMig, NvmlState
+from devproxy.host.probe import probe_reader
+from devproxy.host.recorded import RecordedReader, Recorder
+from tests.hosts.machine import Machine as PlainMachine
 from tests.nvml.fake import FakeNvml, gpu, machine_of
 
 pytestmark = pytest.mark.programs
@@ -103,7 +108,38 @@ def test_what_a_gpu_does_not_have_is_not_told_and_no_error(nvml: FakeNvml) -> No
     assert (told.gpus[0].uuid, told.gpus[0].minor, told.gpus[0].serial) == (None, None, "")
 
 
+def test_seconds_may_be_given(nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nonsense counts for nothing."""
+    asked: list[float] = []
+    monkeypatch.setattr(live, "ask", asked.append)
+    for given in ("30", "0.5", "soon", "-1", "0", "nan", "1e9", ""):
+        monkeypatch.setenv("DEVPROXY_NVML_SECONDS", given)
+        live.read()
+    monkeypatch.delenv("DEVPROXY_NVML_SECONDS")
+    live.read()
+    assert asked == [30.0, 0.5, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]
+
+
 def test_asking_twice_says_the_same(nvml: FakeNvml) -> None:
     nvml.world(machine_of(3, nvlinks="11"))
     first, second = nvml.document(), nvml.document()
     assert first | {"seconds": 0} == second | {"seconds": 0}
+
+
+def test_a_recording_says_what_the_library_said(nvml: FakeNvml) -> None:
+    """The library is gone by then."""
+
+    class Machine(PlainMachine):
+        def read_fact(self, name: str) -> bytes:
+            return read_live_fact(name) if name == "nvml" else super().read_fact(name)
+
+    world = machine_of(2, nvlinks="11", fabric=3, numa="0,1")
+    world["gpu 1"] |= {"error": 15, "error.after": 9}
+    nvml.world(world)
+    recorder = Recorder(Machine())
+    told = probe_reader(recorder, name="machine", simulated=False, deep=True)
+    nvml.world({"system": {"error.nvmlInitWithFlags": 9}})
+    replayed = probe_reader(RecordedReader(recorder.recording()), name="machine", simulated=False, deep=True)
+    assert told.details is not None
+    assert {error.gpu for error in told.details.nvml.errors} == {1}
+    assert replayed.details == told.details

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 _GPU_IS_LOST: Final = 15
 _NO_PERMISSION: Final = 4
 _XID_LOST: Final = 79
+# By which call NVML starts depends on who asked: devproxy, or a program whose output is in a report.
+_INIT: Final = ("nvmlInitWithFlags", "nvmlInit_v2", "nvmlInit")
+_HANDLE: Final = "nvmlDeviceGetHandleByIndex"
+_GPUS: Final = "/proc/driver/nvidia/gpus"
 # Above so many the rest of the calls that failed alike are counted.
 _NAMED: Final = 3
 
@@ -34,10 +38,11 @@ def nvml_error(case: Case) -> Iterator[Finding]:
             why = nvml.why or "NVML was not asked" if nvml.state is NvmlState.UNASKED else _without_library(nvml.why)
             yield unknown("nvml-error", "NVML", why)
         return
-    if nvml.state is NvmlState.FAILED:
+    started = all(error.call not in _INIT for error in nvml.errors)
+    if nvml.state is NvmlState.FAILED and (not started or nvml.why or not nvml.errors):
         yield _failure(case)
     for (gpu, code), errors in _alike(nvml.errors).items():
-        if code != _GPU_IS_LOST and not (nvml.state is NvmlState.FAILED and errors[0].call == "nvmlInitWithFlags"):
+        if code != _GPU_IS_LOST and errors[0].call not in _INIT:
             yield _call_failed(case, gpu, errors)
 
 
@@ -52,7 +57,7 @@ def _without_library(why: str) -> str:
 def _failure(case: Case) -> Finding:
     """It does not work at all: it did not start, or it ended the process that asked."""
     nvml = case.details.nvml
-    first = next((error for error in nvml.errors if error.call == "nvmlInitWithFlags"), None)
+    first = next((error for error in nvml.errors if error.call in _INIT), None)
     if first is not None:
         cause = likely_cause(case, first.name)
         found = f"{first.call} says {first.name} ({first.code})"
@@ -115,7 +120,7 @@ def nvml_timeout(case: Case) -> Iterator[Finding]:
     evidence = [seen(nvml.source, f"{call} did not return within {nvml.seconds:.1f} s")]
     evidence += [seen(event.source, event.text) for event in case.details.system.log or () if event.kind == "xid"][-3:]
     why = ""
-    if nvml.during == "nvmlInitWithFlags" or any(gpu.health.persistence is False for gpu in nvml.gpus):
+    if nvml.during in _INIT or any(gpu.health.persistence is False for gpu in nvml.gpus):
         why = "without persistence mode the driver first starts every GPU, which may take seconds each"
     if "cannot be killed" in nvml.why:
         why = "the process that asked hangs inside the driver and cannot be killed: the driver or a GPU is stuck"
@@ -130,7 +135,7 @@ def lost_gpus(case: Case) -> Iterator[Finding]:
     """The part of `device-lost` that NVML tells: a GPU does not answer on its bus any more."""
     nvml = case.details.nvml
     for (gpu, code), errors in _alike(nvml.errors).items():
-        if code != _GPU_IS_LOST or errors[0].call == "nvmlInitWithFlags":
+        if code != _GPU_IS_LOST or errors[0].call in _INIT:
             continue
         path = _name(case, gpu)
         evidence = [seen(nvml.source, f"{errors[0].call}{_about(gpu)}: {errors[0].name}")]
@@ -161,8 +166,8 @@ def sources_disagree(case: Case) -> Iterator[Finding]:
     for gpu in nvml.gpus:
         if gpu.address in known:
             yield from _differences(case, gpu, known[gpu.address])
-        elif gpu.address:
-            proc = seen("/proc/driver/nvidia/gpus", "no such GPU")
+        elif gpu.address and case.host.knows(f"{_GPUS}/{gpu.address}") and case.host.knows(_GPUS):
+            proc = seen(_GPUS, "no such GPU")
             yield _disagreement("GPU", gpu.address, proc, seen(nvml.source, gpu.uuid or gpu.address))
     yield from _missing(case)
 
@@ -203,12 +208,17 @@ def _instances(pairs: set[tuple[int, int]] | set[tuple[int | None, int | None]])
 def _missing(case: Case) -> Iterator[Finding]:
     """GPUs that the driver holds and NVML does not count. One whose handle it refused is told by the error."""
     nvml, nvidia = case.details.nvml, case.host.nvidia
-    if nvidia is None or nvml.state is not NvmlState.ANSWERED or nvml.device_count is None:
+    if (
+        nvidia is None
+        or nvml.state is not NvmlState.ANSWERED
+        or nvml.device_count is None
+        or not case.host.knows(_GPUS)
+    ):
         return
     driven = [gpu for gpu in nvidia.gpus if gpu.source.startswith("/proc/") and not gpu.excluded]
-    told = len(nvml.gpus) + len({error.gpu for error in nvml.errors if error.call == "nvmlDeviceGetHandleByIndex"})
+    told = len(nvml.gpus) + len({error.gpu for error in nvml.errors if error.call.startswith(_HANDLE)})
     if driven and nvml.device_count != len(driven) and told <= nvml.device_count:
-        proc = seen("/proc/driver/nvidia/gpus", len(driven))
+        proc = seen(_GPUS, len(driven))
         counted = _disagreement("number of GPUs", "NVML", proc, seen(nvml.source, nvml.device_count))
         yield counted._replace(reference="DCGM_FR_DEVICE_COUNT_MISMATCH")
 
@@ -222,7 +232,7 @@ def _disagreement(what: str, path: str, first: Evidence, second: Evidence) -> Fi
 def minor_differs_from_index(case: Case) -> Iterator[Finding]:
     """A GPU's index is not the number of its node."""
     nvidia = case.host.nvidia
-    if nvidia is None:
+    if nvidia is None or not case.host.knows(_GPUS):
         return
     shown = {gpu.address for gpu in case.details.nvml.gpus}
     for gpu in nvidia.gpus:

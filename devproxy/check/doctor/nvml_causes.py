@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final
 
+_VERSION: Final = "/proc/driver/nvidia/version"
 _CONTROL: Final = "/dev/nvidiactl"
 _LOG: Final = "'journalctl -k -g \"NVRM|Xid\"' has what the driver said"
 
@@ -38,14 +39,13 @@ def _not_loaded(case: Case) -> Cause:
         evidence = tuple(seen(f"{each.source}/uevent", "DRIVER=nouveau") for each in nouveau)
         return Cause("nouveau holds the GPU (blocked-by-nouveau)", "blacklist nouveau and reboot", evidence)
     if nvidia is None or not nvidia.version:
-        evidence = (
-            (seen("/proc/driver/nvidia/version", "absent"),) if case.host.knows("/proc/driver/nvidia/version") else ()
-        )
-        return Cause("the nvidia module is not loaded", "modprobe nvidia", evidence)
+        if not case.host.knows(_VERSION):
+            return Cause("the nvidia module may not be loaded", f"cat {_VERSION}; if it is not there: modprobe nvidia")
+        return Cause("the nvidia module is not loaded", "modprobe nvidia", (seen(_VERSION, "absent"),))
     if case.host.node(_CONTROL) is None and case.host.knows(_CONTROL):
-        evidence = (seen(_CONTROL, "absent"), seen("/proc/driver/nvidia/version", nvidia.version))
+        evidence = (seen(_CONTROL, "absent"), seen(_VERSION, nvidia.version))
         return Cause(f"the driver is loaded and has no {_CONTROL} (node-missing)", "nvidia-modprobe -u -c 0", evidence)
-    return Cause("", f"{_LOG}", (seen("/proc/driver/nvidia/version", nvidia.version),))
+    return Cause("", f"{_LOG}", (seen(_VERSION, nvidia.version),))
 
 
 def _mismatch(case: Case) -> Cause:
@@ -56,7 +56,7 @@ def _mismatch(case: Case) -> Cause:
     evidence = tuple(seen(each.source, each.version) for each in libraries if each.version)
     module = nvidia.version if nvidia is not None else ""
     if module:
-        evidence = (seen("/proc/driver/nvidia/version", module), *evidence)
+        evidence = (seen(_VERSION, module), *evidence)
     versions = " and ".join(dict.fromkeys(each.version for each in libraries if each.version))
     told = f": the module is {module}, the library {versions}" if module and versions else ""
     hint = (
