@@ -29,7 +29,7 @@ _DRIVERS: Final = frozenset(
     (
         "nvidia", "nvidia-frontend", "nvidiactl", "nvidia-modeset", "nvidia-uvm", "nvidia-caps",
         "nvidia-caps-imex-channels", "nvidia-nvswitch", "nvidia-nvlink", "nvidia-vgpu-vfio", "nvidia-fs", "gdrdrv",
-        "accel", "vfio", "kfd", "drm", "habanalabs", "apex",
+        "accel", "vfio", "vfio-dev", "kfd", "drm", "habanalabs", "apex",
     )
 )  # fmt: skip
 

@@ -1,4 +1,6 @@
-"""The device nodes in the host's /dev, two levels deep: /dev/nvidia0, /dev/nvidia-caps/nvidia-cap1, /dev/dri/card0."""
+"""The device nodes in the host's /dev, two levels deep: /dev/nvidia0, /dev/nvidia-caps/nvidia-cap1, /dev/dri/card0. iommufd's
+are one level deeper: /dev/vfio/devices/vfio0.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 # Other file systems (terminals, shared memory, queues), and directories that hold links to nodes alone.
 _PASSED_OVER: Final = frozenset(("block", "char", "disk", "fd", "hugepages", "mqueue", "pts", "shm"))
 
+_IOMMUFD: Final = "/dev/vfio/devices"
+
 
 def read_nodes(root: HostRoot) -> tuple[HostNode, ...]:
     """Every character and block node, by path. Links are not followed: a link to a node is no node."""
@@ -28,6 +32,8 @@ def read_nodes(root: HostRoot) -> tuple[HostNode, ...]:
             continue
         if stat.S_ISDIR(entry.mode):
             below = [f"{path}/{name}" for name in root.listdir(path)]
+            if _IOMMUFD in below:
+                below += [f"{_IOMMUFD}/{name}" for name in root.listdir(_IOMMUFD)]
             found += [(path, inner) for path in below if (inner := root.lstat(path)) is not None]
         else:
             found.append((path, entry))

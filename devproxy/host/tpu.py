@@ -1,7 +1,8 @@
 """TPU chips: Google's PCI functions with an id that is a TPU's, and the node that each of them has.
 
 A chip is what its PCI function says it is. Names are not enough: DRM's accelerators have the same class in sysfs, and other
-devices are given to vfio as well. The ids are those that gVisor and tpu-info know; of 7x they name two, and either counts.
+devices are given to vfio as well. The ids are those that gVisor and tpu-info know. Of 7x they name two: tpu-info counts 0x0076,
+gVisor takes that for the physical function of 0x0075. Either counts, but 0x0076 not beside 0x0075.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from devproxy.host.device_class import number_in, read_class
 from devproxy.host.facts import HostNode, IommuGroup, PciDevice, TpuChip
 from devproxy.host.root import HostRoot
-from devproxy.host.vfio import VFIO_DRIVER, group_of, group_path
+from devproxy.host.vfio import IOMMUFD_NODES, VFIO_DRIVER, group_of, group_path
 from devproxy.node import NodeKind
 from devproxy.record import Record
 
@@ -30,6 +31,7 @@ _GENERATIONS: Final = {
 }
 # v2 and v3 differ in the subsystem's device alone.
 _SUBSYSTEMS: Final = {(0x0027, 0x004E): "v2", (0x0027, 0x004F): "v3"}
+_CHIP_OF_7X, _PHYSICAL_OF_7X = 0x0075, 0x0076
 # A chip of these has several functions in one slot, each with a node.
 _SEVERAL_FUNCTIONS: Final = frozenset(("7x",))
 
@@ -58,7 +60,7 @@ def read_tpus(
     root: HostRoot, pci: tuple[PciDevice, ...], nodes: tuple[HostNode, ...], groups: tuple[IommuGroup, ...]
 ) -> tuple[TpuChip, ...]:
     """The chips, usable or not, by rank."""
-    devices = [device for device in pci if generation_of(device)]
+    devices = chip_functions(pci)
     if not devices:
         return ()
     by_path = {node.path: node for node in nodes if node.kind is NodeKind.CHARACTER}
@@ -66,7 +68,7 @@ def read_tpus(
     chips: dict[str, list[_Function]] = {}
     for device in devices:
         if device.driver == VFIO_DRIVER:
-            function = _of_vfio(device, groups, by_path)
+            function = _of_vfio(root, device, groups, by_path)
         else:
             function = _of_accel(root, device, accel.get(device.address), by_path)
         several = function.generation in _SEVERAL_FUNCTIONS
@@ -75,7 +77,17 @@ def read_tpus(
     return tuple(_chip(rank, functions) for rank, functions in enumerate(ordered))
 
 
-def _of_vfio(device: PciDevice, groups: tuple[IommuGroup, ...], by_path: dict[str, HostNode]) -> _Function:
+def chip_functions(pci: tuple[PciDevice, ...]) -> list[PciDevice]:
+    """The functions that are chips, without the physical ones that they were cut from."""
+    devices = [device for device in pci if generation_of(device)]
+    if any(device.device == _CHIP_OF_7X for device in devices):
+        devices = [device for device in devices if device.device != _PHYSICAL_OF_7X]
+    return devices
+
+
+def _of_vfio(
+    root: HostRoot, device: PciDevice, groups: tuple[IommuGroup, ...], by_path: dict[str, HostNode]
+) -> _Function:
     """A function given to vfio. Its group must be its own: what else is in it would be handed out with it."""
     group = group_of(groups, device.address)
     if group is None:
@@ -86,6 +98,11 @@ def _of_vfio(device: PciDevice, groups: tuple[IommuGroup, ...], by_path: dict[st
         problem = f"IOMMU group {group.number} has other devices too: {', '.join(others)}"
     elif path not in by_path:
         problem = f"{path} is missing or no character device"
+        iommufd = [
+            f"{IOMMUFD_NODES}{each.name}" for each in read_class(root, "vfio-dev") if each.address == device.address
+        ]
+        there = [each for each in iommufd if each in by_path]
+        problem += f"; it has {there[0]}, iommufd's, which no libtpu is known to open" if there else ""
     return _Function(device, generation_of(device), path, group.number, problem)
 
 

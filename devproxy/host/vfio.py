@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 VFIO_DRIVER: Final = "vfio-pci"
 _GROUPS: Final = "/sys/kernel/iommu_groups"
 _NODES: Final = "/dev/vfio/"
+# A device's own node, named after its device in the class vfio-dev (Documentation/userspace-api/iommufd.rst).
+IOMMUFD_NODES: Final = "/dev/vfio/devices/"
 
 
 def read_iommu_groups(

@@ -192,12 +192,13 @@ def tpu_v4() -> Machine:
 def tpu_v5p() -> Machine:
     """Four v5p chips given to vfio: groups 0 to 3, whose nodes have the minors 2, 1, 3 and 0."""
     machine = _plain_machine("Google Compute Engine", "6.8.0-1015-gcp")
-    _proc_devices(machine, [*_PLAIN_MAJORS, (465, "vfio")])
+    _proc_devices(machine, [*_PLAIN_MAJORS, (465, "vfio"), (466, "vfio-dev")])
     for group, minor in enumerate((2, 1, 3, 0)):
         address = f"0000:00:{group + 4:02x}.0"
         directory = _tpu(machine, address, "0062", "0062", "vfio-pci")
         machine.file(f"{directory}/vfio-dev/vfio{minor}/dev", f"466:{minor}\n")
         machine.link(f"/sys/class/vfio-dev/vfio{minor}", f"../..{directory[4:]}/vfio-dev/vfio{minor}")
+        machine.node(f"/dev/vfio/devices/vfio{minor}", (466, minor), 0o600).node("/dev/iommu", (10, 127), 0o660)
         _vfio(machine, address, group, (465, minor))
     return machine
 

@@ -20,10 +20,11 @@ _SHOWN: Final = 4
 
 def driver_not_loaded(case: Case) -> Iterator[Finding]:
     """An accelerator on the PCI bus that no driver is bound to."""
-    from devproxy.host.tpu import generation_of
+    from devproxy.host.tpu import chip_functions, generation_of
 
+    chips = chip_functions(case.host.pci)
     for device in case.host.pci:
-        generation = generation_of(device)
+        generation = generation_of(device) if device in chips else ""
         if device.driver or not (generation or _is_accelerator(device)):
             continue
         if not case.host.knows(f"{device.source}/driver"):

@@ -23,6 +23,7 @@ from tests.hosts.make import RECORDINGS
 BY_NAME: Final = {os.path.basename(path): path for path in RECORDINGS}
 ADDRESS: Final = "0000:00:04.0"
 V4, V5P, V6E, V7 = (0x1AE0, 0x005E), (0x1AE0, 0x0062), (0x1AE0, 0x006F), (0x1AE0, 0x0076)
+V7_VIRTUAL = (0x1AE0, 0x0075)
 BLUEFIELD, NPU, GVNIC = (0x15B3, 0xC2D5), (0x8086, 0x7D1D), (0x1AE0, 0x0042)
 
 
@@ -54,6 +55,32 @@ def seen(machine: Machine) -> Host:
 
 def usable(host: Host) -> list[tuple[str, tuple[str, ...]]]:
     return [(chip.address, chip.nodes) for chip in host.tpus if chip.nodes]
+
+
+def test_of_7x_the_physical_function_is_no_chip_beside_the_virtual_ones() -> None:
+    """gVisor says that 0x0076 is what 0x0075 is cut from; tpu-info, which knows 0x0076 alone, takes it for the chip."""
+    machine = Machine()
+    for address, ids, group in (
+        ("0000:00:04.0", V7, 0),
+        ("0000:00:05.0", V7_VIRTUAL, 1),
+        ("0000:00:05.1", V7_VIRTUAL, 2),
+    ):
+        in_group(machine, function(machine, address, ids, "vfio-pci"), group)
+        machine.node(f"/dev/vfio/{group}", (511, group))
+    assert usable(seen(machine)) == [("0000:00:05.0", ("/dev/vfio/1", "/dev/vfio/2"))]
+
+
+def test_a_chip_that_iommufd_alone_gives_access_to_says_so() -> None:
+    machine = Machine()
+    directory = function(machine, ADDRESS, V5P, "vfio-pci")
+    in_group(machine, directory, 3)
+    machine.link("/sys/class/vfio-dev/vfio7", f"../..{directory[4:]}/vfio-dev/vfio7")
+    machine.node("/dev/vfio/devices/vfio7", (510, 7)).node("/dev/iommu", (10, 127))
+    host = seen(machine)
+    assert host.node("/dev/vfio/devices/vfio7") is not None
+    (chip,) = host.tpus
+    assert chip.nodes == ()
+    assert chip.problem.startswith("/dev/vfio/3 is missing or no character device; it has /dev/vfio/devices/vfio7")
 
 
 # the recordings
