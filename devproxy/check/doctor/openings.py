@@ -33,7 +33,7 @@ def open_no_driver(case: Case) -> Iterator[Finding]:
         node = case.host.node(opening.path)
         driver = case.host.driver_of(node.number.major) if node is not None else None
         known = f"major of {driver}" if driver else "a major that no driver has"
-        number = f"{node.number}, {known}" if node is not None else "gone since"
+        number = f"{node.number}, {known}" if node is not None else "a number that was not seen"
         evidence = (seen(opening.source, opening.errno), seen("/proc/devices", known))
         yield Finding(
             "open-no-driver", Severity.ERROR, opening.path, "a driver behind the node", f"{number}: ENXIO",

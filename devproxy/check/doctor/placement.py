@@ -49,7 +49,8 @@ def dev_char_link_missing(case: Case) -> Iterator[Finding]:
         return
     targets = {link.path: link.target for link in links if not link.dangling}
     numbers = {node.path: node.number for node in case.host.nodes}
-    missing = [node for node in nodes if numbers.get(targets.get(f"{_LINKS}/{node.number}", "")) != node.number]
+    wrong = [node for node in nodes if numbers.get(targets.get(f"{_LINKS}/{node.number}", "")) != node.number]
+    missing = [node for node in wrong if case.host.knows(f"{_LINKS}/{node.number}")]
     if missing:
         systemd = case.details.system.cgroups is not None and case.details.system.cgroups.manager == "systemd"
         named = ", ".join(f"{node.number} ({node.path})" for node in missing[:_SHOWN])

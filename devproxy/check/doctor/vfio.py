@@ -23,10 +23,10 @@ _VFIO_TPUS: Final = ("v5e", "v5p", "v6e", "7x")
 def vfio_foreign_group(case: Case) -> Iterator[Finding]:
     """A group that is no TPU's: tools that count /dev/vfio/N take it for one."""
     for found in case.host.accelerators:
-        if found.subsystem == "vfio":
-            devices = [_named(device) for device in case.host.pci if device.address in found.addresses]
+        devices = [_named(device) for device in case.host.pci if device.address in found.addresses]
+        if found.subsystem == "vfio" and devices:
             yield Finding(
-                "vfio-foreign-group", Severity.INFO, found.path, "no TPU", ", ".join(devices) or "no PCI device known",
+                "vfio-foreign-group", Severity.INFO, found.path, "no TPU", ", ".join(devices),
                 why="tools that count the nodes in /dev/vfio take it for a TPU",
                 evidence=(seen(found.source, ", ".join(found.addresses)),),
             )  # fmt: skip
@@ -96,7 +96,7 @@ def iommu_off(case: Case) -> Iterator[Finding]:
         for device in case.host.pci
         if device.driver == _VFIO and device.address not in grouped and case.host.knows(f"{device.source}/iommu_group")
     ]
-    if case.details.devices.iommu_groups == 0:
+    if case.details.devices.iommu_groups == 0 and case.host.knows("/sys/kernel/iommu_groups"):
         wanting = {chip.address for chip in case.host.tpus if chip.generation in _VFIO_TPUS}
         without += [device for device in case.host.pci if device.address in wanting and device not in without]
     line = case.details.system.command_line

@@ -225,6 +225,30 @@ def test_a_plain_probe_says_nothing_of_what_it_never_looked_at() -> None:
     assert [f.code for f in report.findings if f.code in CHECKS and f.severity is not Severity.INCONCLUSIVE] == []
 
 
+ABOUT_ABSENCE: Final = (
+    "driver-not-loaded",
+    "iommu-off",
+    "vfio-control-mode",
+    "dev-char-link-missing",
+    "tpu-chip-unusable",
+)
+
+
+@pytest.mark.parametrize("row", [n for n, row in enumerate(ROWS) if row[0] in ABOUT_ABSENCE])
+def test_a_report_is_not_blamed_for_what_it_leaves_out(row: int) -> None:
+    code, fires = ROWS[row][:2]
+    host = probe_reader(fires(), name="report", simulated=True, deep=True, coverage=())
+    found = [each for each in CHECKS[code].run(Case(host)) if each.severity is not Severity.INCONCLUSIVE]
+    # A mode that is shown is a mode.
+    assert [each for each in found if each.found != "0600: for uid 0 alone"] == []
+
+
+def test_a_report_that_shows_that_nothing_is_bound_is_believed() -> None:
+    shown = ("/sys/devices/pci0000:07/0000:07:01.0/0000:07:00.0/driver",)
+    host = probe_reader(without_driver(), name="report", simulated=True, deep=True, coverage=shown)
+    assert [each.path for each in CHECKS["driver-not-loaded"].run(Case(host))] == ["0000:07:00.0"]
+
+
 MACHINES: Final = (hgx_h100, mixed, tpu_v4, tpu_v5p, tpu_without_driver, without_driver)
 values = st.none() | st.booleans() | st.integers() | st.text(max_size=6) | st.lists(st.text(max_size=3), max_size=2)
 entries = st.dictionaries(
