@@ -205,6 +205,13 @@ def test_without_udev_or_dev() -> None:
     assert text.startswith("host live: Linux ")
 
 
+@pytest.mark.root
+def test_without_proc() -> None:
+    text = probed(*UNSHARE, setup="mount -t tmpfs none /proc")
+    assert "no NVIDIA GPU" in text
+    assert "who holds devices" in text[text.index("NOT SEEN") :]
+
+
 @pytest.mark.programs
 def test_here() -> None:
     assert probed().startswith(f"host live: Linux {os.uname().release}")

@@ -61,6 +61,19 @@ def test_a_holder_is_told_with_the_hosts_name_of_the_device(nodes: Path) -> None
 
 
 @pytest.mark.root
+def test_a_name_that_looks_like_the_end_of_it(nodes: Path) -> None:
+    def named() -> int:
+        assert ctypes.CDLL(None).prctl(15, b"a) R 1 (b\n", 0, 0, 0) == 0  # PR_SET_NAME
+        return opened(nodes / "nvidia0")
+
+    with holding(named) as pid:
+        (holder,) = [each for each in holders_of(PATHS, frozenset())["holders"] if each["pid"] == pid]  # type: ignore[attr-defined]
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    assert holder["name"].startswith("a) R 1 (b")
+    assert holder["started"] == int(fields[19])
+
+
+@pytest.mark.root
 def test_who_let_go_is_no_holder(nodes: Path) -> None:
     with holding(lambda: os.close(opened(nodes / "nvidia0"))) as pid:
         assert pid not in found(holders_of(PATHS, frozenset()))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import tempfile
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +28,7 @@ from devproxy.linux.mounts import (
 )
 from devproxy.linux.namespaces import CLONE, unshare
 from devproxy.mount_options import Attribute
+from tests.devproxy.host.live.device_filters import group_without_devices, ways
 from tests.devproxy.linux.forked import in_child
 from tests.unprivileged import as_user
 
@@ -71,6 +74,33 @@ def test_a_file_system_without_devices(tmp_path: Path) -> None:
         return open_each([node(tmp_path / "nvidia0", (1, 7))])
 
     assert [each["errno"] for each in in_child(child)] == ["EACCES"]
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("way", ways())
+def test_a_control_group_that_denies_devices(tmp_path: Path, way: str) -> None:
+    """EPERM, where a mode says EACCES: the kernel itself says which is which."""
+    path = node(tmp_path / "nvidia0", (1, 7))
+    with group_without_devices(way) as group:
+
+        def child() -> Any:
+            (group / "cgroup.procs").write_text(str(os.getpid()), encoding="ascii")
+            return open_each([path])
+
+        assert [each["errno"] for each in in_child(child)] == ["EPERM"]
+
+
+def test_a_device_that_somebody_has_for_himself() -> None:
+    """A terminal in exclusive mode (ioctl_tty(2), TIOCEXCL) keeps out whoever has no CAP_SYS_ADMIN."""
+    control, terminal = os.openpty()
+    try:
+        path = os.ttyname(terminal)
+        os.fchmod(terminal, 0o666)
+        fcntl.ioctl(terminal, termios.TIOCEXCL)
+        assert [each["errno"] for each in as_user(lambda _: open_each([path]))] == ["EBUSY"]
+    finally:
+        os.close(control)
+        os.close(terminal)
 
 
 def test_a_driver_that_hangs_is_left_behind_and_the_rest_are_opened(monkeypatch: pytest.MonkeyPatch) -> None:
