@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from devproxy.build import build
+    from devproxy.check.doctor.examine import doctor
     from devproxy.check.verify import verify
     from devproxy.errors import DevproxyError, InputError
     from devproxy.host.probe import probe
@@ -43,6 +44,7 @@ __all__ = [
     "Timeline",
     "__version__",
     "build",
+    "doctor",
     "launch",
     "load",
     "plan",
@@ -57,6 +59,7 @@ _ROOMS = {
     "Pod": "devproxy.pod",
     "Timeline": "devproxy.timeline",
     "build": "devproxy.build",
+    "doctor": "devproxy.check.doctor.examine",
     "launch": "devproxy.launch",
     "load": "devproxy.oci.load",
     "plan": "devproxy.plan.planner",

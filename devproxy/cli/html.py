@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import devproxy
-from devproxy.check.finding import Report
 from devproxy.check.html.page import Judged, Page, report_page
 from devproxy.host.facts import Host
 from devproxy.host.recording_file import save
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from devproxy.plan.plan import Plan
 
 
-def write_page(path: str, title: str, host: Host, judged: Sequence[tuple[str, Report]], plan: Plan | None) -> None:
+def write_page(path: str, title: str, host: Host, judged: Sequence[Judged], plan: Plan | None) -> None:
     """Write the page.
 
     Raises:
@@ -25,5 +24,5 @@ def write_page(path: str, title: str, host: Host, judged: Sequence[tuple[str, Re
     """
     made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     about = f"{made}, devproxy {devproxy.__version__}"
-    page = Page(title, host, tuple(Judged(*each) for each in judged), about, plan)
+    page = Page(title, host, tuple(judged), about, plan)
     save(report_page(page).encode(), path, what="page")

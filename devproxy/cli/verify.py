@@ -69,9 +69,11 @@ def run(args: Namespace, context: Context) -> int:
                 context.found(finding, error=finding in report.errors)
         code = _print(plan, root, report, args, context)
         if args.html:
+            from devproxy.check.html.page import Judged
             from devproxy.cli.html import write_page
 
-            write_page(args.html, f"devproxy verify {plan.bundle}", plan.host, (("Verification", report),), plan)
+            judged = (Judged("Verification", report),)
+            write_page(args.html, f"devproxy verify {plan.bundle}", plan.host, judged, plan)
         if args.junit:
             from devproxy.cli.junit import write_junit
 

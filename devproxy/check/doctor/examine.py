@@ -9,20 +9,36 @@ from devproxy.check.finding import Finding, Report, Severity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Final
+
+    from devproxy.host.facts import Host
+    from devproxy.oci.spec import Spec
 
 _ORDER: Final = (Severity.ERROR, Severity.INCONCLUSIVE, Severity.WARNING, Severity.INFO)
 
 
-def examine(case: Case, *, judge_what_is_there: bool = False) -> Report:
-    """What is wrong with a host. With `judge_what_is_there` (a bug report) what is not in it is nobody's fault: nothing is
-    inconclusive.
+def doctor(host: Host, spec: Spec | None = None) -> Report:
+    """What is wrong with a host, and with what a bundle asks of it: coded findings with their evidence and remedy.
+
+    The host should be one of a deep probe (`devproxy.probe(deep=True)`): what a plain one lacks is inconclusive.
     """
-    findings = [finding for check in CHECKS for finding in check.run(case)]
+    return examine(Case(host, spec))
+
+
+def examine(
+    case: Case, *, judge_what_is_there: bool = False, only: Sequence[str] = (), skip: Sequence[str] = ()
+) -> Report:
+    """What is wrong with a host. With `judge_what_is_there` (a bug report) what is not in it is nobody's fault: nothing is
+    inconclusive. `only` and `skip` are codes.
+    """
+    checks = [check for check in CHECKS if (not only or check.code in only) and check.code not in skip]
+    findings = [finding for check in checks for finding in check.run(case)]
     told = {finding.code for finding in findings if finding.severity is not Severity.INCONCLUSIVE}
     # What other programs said counts where the machine itself does not show it.
-    findings += [finding for finding in said(case) if finding.code not in told]
+    codes = {check.code for check in checks}
+    findings += [each for each in said(case) if each.code not in told and each.code in codes]
     if judge_what_is_there:
         findings = [finding for finding in findings if finding.severity is not Severity.INCONCLUSIVE]
     ordered: list[Finding] = sorted(dict.fromkeys(findings), key=lambda finding: _ORDER.index(finding.severity))
-    return Report(tuple(ordered), (("checks", len(CHECKS)),))
+    return Report(tuple(ordered), (("checks", len(checks)),))

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 _STEPS_AT_MOST: Final = 2000
 
 
-def verdict_banner(title: str, report: Report) -> Html:
+def verdict_banner(title: str, report: Report, words: str = "") -> Html:
     """How a report ended, in a line, and how many findings of each severity."""
     state = "error" if report.errors else "inconclusive" if report.inconclusive else "ok"
     counts = [(s, sum(finding.severity is s for finding in report.findings)) for s in Severity]
     told = ", ".join(f"{number} {_plural(severity, number)}" for severity, number in counts if number)
     return element(
         "div",
-        element("strong", f"{title}: {verdict(report)}"),
+        element("strong", f"{title}: {words or verdict(report)}"),
         element("span", told or "no findings", class_="quiet"),
         class_=f"verdict {state}",
     )

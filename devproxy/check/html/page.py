@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 
 class Judged(Record):
-    """A report and its title: `Doctor`, `Verification`."""
+    """A report and its title (`Doctor`, `Verification`), and how it ended in words; empty for those of a verification."""
 
     title: str
     report: Report
+    words: str = ""
 
 
 class Page(Record):
@@ -51,7 +52,7 @@ def report_page(page: Page) -> str:
             "header",
             element("h1", page.title),
             element("p", f"host {page.host.name}{recorded} · {page.made}", class_="quiet"),
-            *(verdict_banner(judged.title, judged.report) for judged in page.judged),
+            *(verdict_banner(judged.title, judged.report, judged.words) for judged in page.judged),
             contents([(name, title) for name, title, _ in chapters]),
         ),
         element("main", *(element("section", element("h2", title), body, id=name) for name, title, body in chapters)),

@@ -1,0 +1,139 @@
+"""`devproxy doctor`: what it says of machines and reports, and its exit codes."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+import devproxy
+from devproxy.cli.main import main
+from tests.unprivileged import as_user
+
+ROOT = Path(__file__).parents[3]
+EXAMPLE = str(ROOT / "example" / "host-8gpu.tar")
+BROKEN = str(ROOT / "tests" / "hosts" / "tpu-without-driver.tar")
+CPU_ONLY = str(ROOT / "tests" / "hosts" / "cpu-only.tar")
+
+LISTING = """\
+$ lspci -nnk -d 1ae0:
+00:04.0 System peripheral [0880]: Google, Inc. Device [1ae0:0063]
+	Subsystem: Google, Inc. Device [1ae0:00be]
+$ ls -l /dev/vfio
+crw-rw-rw- 1 root root 10, 196 May 18 11:29 vfio
+"""
+
+
+def doctor(*words: str) -> int:
+    return main(["doctor", *words])
+
+
+def test_a_broken_host_is_an_error_with_its_code_evidence_and_remedy(capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor("--host", BROKEN, "--text") == 3
+    told = capsys.readouterr().out
+    assert "error driver-not-loaded: " in told
+    assert "  read      /sys/devices/pci" in told
+    assert "  do        modprobe vfio-pci" in told
+    assert told.rstrip().splitlines()[-1].endswith("errors")
+
+
+def test_json_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor("--host", BROKEN, "--json") == 3
+    document = json.loads(capsys.readouterr().out)
+    assert document["verdict"] == "error"
+    first = document["findings"][0]
+    assert first["code"] == "driver-not-loaded"
+    assert first["evidence"][0]["source"].startswith("/sys/devices/pci")
+    assert first["hint"]
+    assert document["compared"]["checks"] >= 50
+
+
+def test_a_host_without_accelerators_is_not_called_healthy(capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor("--host", CPU_ONLY, "--text", "--skip", "nvml-error") in (0, 4)
+    told = capsys.readouterr().out
+    assert "healthy" not in told
+    assert "no accelerator" in told or "inconclusive" in told
+
+
+def test_files_for_ci(tmp_path: Path) -> None:
+    junit, page = tmp_path / "r.xml", tmp_path / "r.html"
+    assert doctor("--host", BROKEN, "--junit", str(junit), "--html", str(page)) == 3
+    suite = ET.fromstring(junit.read_bytes())
+    assert {case.get("classname") for case in suite.iter("testcase") if case.find("failure") is not None} == {
+        "devproxy.doctor.driver-not-loaded"
+    }
+    assert "driver-not-loaded" in page.read_text()
+
+
+def test_only_and_skip(capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor("--host", BROKEN, "--text", "--only", "device-lost") == 0
+    assert doctor("--host", BROKEN, "--text", "--only", "driver-not-loaded") == 3
+    assert doctor("--host", BROKEN, "--text", "--only", "driver-not-loaded", "--skip", "driver-not-loaded") == 0
+    assert doctor("--host", BROKEN, "--only", "driver-unloaded") == 2
+    assert "did you mean driver-not-loaded" in capsys.readouterr().err
+
+
+class TestReport:
+    def test_a_report_is_judged_on_what_it_contains(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        report = tmp_path / "issue.txt"
+        report.write_text(LISTING)
+        assert doctor("--report", str(report), "--text") == 3
+        told = capsys.readouterr().out
+        assert "read 5 of 5 lines: " in told
+        assert "inconclusive" not in told
+
+    def test_it_is_read_from_a_pipe(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(LISTING.splitlines(keepends=True)[0].encode())))
+        assert doctor("--report", "-", "--text") in (0, 3)
+        assert capsys.readouterr().out.startswith("report ")
+
+    def test_prose_alone_is_no_error(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        report = tmp_path / "issue.txt"
+        report.write_text("It does not work on my machine.\nPlease help!\n")
+        assert doctor("--report", str(report), "--text") == 0
+        assert "nothing that is known here" in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        ("words", "told"),
+        [
+            (("--report", "/no/such/file"), "/no/such/file"),
+            (("--report", EXAMPLE, "--host", EXAMPLE), "--report reads a host from a report"),
+            (("--host", "/no/such.tar"), "/no/such.tar"),
+            (("/no/such/bundle",), "/no/such/bundle"),
+        ],
+    )
+    def test_wrong_inputs(self, words: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert doctor(*words) == 2
+        assert told in capsys.readouterr().err
+
+
+def test_a_code_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor("--explain", "device-lost") == 0
+    assert "## What to do" in capsys.readouterr().out
+    assert doctor("--list", "--text") == 0
+    assert "device-lost" in capsys.readouterr().out
+
+
+def test_from_python() -> None:
+    report = devproxy.doctor(devproxy.probe(BROKEN, deep=True))
+    assert {finding.code for finding in report.errors} == {"driver-not-loaded"}
+
+
+@pytest.mark.programs
+def test_as_an_ordinary_user_on_this_machine() -> None:
+    def look(_: Path) -> dict[str, Any]:
+        import contextlib
+
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            code = doctor("--text")
+        return {"code": code, "out": out.getvalue()}
+
+    found = as_user(look)
+    assert found["code"] in (0, 3, 4)
+    assert "Traceback" not in found["out"]
+    assert "healthy" not in found["out"]
