@@ -32,13 +32,16 @@ def examine(
     """What is wrong with a host. With `judge_what_is_there` (a bug report) what is not in it is nobody's fault: nothing is
     inconclusive. `only` and `skip` are codes.
     """
-    checks = [check for check in CHECKS if (not only or check.code in only) and check.code not in skip]
+    checks = [check for check in CHECKS if _is_wanted(check.code, only, skip)]
     findings = [finding for check in checks for finding in check.run(case)]
     told = {finding.code for finding in findings if finding.severity is not Severity.INCONCLUSIVE}
     # What other programs said counts where the machine itself does not show it.
-    codes = {check.code for check in checks}
-    findings += [each for each in said(case) if each.code not in told and each.code in codes]
+    findings += [each for each in said(case) if each.code not in told and _is_wanted(each.code, only, skip)]
     if judge_what_is_there:
         findings = [finding for finding in findings if finding.severity is not Severity.INCONCLUSIVE]
     ordered: list[Finding] = sorted(dict.fromkeys(findings), key=lambda finding: _ORDER.index(finding.severity))
     return Report(tuple(ordered), (("checks", len(checks)),))
+
+
+def _is_wanted(code: str, only: Sequence[str], skip: Sequence[str]) -> bool:
+    return (not only or code in only) and code not in skip
