@@ -7,7 +7,6 @@ import stat
 
 from devproxy.errors import DevproxyError, InputError
 from devproxy.launch.signals import Forwarding
-from devproxy.launch.warden import Warden
 from devproxy.oci.spec import Process
 from devproxy.targets.kernel.become import Request
 from devproxy.targets.kernel.handles import open_null
@@ -51,7 +50,7 @@ def launch(
     interactive = wanted.terminal and os.isatty(streams[0])
     try:
         forwarding = Forwarding(tree.pidfd, tree.is_running)
-        with forwarding, Warden(tree.pidfd):
+        with forwarding:
             terminal = tree.start(Request(wanted, interactive), descriptors)
             forwarding.starting = False
             if forwarding.ended_by:

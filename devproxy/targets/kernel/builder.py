@@ -38,6 +38,7 @@ from devproxy.targets.kernel.handles import NO_VOLUMES, HeldVolume
 from devproxy.targets.kernel.paths import KernelPaths, forced_paths, kernel_paths
 from devproxy.targets.kernel.root import KernelRoot, exit_code
 from devproxy.targets.kernel.target import KernelTarget
+from devproxy.targets.kernel.warden import Warden
 from devproxy.targets.rootless import Rootless
 
 TYPE_CHECKING = False
@@ -114,8 +115,8 @@ def _rootless(namespaces: Sequence[Namespace]) -> Rootless | None:
 
 
 def _fork(order: _Order) -> KernelRoot:
-    """Fork, and wait for the builder's report. A signal is held back until there is something that can drop the child,
-    and none of the caller's handlers runs in it.
+    """Fork, and wait for the builder's report. A signal is held back until there is something that can drop the children,
+    and none of the caller's handlers runs in them. The warden is made now, while the builder works and the caller would wait.
     """
     ours, theirs = Channel.pair()
     mask = process.block_signals()
@@ -129,7 +130,10 @@ def _fork(order: _Order) -> KernelRoot:
     root = KernelRoot(ours, child, opener, simulated=order.host.simulated, rootless=order.rootless)
     try:
         theirs.close()
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        try:
+            root.guard(Warden())
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         _hand_over_volumes(ours, order.volumes)
         root.await_report()
     except BaseException:

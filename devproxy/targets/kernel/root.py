@@ -14,6 +14,7 @@ from devproxy.linux.syscalls import about
 from devproxy.targets.kernel.channel import Channel, Message
 from devproxy.targets.kernel.failure import from_json
 from devproxy.targets.kernel.look import Looker
+from devproxy.targets.kernel.warden import Warden
 from devproxy.targets.root import Kept
 from devproxy.targets.rootless import Rootless
 
@@ -53,6 +54,7 @@ class KernelRoot:
         self._pidfd = -1
         self._code: int | None = None
         self._ending = False
+        self._warden: Warden | None = None
         self._mountinfo = -1
         self._kept: list[tuple[str, str, str, int]] = []
         self.pid = 0
@@ -181,6 +183,10 @@ class KernelRoot:
 
     # the process
 
+    def guard(self, warden: Warden) -> None:
+        """Have the process killed by `warden`, which is this root's from now on, when this process dies."""
+        self._warden = warden
+
     def await_report(self) -> None:
         """Wait until the root is whole. Raises what the builder raised."""
         try:
@@ -192,6 +198,8 @@ class KernelRoot:
             self.rootless = self.rootless._replace(refused=message.value["refused"])
         (self._root, self._mountinfo), self.pid = message.descriptors, message.sender
         self._pidfd = above_stdio(os.pidfd_open(self.pid))
+        if self._warden is not None:
+            self._warden.watch(self._pidfd)
         for _ in range(message.value["kept"]):
             self._keep(self._channel.receive())
 
@@ -254,6 +262,8 @@ class KernelRoot:
         """Wait for the process to end: its exit code, or 128+n when the signal n ended it."""
         if self._code is None:
             self._code = exit_code(os.waitpid(self._child, 0)[1])
+            if self._warden is not None:
+                self._warden.dismiss()
         return self._code
 
     def close(self) -> None:
@@ -268,6 +278,9 @@ class KernelRoot:
                 os.close(descriptor)
         self._root = self._mountinfo = self._pidfd = -1
         self._kept = []
+        if self._warden is not None:
+            self._warden.reap()  # last of all: it ends while the rest is let go
+            self._warden = None
 
     def _kill(self) -> None:
         # The process itself where it is known: the one that waits for it reaps it then, and ends too.
