@@ -320,6 +320,10 @@ class Carrier:
 
     def _bind(self, step: Bind) -> Outcome:
         source = self._sources[id(step)]
+        if step.overlay is None and self._changes is None:  # what there are thousands of
+            made = self._attach(self._binds[id(step)], step.path, step.options)
+            found = "a directory" if source.is_directory else "a file"
+            return Outcome(step, Result.CHOSEN, f"{found}, made {made}" if made else found, made=made)
         if step.overlay is None:
             own = Overlaid(self._binds[id(step)], "a directory" if source.is_directory else "a file")
         else:

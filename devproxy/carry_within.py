@@ -15,8 +15,8 @@ def within(step: Bind | MountRoot, plan: Plan) -> str:
     """The rootfs, if the source of a bind is named below it: a link on the way is the image's, and must not lead out of it
     (CVE-2024-1753 of buildah). "" for every other source, which is the operator's word.
     """
-    root = plan.steps[0]
-    if not isinstance(step, Bind) or not isinstance(root, MountRoot) or not step.source.startswith(root.source):
+    root, source = plan.steps[0], step.source
+    if not isinstance(root, MountRoot) or not source.startswith(root.source) or not isinstance(step, Bind):
         return ""
     inside = root.source.rstrip("/") + "/"
-    return root.source if inside != "/" and posixpath.normpath(step.source).startswith(inside) else ""
+    return root.source if inside != "/" and posixpath.normpath(source).startswith(inside) else ""

@@ -131,13 +131,15 @@ def clone_with_attributes(source: int, attributes: int, clear: int) -> int:
     return made
 
 
-def move_mount(mount: int, mount_point: int) -> None:
-    """Attach the mount of a descriptor at another descriptor (move_mount(2)).
+def move_mount(mount: int, mount_point: int, name: str = "") -> None:
+    """Attach the mount of a descriptor at another descriptor, or at a name in that directory, which is not followed if it is a
+    link (move_mount(2)).
 
     Errors: EINVAL when one is a directory and the other is not, or when the kernel does not mount there (before 6.15:
     anywhere in a tree that is attached nowhere).
     """
-    check(_move_mount(MOVE_MOUNT, mount, b"", mount_point, b"", _MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_EMPTY_PATH))
+    flags = _MOVE_MOUNT_F_EMPTY_PATH if name else _MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_EMPTY_PATH
+    check(_move_mount(MOVE_MOUNT, mount, b"", mount_point, encode(name), flags))
 
 
 def mount_setattr(

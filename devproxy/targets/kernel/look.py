@@ -62,10 +62,15 @@ def look(tree: Tree, path: str) -> Look | None:
     """See `Target.look`. One fstatat(2) where the directory is held open already."""
     try:
         parent, name = tree.parent(path)
-        with about(path):
-            found = os.stat(name, dir_fd=parent, follow_symlinks=False)
     except FileNotFoundError:
         return None
+    try:
+        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        error.filename = path
+        raise
     link = os.readlink(name, dir_fd=parent) if stat.S_ISLNK(found.st_mode) else None
     return look_at(found, link)
 

@@ -17,6 +17,7 @@ from devproxy.linux.paths import open_within
 from devproxy.linux.syscalls import about
 from devproxy.mount_options import ATIME, NO_CHANGE, Attribute, Change, Propagation
 from devproxy.node import Identity, LikeHost
+from devproxy.targets.kernel.attach import attach
 from devproxy.targets.kernel.file_mount import new_file
 from devproxy.targets.kernel.filesystems import LayerDescriptors, layered, new_filesystem
 from devproxy.targets.kernel.handles import NO_VOLUMES, HeldVolume, KernelMount, KernelSource, open_null
@@ -230,19 +231,15 @@ class KernelTarget(TreeNames):
             self._attach_root(own, path)
             return
         tree = self._tree
-        mount_point = tree.open(path, os.O_PATH | os.O_DIRECTORY if own.is_directory else os.O_PATH)
-        tree.done(mount_point)
-        try:
-            mounts.move_mount(own.descriptor, mount_point)
-        except OSError as error:
-            kind = stat.S_ISDIR(os.fstat(mount_point).st_mode)
-            number = errno.EISDIR if kind and not own.is_directory else error.errno
-            raise OSError(number, os.strerror(number or 0), path) from None
+        by_name = attach(tree, own, path)
         self._keeper.attached(own)
         self._kept.add(path, own.descriptor)
         # No directory that is held open was reached through a mount point that is new.
         if path != self._fresh:
-            tree.forget()
+            if by_name:
+                tree.forget_but(path)
+            else:
+                tree.forget()
 
     def _attach_root(self, mount: KernelMount, path: str) -> None:
         if path != "/":

@@ -104,6 +104,17 @@ class Tree:
             self._parents.clear()
             self._held_private.clear()
 
+    def forget_but(self, path: str) -> None:
+        """Something was mounted at a name of a directory that is held: hold that one alone. It is above what is new."""
+        directory = path.rpartition("/")[0]
+        held = self._parents.pop(directory, None)
+        private = held in self._held_private
+        self.forget()
+        if held is not None:
+            self._parents[directory] = held
+            if private:
+                self._held_private.add(held)
+
     def close(self) -> None:
         """Let go of the root and of the directories. Nothing may be asked afterwards."""
         self.forget()

@@ -194,6 +194,7 @@ def test_a_race_for_the_mount_point_is_lost(paths: KernelPaths, exchanging: Path
         for number in itertools.count():
             if (number > 100 and all(done)) or time.monotonic() > deadline:
                 break
+            VERBS["attach"](target, "/mnt")  # whatever is held of /a is let go
             for verb in ("directory mount point", "file mount point", "node", "symlink", "attach"):
                 path = "/a/b/inside" if verb == "attach" else f"/a/b/x/{verb}{number}"
                 try:

@@ -1,0 +1,44 @@
+"""How a mount comes to its place in a tree that is being built."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from devproxy.linux import mounts
+from devproxy.targets.kernel.handles import KernelMount
+from devproxy.targets.kernel.tree import Tree
+
+
+def attach(tree: Tree, mount: KernelMount, path: str) -> bool:
+    """Attach a mount at a path, the topmost mount there. Says whether it was by its name in a directory that `tree` holds.
+
+    Errors: ENOENT, ENOTDIR, EISDIR, and what else move_mount(2) says, about the path.
+    """
+    if mount.is_directory and _by_name(tree, mount, path):
+        return True
+    mount_point = tree.open(path, os.O_PATH | os.O_DIRECTORY if mount.is_directory else os.O_PATH)
+    tree.done(mount_point)
+    try:
+        mounts.move_mount(mount.descriptor, mount_point)
+    except OSError as error:
+        kind = stat.S_ISDIR(os.fstat(mount_point).st_mode)
+        number = errno.EISDIR if kind and not mount.is_directory else error.errno
+        raise OSError(number, os.strerror(number or 0), path) from None
+    return False
+
+
+def _by_name(tree: Tree, mount: KernelMount, path: str) -> bool:
+    """One system call where the directory that the path is in is held open. A link is not followed, and refused, since a directory
+    goes over nothing else (a file could cover the link itself): for it, and for whatever fails, the longer way finds the place, or
+    the words.
+    """
+    try:
+        parent, name = tree.parent(path)
+        if name == ".":
+            return False
+        mounts.move_mount(mount.descriptor, parent, name)
+    except OSError:
+        return False
+    return True
