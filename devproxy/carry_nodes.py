@@ -9,7 +9,7 @@ from devproxy.carry_words import describe, expected, explain_number, failure, re
 from devproxy.errors import DevproxyError, InputError
 from devproxy.node import DeviceNumber, Fixed, Identity, LikeHost, NodeKind
 from devproxy.outcome import Outcome, Result
-from devproxy.plan.steps import MakeNode, MakeSymlink, RequireNode
+from devproxy.plan.steps import MakeNode, MakeSymlink, Reason, RequireNode
 from devproxy.targets.target import Look, NumberFound, Target
 from devproxy.without_root import bound
 
@@ -26,7 +26,7 @@ class Nodes:
     def __init__(self, target: Target) -> None:
         self._target = target
         self._like_host: dict[LikeHost, NumberFound] = {}
-        self._makers: dict[str, str] = {}
+        self._makers: dict[str, Reason] = {}
         self._numbers: dict[Identity, NumberFound] = {}
         self._linked: set[tuple[NodeKind, DeviceNumber]] = set()
 
@@ -52,18 +52,19 @@ class Nodes:
 
     def make(self, step: MakeNode) -> Outcome:
         """Make a node, or accept the same one that is there."""
+        path, kind, identity, mode, uid, gid, asked, _ = step  # there are thousands: one look at each
         number, found, reserved = None, "", False
-        if step.identity is not None:
-            number, reserved = answer = self._number_of(step.identity)
-            if step.asked or type(step.identity) is not Fixed:
+        if identity is not None:
+            number, reserved = answer = self._number_of(identity)
+            if asked or type(identity) is not Fixed:
                 found = explain_number(step, answer)
         try:
-            hosts = self._target.make_node(step.path, step.kind, number, step.mode, step.uid or 0, step.gid or 0)
+            hosts = self._target.make_node(path, kind, number, mode, uid or 0, gid or 0)
         except FileExistsError:
             return self._keep_node(step, number, found, warning=reserved)
         except OSError as error:
             # Whose number no driver decides is no accelerator: what /dev usually holds, and what a spec adds to it.
-            if error.errno != errno.ENXIO or not isinstance(step.identity, Fixed):
+            if error.errno != errno.ENXIO or not isinstance(identity, Fixed):
                 raise
             return Outcome(step, Result.SKIPPED, str(error.strerror), warning=True, rootless=True)
         self._note_node(step, number)
@@ -83,9 +84,13 @@ class Nodes:
         return Outcome(step, Result.CHOSEN, f"{found}; {words}" if found else words, warning=warning, kept=True)
 
     def _note_node(self, step: MakeNode, number: DeviceNumber | None) -> None:
-        if number is not None and step.path.startswith("/dev/"):
-            self._link_number(step, number)
-        self._makers.setdefault(step.path, step.reason.source)
+        path = step.path
+        if number is not None and path.startswith("/dev/"):
+            same = step.kind, number
+            if same not in self._linked:  # of two names of one number the first has the link, as with udev
+                self._linked.add(same)
+                self._link_number(path, *same)
+        self._makers.setdefault(path, step.reason)
 
     def _is_own_ptmx(self, step: MakeNode | RequireNode, there: Look | None, number: DeviceNumber | None) -> bool:
         """Whether /dev/ptmx is asked for, and is what a container has there: the link to the device of its own devpts
@@ -96,14 +101,11 @@ class Nodes:
         own = self._target.look("/dev/pts/ptmx")
         return own is not None and own.kind.value == step.kind.value and own.number == number
 
-    def _link_number(self, step: MakeNode, number: DeviceNumber) -> None:
+    def _link_number(self, path: str, kind: NodeKind, number: DeviceNumber) -> None:
         """/dev/char/MAJ:MIN, which udev makes on a host and systemd's device policies look up (H1)."""
-        if (step.kind, number) in self._linked:
-            return  # two names of one number: the first keeps the link, as with udev
-        self._linked.add((step.kind, number))
-        directory = _NODE_DIRECTORY[step.kind]
+        directory = _NODE_DIRECTORY[kind]
         try:
-            self._target.make_symlink(f"{directory}/{number}", posixpath.relpath(step.path, directory))
+            self._target.make_symlink(f"{directory}/{number}", posixpath.relpath(path, directory))
         except FileExistsError:
             return  # the image or another step has made it
 
@@ -136,5 +138,5 @@ class Nodes:
                     f"{step.path} is {describe(there)}, expected a symbolic link to {step.target} ({step.reason})"
                 ) from None
             return Outcome(step, Result.DONE, "exists", kept=True)
-        self._makers[step.path] = step.reason.source
+        self._makers[step.path] = step.reason
         return Outcome(step, Result.DONE)

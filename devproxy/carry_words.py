@@ -14,6 +14,7 @@ from devproxy.plan.steps import (
     MakeSymlink,
     MountFilesystem,
     MountRoot,
+    Reason,
     RequireNode,
     Step,
 )
@@ -57,7 +58,7 @@ def _explain_like_host(step: MakeNode | RequireNode, identity: LikeHost, answer:
 
 
 def require_same(
-    step: MakeNode | RequireNode, there: Look | None, number: DeviceNumber | None, maker: str | None
+    step: MakeNode | RequireNode, there: Look | None, number: DeviceNumber | None, maker: Reason | None
 ) -> Look:
     """A node that exists is accepted only if it is the one asked for (config-linux.md, "Devices"; S69). `maker` is what else
     in the plan has made it, if anything. Returns what is there.
@@ -67,7 +68,7 @@ def require_same(
             f"{step.path} is {describe(there)}, expected {expected(step.kind, number)} ({step.reason})",
             hint="the image or a mount brings this path: remove it there, or drop the device from the spec"
             if maker is None
-            else f"{maker} made it: a path can be one device, drop or change one of the two",
+            else f"{maker.source} made it: a path can be one device, drop or change one of the two",
         )
     return there
 

@@ -32,7 +32,7 @@ class DeviceNumber(Record):
     @property
     def rdev(self) -> int:
         """The number as stat(2) reports it in st_rdev."""
-        return os.makedev(self.major, self.minor)
+        return os.makedev(*self)
 
 
 def number_of_rdev(rdev: int) -> DeviceNumber:

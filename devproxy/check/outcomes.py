@@ -125,6 +125,7 @@ class _Nodes:
         (S69).
         """
         made = isinstance(step, MakeNode) and not outcome.kept
+        identity = step.identity
         try:
             found = self._tree.lstat(step.path)
         except OSError:
@@ -133,7 +134,7 @@ class _Nodes:
         wanted = step.mode if made and isinstance(step, MakeNode) else mode & _PERMISSIONS
         if (
             mode == _FORMATS[step.kind] | wanted
-            and rdev == self._rdev(step.identity, rdev)
+            and rdev == (identity.number.rdev if type(identity) is Fixed else self._rdev(identity, rdev))
             and (not made or (found.st_uid, found.st_gid) == _owner(step, self._rootless))
         ):
             return _NOTHING

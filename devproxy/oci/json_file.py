@@ -15,6 +15,7 @@ ROOT = "config.json"
 SIZE_MAX = 64 << 20
 """More than a hundred times what 10,000 mounts take; a larger config.json is refused before it is read."""
 
+_CHUNK = 1 << 16
 _HINT = "a bundle is a directory with a config.json and a rootfs; `runc spec` writes one"
 
 
@@ -46,8 +47,7 @@ def read_regular(path: str, maximum: int) -> bytes:
             raise InputError(f"{quote_path(path)} is not a regular file")
         if status.st_size > maximum:
             raise InputError(f"{quote_path(path)} has {status.st_size} bytes, expected at most {maximum}")
-        with open(descriptor, "rb", closefd=False) as file:
-            content = file.read(maximum + 1)
+        content = _read_up_to(descriptor, maximum + 1)
     except OSError as error:
         raise InputError(f"reading {quote_path(path)}: {error.strerror}") from None
     finally:
@@ -55,6 +55,15 @@ def read_regular(path: str, maximum: int) -> bytes:
     if len(content) > maximum:
         raise InputError(f"{quote_path(path)} grows while it is read, expected at most {maximum} bytes")
     return content
+
+
+def _read_up_to(descriptor: int, length: int) -> bytes:
+    """What is there, but no more: to have room for the most that there may be takes longer than to read what there is."""
+    parts, left = [], length
+    while left > 0 and (part := os.read(descriptor, min(left, _CHUNK))):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
 
 
 def parse_document(content: bytes) -> object:

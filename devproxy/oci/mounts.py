@@ -47,8 +47,13 @@ def _plain_mount(entry: JsonValue, seen: Seen) -> Mount | None:
     destination, source = value.get("destination"), value.get("source")
     if not is_plain_path(destination) or not is_plain_path(source):
         return None
-    key = _form(value)
-    before = seen.get(key) if key is not None else None
+    options = value.get("options")
+    if type(options) is not list:
+        return None
+    try:
+        before = seen.get((value.get("type"), *options))  # what is there are strings, to which nothing else is equal
+    except TypeError:
+        return None  # an option that is an array or an object
     return None if before is None else Mount(destination, before.type, source, before.options, entry.path)
 
 

@@ -57,10 +57,11 @@ def _holder(path: str, mounted: VisibleMounts) -> Mounted | None:
 
 def _identity(device: Device, nvidia: NvidiaDrivers | None, *, tpus: bool) -> tuple[Identity | None, str]:
     """Who decides the number, and the spec's where that is another."""
-    if device.number is None:
+    number = device.number
+    if number is None:
         return None, ""
     identity = identity_of(device, tpus=tpus)
     if identity is None and nvidia is not None:
         identity = nvidia.identity_of(device)
-    fixed = Fixed(device.number)
-    return (fixed, "") if identity is None or identity == fixed else (identity, str(device.number))
+    fixed = Fixed(number)
+    return (fixed, "") if identity is None or identity == fixed else (identity, str(number))

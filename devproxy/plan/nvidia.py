@@ -47,15 +47,16 @@ class NvidiaDrivers:
 
     def driver_of(self, device: Device) -> str | None:
         """The driver behind a device of the spec, or None if it is not one of NVIDIA's."""
-        if device.kind is not NodeKind.CHARACTER or device.number is None:
+        path, kind, number = device.path, device.kind, device.number
+        if kind is not NodeKind.CHARACTER or number is None:
             return None
         driver = None
-        if device.path.startswith(_BEGINNINGS):
-            driver = _PATHS.get(device.path)
-            base = device.path.rstrip("0123456789")
-            if driver is None and base != device.path:
+        if path.startswith(_BEGINNINGS):
+            driver = _PATHS.get(path)
+            base = path.rstrip("0123456789")
+            if driver is None and base != path:
                 driver = _NUMBERED_PATHS.get(base)
-        return self._by_major.get(device.number.major) if driver is None else driver
+        return self._by_major.get(number.major) if driver is None else driver
 
     def are_in(self, spec: Spec) -> bool:
         """Whether linux.devices lists one of NVIDIA's."""

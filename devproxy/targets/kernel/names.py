@@ -43,7 +43,8 @@ class TreeNames:
         """See `Target.make_node`. Where others can reach, an owner is set through a descriptor of what was verified."""
         if self.rootless is not None and number is not None:
             return _bind_node(self._there, path, kind, number)
-        _make_node(self._there, path, (_FORMATS[kind] | mode, 0 if number is None else number.rdev), (uid, gid))
+        wanted = _FORMATS[kind] | mode, 0 if number is None else number.rdev
+        _make_node(self._tree or self._there, path, wanted, (uid, gid))
         return None
 
     def make_symlink(self, path: str, target: str) -> None:
