@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Final
 
 _ERROR, _WARNING, _INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
+_DCGM: Final = "DCGM_FR_NO_ACCESS_TO_FILE"
 
 DEVICE_CHECKS: Final[tuple[Check, ...]] = (
     Check("driver-not-loaded", _ERROR, "an accelerator has no driver", placement.driver_not_loaded),
@@ -19,8 +20,8 @@ DEVICE_CHECKS: Final[tuple[Check, ...]] = (
     Check("vfio-control-mode", _ERROR, "/dev/vfio/vfio cannot be opened", vfio.vfio_control_mode),
     Check("device-lost", _ERROR, "a driver cannot reach its hardware", openings.device_lost, "Xid 79"),
     Check("open-no-driver", _ERROR, "a node has no driver behind it", openings.open_no_driver),
-    Check("open-denied-by-cgroup", _ERROR, "a control group denies the device", openings.open_denied_by_cgroup),
-    Check("open-denied-by-mode", _ERROR, "a node's mode denies the device", openings.open_denied_by_mode),
+    Check("open-denied-by-cgroup", _ERROR, "a control group denies the device", openings.open_denied_by_cgroup, _DCGM),
+    Check("open-denied-by-mode", _ERROR, "a node's mode denies the device", openings.open_denied_by_mode, _DCGM),
     Check("open-failed", _ERROR, "opening a node fails", openings.open_failed),
     Check("device-busy", _WARNING, "a process holds the device", openings.device_busy),
     Check("tpu-chip-unusable", _ERROR, "a TPU with a driver cannot be used", tpus.tpu_chip_unusable),

@@ -24,6 +24,8 @@ _TOLD_ELSEWHERE: Final = ("ENXIO", "EPERM", "EACCES", "EBUSY", *_LOST)
 _EXCLUSIVE: Final = ("/dev/accel", "/dev/vfio/", "/dev/hl", "/dev/apex_")
 _SHARED: Final = ("/dev/vfio/vfio",)
 _UVM: Final = "/dev/nvidia-uvm"
+# What DCGM's diag (level 1) says of an NVIDIA node that it cannot read.
+_DCGM_NO_ACCESS: Final = "DCGM_FR_NO_ACCESS_TO_FILE"
 _NAMED: Final = 3
 
 
@@ -49,6 +51,7 @@ def open_denied_by_cgroup(case: Case) -> Iterator[Finding]:
             "open-denied-by-cgroup", Severity.ERROR, opening.path, "the device filter to allow rw", "EPERM",
             why="opening was denied though a mode would have said EACCES", hint=hint,
             evidence=(seen(opening.source, opening.errno), *_node_evidence(case, opening.path)),
+            reference=_DCGM_NO_ACCESS if opening.path.startswith("/dev/nvidia") else "",
         )  # fmt: skip
 
 
@@ -63,6 +66,7 @@ def open_denied_by_mode(case: Case) -> Iterator[Finding]:
             "open-denied-by-mode", Severity.ERROR, opening.path, "to open for reading and writing", "EACCES",
             why="the mode, a security module, or a mount with nodev denies it", hint=hint,
             evidence=(seen(opening.source, opening.errno), *_node_evidence(case, opening.path)),
+            reference=_DCGM_NO_ACCESS if opening.path.startswith("/dev/nvidia") else "",
         )  # fmt: skip
 
 
