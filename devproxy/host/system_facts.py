@@ -21,11 +21,14 @@ class KernelModule(Record):
 
 
 class Library(Record):
-    """A file of a driver or of libtpu: `name` up to its `.so` (`libcuda`), the version in its name (empty if none)."""
+    """A file of a driver or of libtpu: `name` up to its `.so` (`libcuda`), the version in its name (empty if none), and
+    whether it is what the name leads to that programs load (`libcuda.so.1`).
+    """
 
     name: str
     version: str
     path: str
+    current: bool = False
 
     @property
     def source(self) -> str:
@@ -53,8 +56,9 @@ class ServiceSocket(Record):
 
 
 class LogEvent(Record):
-    """A line of the kernel's log that is about accelerators: `kind` is xid, api-mismatch, nouveau, resume, iommu, module,
-    oom, other; `seconds` since boot (None in logs without times); `number` the Xid; `address` the PCI address it names.
+    """A line of the kernel's log that is about accelerators: `kind` is xid, api-mismatch, nouveau, suspend, resume, iommu,
+    module, init (a GPU that could not be started), oom, other; `seconds` since boot (None in logs without times); `number`
+    the Xid; `address` the PCI address it names.
     """
 
     kind: str

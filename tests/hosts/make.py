@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from devproxy.host.recording_file import encode, save
 from tests.hosts.device_facts import with_device_facts
 from tests.hosts.machine import Machine
+from tests.hosts.system_facts import with_system_facts
 
 _HERE: Final = os.path.dirname(__file__)
 _EXAMPLE: Final = os.path.join(os.path.dirname(os.path.dirname(_HERE)), "example")
@@ -253,7 +254,9 @@ RECORDINGS: Final[dict[str, Callable[[], Machine]]] = {
 
 def recording_of(machine: Machine) -> bytes:
     """The bytes that belong into a recording's file."""
-    return encode(with_device_facts(machine).record(), recorded_at=_RECORDED_AT, tool="tests/hosts/make.py")
+    return encode(
+        with_system_facts(with_device_facts(machine)).record(), recorded_at=_RECORDED_AT, tool="tests/hosts/make.py"
+    )
 
 
 def main() -> None:

@@ -75,6 +75,11 @@ def _object(value: object) -> dict[str, object]:
     return value
 
 
+def table(value: object) -> dict[str, object]:
+    """An object, by its names. Errors: TypeError for anything else."""
+    return _object(value)
+
+
 def short(value: object) -> str:
     """A value in an error message."""
     shown = repr(value)

@@ -1,0 +1,60 @@
+"""CDI spec files, as they are: in the directories of the specification and in those that engines are configured with."""
+
+from __future__ import annotations
+
+import stat
+
+from devproxy.host.system_facts import CdiFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from devproxy.host.root import HostRoot
+    from devproxy.host.system_facts import Runtime
+
+# Later ones win (the Container Device Interface's specification).
+_DIRECTORIES: Final = ("/etc/cdi", "/var/run/cdi")
+_SETTINGS: Final = ("cdi-spec-dirs", "cdi_spec_dirs", "nvidia-container-runtime.modes.cdi.spec-dirs")
+_LIMIT: Final = 1 << 18
+_MOST: Final = 64
+
+
+def read_cdi_files(root: HostRoot, runtimes: tuple[Runtime, ...]) -> tuple[CdiFile, ...]:
+    """Each file that an engine would load (*.json and *.yaml, no directory below). One that could not be read has no text, and
+    `why`.
+    """
+    found: list[CdiFile] = []
+    for priority, directory in enumerate(_directories(runtimes)):
+        for name in root.listdir(directory):
+            if name.endswith((".json", ".yaml")) and len(found) < _MOST:
+                file = _read(root, f"{directory}/{name}", priority)
+                found += [file] if file is not None else []
+    return tuple(found)
+
+
+def _read(root: HostRoot, path: str, priority: int) -> CdiFile | None:
+    """A link is followed once, as far as its words lead to a file."""
+    real = root.follow(path)
+    entry = root.lstat(real)
+    if entry is None:
+        return None
+    text = root.read_text(real, _LIMIT) if stat.S_ISREG(entry.mode) else None
+    why = ""
+    if text is None:
+        why = next((unseen.why for unseen in root.unseen if unseen.path == real), "no regular file")
+    return CdiFile(path, text or "", stat.S_IMODE(entry.mode), entry.uid, entry.gid, priority, why)
+
+
+def _directories(runtimes: tuple[Runtime, ...]) -> list[str]:
+    configured = [
+        directory.rstrip("/").replace("/run/cdi", "/var/run/cdi")
+        if directory.startswith("/run/cdi")
+        else directory.rstrip("/")
+        for runtime in runtimes
+        for key, value in runtime.settings
+        if key in _SETTINGS
+        for directory in value.split(",")
+        if directory.startswith("/") and ".." not in directory.split("/")
+    ]
+    return list(dict.fromkeys([*_DIRECTORIES, *configured]))[:16]
