@@ -243,6 +243,19 @@ def _manifest(recording: Recording, recorded_at: int, tool: str) -> bytes:
     return json.dumps(manifest, indent=1).encode() + b"\n"
 
 
+def require_file(path: str) -> None:
+    """Raises InputError unless `save` can write a file at `path`: before the work, not only after it."""
+    try:
+        _refuse_other_than_file(path)
+        directory = os.path.dirname(os.path.abspath(path))
+        if not os.path.isdir(directory):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
+            raise PermissionError(errno.EACCES, f"{directory} is not yours to write")
+    except OSError as error:
+        raise InputError(f"cannot write the recording {path!r}: {error.strerror}") from error
+
+
 def _refuse_other_than_file(path: str) -> None:
     try:
         found = os.lstat(path)
