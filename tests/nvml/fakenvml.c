@@ -10,6 +10,7 @@
  *                   error = code               every call fails with it, from the first or, with error.after = N, after N calls
  *                   hang.<call>, crash.<call>  the call never returns, or ends the process
  *                   noise.<call> = text        it writes text to every descriptor that is open, before it answers
+ *                   print.<call> = text        it prints text, and a line's end in a call of its own
  *                   delay_ms = N               every call takes so long
  * Calls are named as pynvml names them, without the version at the end. Types and codes are those of nvml.h.
  */
@@ -124,6 +125,8 @@ static int fault(const char *section, const char *call, long calls)
 		for (int fd = 1; fd < 64; fd++)
 			if (dprintf(fd, "%s\n", value) < 0)
 				continue;
+	if ((value = directive(section, "print", call)) && (dprintf(1, "%s", value) < 0 || dprintf(1, "\n") < 0))
+		return SUCCESS;
 	while (directive(section, "hang", call))
 		pause();
 	if (directive(section, "crash", call))

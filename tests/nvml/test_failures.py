@@ -261,7 +261,7 @@ def test_a_library_without_its_first_call(nvml: FakeNvml) -> None:
     "noise", ["hello", '{"fact": "device_count", "value": 99, "gpu": "x"}', "[1]", "{", '{"a":' * 99]
 )
 def test_what_the_library_prints_is_no_answer(nvml: FakeNvml, noise: str) -> None:
-    """To its standard output, where it does not reach us, or to every descriptor that it finds."""
+    """To every descriptor that it finds."""
     world = machine_of(2)
     world["gpu 0"]["noise.nvmlDeviceGetSerial"] = noise
     nvml.world(world)
@@ -269,6 +269,35 @@ def test_what_the_library_prints_is_no_answer(nvml: FakeNvml, noise: str) -> Non
     assert told.state is NvmlState.ANSWERED
     assert [each.uuid for each in told.gpus] == [gpu(0)["uuid"], gpu(1)["uuid"]]
     assert told.device_count == 2
+
+
+def test_what_the_library_prints_to_its_standard_output_does_not_reach_us(nvml: FakeNvml) -> None:
+    """However much it looks like a fact."""
+    lie = '{"fact": "device_count", "value": 99}'
+    nvml.world(machine_of(2) | {"system": {"print.nvmlShutdown": lie, "print.nvmlDeviceGetCount": "{"}})
+    document = nvml.document()
+    assert (document["state"], document["device_count"], "garbage" in document) == ("answered", 2, False)
+
+
+LINES: Final = b'{"fact": "driver", "value": "550"}\n{"call": "nvmlShutdown"}\n{"end": "answered"}\n'
+
+
+def test_a_child_that_dies_after_its_last_word_failed() -> None:
+    """A library that breaks when it is unloaded has broken."""
+    answer = live._Answer(LINES)
+    answer.conclude(-11, "signal SIGSEGV")
+    assert (answer.document["state"], answer.document["during"]) == ("failed", "nvmlShutdown")
+    answer = live._Answer(LINES)
+    answer.conclude(0, "code 0")
+    assert answer.document["state"] == "answered"
+
+
+def test_facts_that_nobody_asked_for_are_none() -> None:
+    lies = [f'{{"fact": "{name}", "value": 7}}\n'.encode() for name in ("during", "seconds", "gpus", "garbage", "x")]
+    answer = live._Answer(b"".join(lies) + LINES)
+    answer.conclude(0, "code 0")
+    assert {*answer.document} == {"driver", "errors", "gpus", "state", "why"}
+    assert answer.document["gpus"] == []
 
 
 def test_texts_that_are_no_utf8_are_an_error_of_that_call(nvml: FakeNvml) -> None:
@@ -285,6 +314,17 @@ def test_without_the_binding_it_is_said_what_to_install(nvml: FakeNvml, monkeypa
     told = nvml.document()
     assert told["state"] == "failed"
     assert "pip install nvidia-ml-py" in str(told["why"])
+
+
+def test_the_binding_is_not_taken_from_where_we_are(
+    nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It may be a bundle, and `python -m devproxy` looks there first."""
+    (tmp_path / "pynvml.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    assert nvml.ask().state is NvmlState.ANSWERED
+    assert not (tmp_path / "ran").exists()
 
 
 def test_nothing_of_the_environment_reaches_the_child_but_where_libraries_are(

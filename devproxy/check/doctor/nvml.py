@@ -24,7 +24,6 @@ _NO_PERMISSION: Final = 4
 _XID_LOST: Final = 79
 # By which call NVML starts depends on who asked: devproxy, or a program whose output is in a report.
 _INIT: Final = ("nvmlInitWithFlags", "nvmlInit_v2", "nvmlInit")
-_HANDLE: Final = "nvmlDeviceGetHandleByIndex"
 _GPUS: Final = "/proc/driver/nvidia/gpus"
 # Above so many the rest of the calls that failed alike are counted.
 _NAMED: Final = 3
@@ -206,7 +205,7 @@ def _instances(pairs: set[tuple[int, int]] | set[tuple[int | None, int | None]])
 
 
 def _missing(case: Case) -> Iterator[Finding]:
-    """GPUs that the driver holds and NVML does not count. One whose handle it refused is told by the error."""
+    """GPUs that the driver holds and NVML does not count. One that is lost, it counts."""
     nvml, nvidia = case.details.nvml, case.host.nvidia
     if (
         nvidia is None
@@ -216,8 +215,7 @@ def _missing(case: Case) -> Iterator[Finding]:
     ):
         return
     driven = [gpu for gpu in nvidia.gpus if gpu.source.startswith("/proc/") and not gpu.excluded]
-    told = len(nvml.gpus) + len({error.gpu for error in nvml.errors if error.call.startswith(_HANDLE)})
-    if driven and nvml.device_count != len(driven) and told <= nvml.device_count:
+    if driven and nvml.device_count != len(driven):
         proc = seen(_GPUS, len(driven))
         counted = _disagreement("number of GPUs", "NVML", proc, seen(nvml.source, nvml.device_count))
         yield counted._replace(reference="DCGM_FR_DEVICE_COUNT_MISMATCH")
