@@ -323,6 +323,7 @@ def test_the_binding_is_not_taken_from_where_we_are(
     (tmp_path / "pynvml.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    assert live._find_binding() == os.path.dirname(pynvml.__file__)
     assert nvml.ask().state is NvmlState.ANSWERED
     assert not (tmp_path / "ran").exists()
 
