@@ -88,13 +88,14 @@ def _look() -> Host:
 
 
 def look(reader: Reader) -> Host:
-    """A plain probe, and of the deep one what is cheap and changes with devices: links and CDI specs."""
+    """A plain probe, and of the deep one what is cheap and changes with devices: links, modules and CDI specs."""
+    from devproxy.host.sources.cdi_files import read_cdi_files
     from devproxy.host.sources.links import read_links
-    from devproxy.host.watch_cdi import read_cdi_files
+    from devproxy.host.sources.modules import read_modules
 
     host = probe_reader(reader, name="live", simulated=False)
     root = HostRoot(reader)
     devices = DeviceDetails(links=read_links(root, host))
-    system = SystemDetails(cdi=read_cdi_files(root))
+    system = SystemDetails(modules=read_modules(root), cdi=read_cdi_files(root, ()))
     unseen = tuple(dict.fromkeys((*host.unseen, *root.unseen)))
     return host._replace(details=Details(devices=devices, system=system), unseen=unseen)

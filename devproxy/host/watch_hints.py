@@ -10,7 +10,7 @@ import contextlib
 import os
 from select import POLLIN, poll
 
-from devproxy.host.watch_cdi import CDI_DIRECTORIES
+from devproxy.host.sources.cdi_files import cdi_directories
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _matters(device: Any) -> bool:  # noqa: ANN401 (the same)
 
 def _contents() -> dict[str, object]:
     """What is at each path that tells of no change itself: the text of /proc/devices, the files of the directories."""
-    return {"/proc/devices": _text("/proc/devices"), **{path: _listing(path) for path in CDI_DIRECTORIES}}
+    return {"/proc/devices": _text("/proc/devices"), **{path: _listing(path) for path in cdi_directories(())}}
 
 
 def _text(path: str) -> bytes:

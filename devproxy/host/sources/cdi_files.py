@@ -25,7 +25,7 @@ def read_cdi_files(root: HostRoot, runtimes: tuple[Runtime, ...]) -> tuple[CdiFi
     `why`.
     """
     found: list[CdiFile] = []
-    for priority, directory in enumerate(_directories(runtimes)):
+    for priority, directory in enumerate(cdi_directories(runtimes)):
         for name in root.listdir(directory):
             if name.endswith((".json", ".yaml")) and len(found) < _MOST:
                 file = _read(root, f"{directory}/{name}", priority)
@@ -46,7 +46,8 @@ def _read(root: HostRoot, path: str, priority: int) -> CdiFile | None:
     return CdiFile(path, text or "", stat.S_IMODE(entry.mode), entry.uid, entry.gid, priority, why)
 
 
-def _directories(runtimes: tuple[Runtime, ...]) -> list[str]:
+def cdi_directories(runtimes: tuple[Runtime, ...]) -> list[str]:
+    """Where specs are looked for, the last one winning: the specification's directories and those of the engines' settings."""
     configured = [
         directory.rstrip("/").replace("/run/cdi", "/var/run/cdi")
         if directory.startswith("/run/cdi")

@@ -16,9 +16,10 @@ from typing import Any, Final
 import pytest
 
 from devproxy.host import watch as watching
-from devproxy.host import watch_cdi, watch_hints
+from devproxy.host import watch_hints
 from devproxy.host.difference import differences
 from devproxy.host.facts import Host, MajorLine
+from devproxy.host.sources import cdi_files
 from devproxy.host.watch import watch
 from devproxy.host.watch_hints import Hints
 from tests.hosts import host_with_gpus
@@ -145,6 +146,29 @@ def test_a_driver_that_is_loaded_again_is_seen_in_proc_devices(monkeypatch: pyte
     assert change.differences[0].after == "509"
 
 
+def test_lost_uevents_are_a_hint_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ENOBUFS: the socket's buffer was full (netlink(7)). The descriptor is a pipe that has something to read."""
+    reader, writer = os.pipe()
+
+    class Full:
+        def fileno(self) -> int:
+            return reader
+
+        def poll(self, timeout: float) -> Any:
+            os.read(reader, 1)
+            raise OSError(errno.ENOBUFS, "No buffer space available")
+
+    monkeypatch.setattr(watch_hints, "_new_monitor", Full)
+    try:
+        with Hints() as hints:
+            assert hints.wait(0) == ()
+            os.write(writer, b".")
+            assert hints.wait(60) == ("uevents were lost: No buffer space available",)
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
 def test_hints_that_change_nothing_are_not_told(without_events: None, monkeypatch: pytest.MonkeyPatch) -> None:
     host = host_with_gpus()
     same = [host] * 5
@@ -158,8 +182,7 @@ def test_hints_that_change_nothing_are_not_told(without_events: None, monkeypatc
 @pytest.fixture
 def cdi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory = tmp_path / "cdi"
-    for module in (watch_cdi, watch_hints):
-        monkeypatch.setattr(module, "CDI_DIRECTORIES", (str(directory),))
+    monkeypatch.setattr(cdi_files, "_DIRECTORIES", (str(directory),))
     return directory
 
 
