@@ -76,8 +76,8 @@ def compare(old: tuple[Fact, ...], new: tuple[Fact, ...], before: Host, after: H
 
 _KINDS: Final = (
     "kernel", "machine", "driver", "module", "NVIDIA driver", "NVIDIA parameter", "PCI device", "GPU", "MIG device", "NVSwitch",
-    "TPU", "accelerator", "IOMMU group", "node", "link", "misc device", "limit", "NVML", "library", "firmware", "service",
-    "runtime", "CDI spec", "SELinux", "control groups", "NUMA node", "lock file", "holder",
+    "TPU", "accelerator", "IOMMU group", "node", "link", "misc device", "limit", "NVML", "NVML's GPU", "library", "firmware", "service",
+    "runtime", "CDI spec", "SELinux", "control groups", "NUMA node", "lock file", "who probed", "holder",
 )  # fmt: skip
 
 
@@ -177,7 +177,7 @@ def _is_unseen(host: Host, kind: str) -> bool:
 
 _DEEP: Final = frozenset(
     (
-        "link", "module", "NVML", "library", "firmware", "service", "runtime", "CDI spec", "SELinux", "control groups",
+        "link", "module", "NVML", "NVML's GPU", "who probed", "library", "firmware", "service", "runtime", "CDI spec", "SELinux", "control groups",
         "NUMA node", "lock file", "holder",
     )
 )  # fmt: skip

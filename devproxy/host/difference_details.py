@@ -33,6 +33,28 @@ def _nvml(details: Details) -> Iterator[Fact]:
         yield Fact("NVML", "", (("state", nvml.state.value), ("driver", nvml.driver), ("errors", errors)))
 
 
+def _nvml_gpus(details: Details) -> Iterator[Fact]:
+    """What was set up and what broke; readings of the moment are none of it."""
+    for gpu in details.nvml.gpus:
+        health, flag = gpu.health, {None: "", True: "yes", False: "no"}
+        limit = "" if health.power_limit is None else f"{health.power_limit:g} W"
+        fields = (
+            ("UUID", gpu.uuid or ""), ("minor", "" if gpu.minor is None else str(gpu.minor)), ("serial number", gpu.serial),
+            ("MIG mode", flag[gpu.mig_mode]), ("MIG devices", ", ".join(f"{each.rank}: {each.profile or each.uuid}" for each in gpu.mig)),
+            ("persistence", flag[health.persistence]), ("compute mode", health.compute_mode), ("power limit", limit),
+            ("ECC", flag[health.bounds.ecc]), ("remapping pending", flag[health.remap_pending]),
+            ("remapping failed", flag[health.remap_failed]), ("fabric", gpu.fabric),
+        )  # fmt: skip
+        yield Fact("NVML's GPU", gpu.address or str(gpu.rank), fields)
+
+
+def _caller(details: Details) -> Iterator[Fact]:
+    caller = details.system.caller
+    if caller is not None:
+        rights = (("user", f"{caller.uid}:{caller.gid}"), ("capabilities", ", ".join(caller.capabilities)))
+        yield Fact("who probed", "", rights)
+
+
 def _libraries(details: Details) -> Iterator[Fact]:
     for library in details.system.libraries:
         yield Fact("library", library.path, (("version", library.version),), library.path)
@@ -106,6 +128,8 @@ DETAILS: Final[dict[str, tuple[Callable[[Details], bool], Callable[[Details], It
     "link": (lambda details: details.devices.links is not None, _links),
     "module": (lambda details: details.system.modules is not None, _modules),
     "NVML": (lambda details: details.nvml.state is not NvmlState.UNASKED, _nvml),
+    "NVML's GPU": (lambda details: details.nvml.state is NvmlState.ANSWERED, _nvml_gpus),
+    "who probed": (lambda details: details.system.caller is not None, _caller),
     "library": (lambda _: True, _libraries),
     "firmware": (lambda _: True, _firmware),
     "service": (lambda details: details.system.sockets is not None, _sockets),
