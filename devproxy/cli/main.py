@@ -1,6 +1,6 @@
 """The `devproxy` command: finds the verb, makes the context, turns errors into messages and exit codes.
 
-Exit codes: 0 done, 1 failed, 2 bad usage or input, 3 an error was found (verify), 4 inconclusive, 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 bad usage or input, 3 an error was found (verify), or a difference (diff), 4 inconclusive, 130 interrupted.
 `run` has its own: the process's code, 125 when devproxy failed after the input was found good, 126 not executable, 127
 not found.
 """
