@@ -224,6 +224,8 @@ def _path(name: str, number: re.Match[str] | None, draft: Draft) -> str | None:
     where = draft.heading or _directory(draft)
     if where.startswith("/dev") and where != "/dev":
         return posixpath.normpath(f"{where}/{name}")
+    if number is None and where.startswith("/") and where != "/" and not where.startswith("/dev"):
+        return posixpath.normpath(f"{where}/{name}")
     if number is not None and name.isdigit() and number["major"] != "10":
         return f"/dev/vfio/{name}"
     if number is not None and name == "vfio" and where != "/dev":

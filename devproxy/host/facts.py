@@ -29,6 +29,13 @@ class HostNode(Record):
         return self.path
 
 
+class Stray(Record):
+    """Something that is no device node where an accelerator's node belongs: `kind` in words (`a directory`)."""
+
+    path: str
+    kind: str
+
+
 class MajorLine(Record):
     """One line of /proc/devices: a driver's registered name and its major. Names repeat, and a major may have several
     names.
@@ -235,6 +242,7 @@ class Host(Record):
     sysfs: tuple[SysfsEntry, ...] = ()
     details: Details | None = None
     coverage: tuple[str, ...] | None = None
+    strays: tuple[Stray, ...] = ()
 
     def knows(self, path: str) -> bool:
         """Whether the absence of `path` from these facts means that the machine does not have it: it was looked for, and

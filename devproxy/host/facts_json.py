@@ -26,6 +26,7 @@ as `"0x10de"`, as in sysfs. What is not known is null. `source` is the file that
       "limits": [{"name": "RLIMIT_MEMLOCK", "soft": null (unlimited), "hard": null, "source": "facts/limits.json"}],
       "unseen": [{"path": "...", "why": "EACCES: Permission denied"}],
       "details": null or {"nvml": {...}, "devices": {...}, "system": {...}}: the records of `host.details`, by their fields,
+      "strays": [{"path": "/dev/nvidia0", "kind": "a directory"}],
       "coverage": null or [patterns of the paths that a bug report tells of]
     }
 """
@@ -56,6 +57,7 @@ def to_json(host: Host) -> dict[str, object]:
         "limits": [limit._asdict() for limit in host.limits],
         "unseen": [unseen._asdict() for unseen in host.unseen],
         "details": details_document(host.details),
+        "strays": [stray._asdict() for stray in host.strays],
         "coverage": None if host.coverage is None else list(host.coverage),
     }
 

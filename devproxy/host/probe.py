@@ -52,7 +52,7 @@ def probe_reader(
     misc = read_misc(root)
     pci = read_pci(root)
     nvidia = read_nvidia(root, pci)
-    nodes = read_nodes(root)
+    nodes, strays = read_nodes(root)
     groups = _iommu_groups(root, pci, nodes)
     tpus, tpu_sysfs = _tpus(root, pci, nodes, groups)
     accelerators = read_accelerators(root, pci, nodes, groups, tpus)
@@ -76,6 +76,7 @@ def probe_reader(
         sysfs=sysfs,
         unseen=root.unseen,
         coverage=coverage,
+        strays=strays,
     )
     if deep:
         from devproxy.host.sources import read_details

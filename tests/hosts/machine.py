@@ -51,6 +51,14 @@ class Machine:
         self._put(path, Entry(kind | mode, 0, gid, os.makedev(*number)))
         return self
 
+    def remove(self, *paths: str) -> Self:
+        """Take away what is at these paths."""
+        for path in paths:
+            del self._entries[path]
+            self._contents.pop(path, None)
+            self._links.pop(path, None)
+        return self
+
     def refuse(self, path: str, number: int = errno.EACCES) -> Self:
         """Make every read of what is at `path` fail; it is there all the same."""
         self.directory(os.path.dirname(path))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from devproxy.check.doctor.bundle import BUNDLE_CHECKS
 from devproxy.check.doctor.case import Check
 from devproxy.check.doctor.devices import DEVICE_CHECKS
 from devproxy.check.doctor.health import HEALTH_CHECKS
+from devproxy.check.doctor.mig import MIG_CHECKS
+from devproxy.check.doctor.modes import MODE_CHECKS
+from devproxy.check.doctor.nodes import NODE_CHECKS
 from devproxy.check.doctor.nvml import NVML_CHECKS
 from devproxy.check.doctor.symptoms import SYMPTOM_CHECKS
 
@@ -12,4 +16,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-CHECKS: Final[tuple[Check, ...]] = (*DEVICE_CHECKS, *NVML_CHECKS, *HEALTH_CHECKS, *SYMPTOM_CHECKS)
+CHECKS: Final[tuple[Check, ...]] = (
+    *NODE_CHECKS,
+    *MODE_CHECKS,
+    *MIG_CHECKS,
+    *BUNDLE_CHECKS,
+    *DEVICE_CHECKS,
+    *NVML_CHECKS,
+    *HEALTH_CHECKS,
+    *SYMPTOM_CHECKS,
+)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def live_nodes(directory: str = "/") -> tuple[HostNode, ...]:
     """The accelerator nodes in the /dev of a tree."""
     with LiveReader(directory) as reader:
-        return accelerator_nodes(read_nodes(HostRoot(reader)))
+        return accelerator_nodes(read_nodes(HostRoot(reader))[0])
 
 
 def live_majors(directory: str = "/") -> frozenset[int]:
