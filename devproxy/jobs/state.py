@@ -1,6 +1,6 @@
 """Where leases are kept: a directory that every user of a host can read, and nobody but root can rearrange.
 
-    /run/devproxy/leases/        root's, 0755
+    /run/devproxy-leases/        root's, 0755
         devices/                 root's, 0755: an empty file a device, 0444. A lock on it is the lease.
         queue/                   root's, 1777: who waits. A file is its owner's, and locked while its owner waits.
         held/                    root's, 1777: who has what. A file is its owner's, and locked while its owner has it.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Final, Self
 
-PLACE: Final = "/run/devproxy/leases"
+PLACE: Final = "/run/devproxy-leases"
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PARTS: Final = (("devices", 0o755), ("queue", 0o1777), ("held", 0o1777))
 _HINT: Final = "root makes it: sudo devproxy lease list"
