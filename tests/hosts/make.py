@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from devproxy.host.recording_file import encode, save
 from tests.hosts.device_facts import with_device_facts
 from tests.hosts.machine import Machine
+from tests.hosts.nvml_answers import H100, L4, L40S, V100, answer, idle, partition
 from tests.hosts.system_facts import with_system_facts
 
 _HERE: Final = os.path.dirname(__file__)
@@ -67,7 +68,7 @@ def hgx_h100() -> Machine:
     _proc_devices(machine, [*_PLAIN_MAJORS, *nvidia, *others])
     _driver(machine, "550.163.01", module="Open Kernel Module for x86_64")
     for number, gpu in enumerate(_GPUS):
-        _gpu(machine, gpu, "NVIDIA H100 80GB HBM3", "10DE:2330", numa_node=number // 4)
+        _gpu(machine, gpu, H100.name, "10DE:2330", numa_node=number // 4)
         machine.node(f"/dev/dri/card{number + 1}", (226, number + 1), 0o660, _VIDEO)
         machine.node(f"/dev/dri/renderD{number + 128}", (226, number + 128), 0o660, _RENDER)
     for number, bus in enumerate(("07", "08", "09", "0a")):
@@ -81,7 +82,12 @@ def hgx_h100() -> Machine:
     _uvm(machine, 462)
     _caps(machine, 463)
     machine.node("/dev/nvidia-modeset", (195, 254))
-    return machine
+    return machine.fact("nvml", _hgx_answer())
+
+
+def _hgx_answer() -> dict[str, object]:
+    gpus = [idle(H100, f"0000:{gpu.bus}:00.0", gpu.minor, gpu.uuid, number // 4) for number, gpu in enumerate(_GPUS)]
+    return answer("550.163.01", 12040, gpus)
 
 
 def partitioned() -> Machine:
@@ -105,7 +111,7 @@ def partitioned() -> Machine:
     machine.node("/dev/nvidia-caps/nvidia-cap4323", (463, 4323), 0o400)
     for channel in (0, 1, 2047):
         machine.node(f"/dev/nvidia-caps-imex-channels/channel{channel}", (461, channel))
-    return machine
+    return machine.fact("nvml", partition(_hgx_answer(), 2, [(1, 0, "4g.40gb"), (2, 0, "3g.40gb")]))
 
 
 def mig_minor(gpu: int, gpu_instance: int) -> int:
@@ -119,14 +125,16 @@ def before_550() -> Machine:
     majors = [(195, "nvidia-frontend"), (234, "nvidia-nvlink"), (235, "nvidia-caps"), (467, "nvidia-uvm")]
     _proc_devices(machine, [*_PLAIN_MAJORS, *majors])
     _driver(machine, "535.183.01", module="x86_64 Kernel Module")
-    for gpu in (
+    gpus = (
         Gpu("1a", 0, "6f3cbe10-27d5-8c9a-41b2-f05ad7e8136c"),
         Gpu("1c", 1, "d82e9a47-ce06-53f1-b7d8-1094c6ab5e3f"),
-    ):
-        _gpu(machine, gpu, "Tesla V100-SXM2-32GB", "10DE:1DB5", numa_node=0)
+    )
+    for gpu in gpus:
+        _gpu(machine, gpu, V100.name, "10DE:1DB5", numa_node=0)
     _uvm(machine, 467)
     _caps(machine, 235)
-    return machine
+    told = [idle(V100, f"0000:{gpu.bus}:00.0", gpu.minor, gpu.uuid, 0) for gpu in gpus]
+    return machine.fact("nvml", answer("535.183.01", 12020, told))
 
 
 def without_uvm() -> Machine:
@@ -135,11 +143,10 @@ def without_uvm() -> Machine:
     majors = [(195, "nvidia"), (195, "nvidiactl"), (238, "nvidia-caps")]
     _proc_devices(machine, [*_PLAIN_MAJORS, *majors])
     _driver(machine, "570.133.20", module="Open Kernel Module for x86_64")
-    _gpu(
-        machine, Gpu("00", 0, "b40c7d92-1e58-f6a3-92d7-c3e5804fa16b"), "NVIDIA L4", "10DE:27B8", slot="03", numa_node=-1
-    )
+    gpu = Gpu("00", 0, "b40c7d92-1e58-f6a3-92d7-c3e5804fa16b")
+    _gpu(machine, gpu, L4.name, "10DE:27B8", slot="03", numa_node=-1)
     _caps(machine, 238)
-    return machine
+    return machine.fact("nvml", answer("570.133.20", 12080, [idle(L4, "0000:00:03.0", 0, gpu.uuid, -1)]))
 
 
 def without_driver() -> Machine:
@@ -220,7 +227,9 @@ def mixed() -> Machine:
     majors = [(195, "nvidia"), (195, "nvidiactl"), (226, "drm"), (261, "accel"), (462, "nvidia-uvm"), (465, "vfio")]
     _proc_devices(machine, [*_PLAIN_MAJORS, *majors])
     _driver(machine, "570.133.20", module="Open Kernel Module for x86_64")
-    _gpu(machine, Gpu("18", 0, "1f9d3c60-72be-4a85-90d1-e6b8a2570c43"), "NVIDIA L40S", "10DE:26B9", numa_node=0)
+    gpu = Gpu("18", 0, "1f9d3c60-72be-4a85-90d1-e6b8a2570c43")
+    _gpu(machine, gpu, L40S.name, "10DE:26B9", numa_node=0)
+    machine.fact("nvml", answer("570.133.20", 12080, [idle(L40S, "0000:18:00.0", 0, gpu.uuid, 0)]))
     _uvm(machine, 462)
     _pci(machine, "0000:00:0b.0", "8086:7D1D", "120000", "intel_vpu", numa_node=-1)
     npu = "/sys/devices/pci0000:00/0000:00:0b.0/accel/accel0"

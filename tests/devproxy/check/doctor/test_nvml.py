@@ -21,7 +21,7 @@ from devproxy.check.finding import Finding, Severity
 from devproxy.host.facts import Host
 from devproxy.host.probe import probe_reader
 from tests.hosts.machine import Machine
-from tests.hosts.make import cpu_only, hgx_h100, partitioned, without_driver
+from tests.hosts.make import before_550, cpu_only, hgx_h100, mixed, partitioned, without_driver, without_uvm
 from tests.nvml.fake import nvml_of
 
 CHECKS: Final = {check.code: check for check in (*NVML_CHECKS, *HEALTH_CHECKS)}
@@ -170,6 +170,16 @@ def test_a_healthy_machine_has_two_things_worth_knowing() -> None:
         ("minor-differs-from-index", Severity.INFO, "0000:3a:00.0"),
         ("minor-differs-from-index", Severity.INFO, "0000:5d:00.0"),
     ]
+
+
+@pytest.mark.parametrize("make", [hgx_h100, partitioned, before_550, without_uvm, mixed])
+def test_the_machines_of_the_recordings_are_well(make: Callable[[], Machine]) -> None:
+    """Their sources agree; whose GPUs were found in another order have that to tell."""
+    host = host_of(make)
+    assert host.details is not None
+    assert host.details.nvml.gpus
+    found = [finding for check in CHECKS.values() for finding in check.run(Case(host))]
+    assert {finding.code for finding in found} <= {"minor-differs-from-index"}
 
 
 @pytest.mark.parametrize("machine", [cpu_only, without_driver])
