@@ -10,6 +10,7 @@ import pytest
 
 from devproxy.process import run
 from hwtests.gpu.calls import CALLS, Answer, differences
+from tests.nvml import fake
 from tests.nvml.fake import FakeNvml, build, gpu, machine_of, world_of
 
 pytestmark = pytest.mark.programs
@@ -85,3 +86,13 @@ def test_a_world_made_of_an_answer_gives_that_answer(nvml: FakeNvml) -> None:
     first = nvml.document()
     nvml.world(world_of(first))
     assert nvml.document() | {"seconds": 0} == first | {"seconds": 0}
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("1", pytest.fail.Exception), ("", pytest.skip.Exception)])
+def test_without_a_compiler_ci_fails(
+    ci: str, outcome: type[BaseException], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(fake, "find_program", lambda name: None)
+    monkeypatch.setenv("DEVPROXY_CI", ci)
+    with pytest.raises(outcome, match="gcc"):
+        build(tmp_path)

@@ -34,8 +34,7 @@ def nvml_error(case: Case) -> Iterator[Finding]:
     nvml, nvidia = case.details.nvml, case.host.nvidia
     if nvml.state in (NvmlState.UNASKED, NvmlState.NO_LIBRARY):
         if nvidia is not None and nvidia.version:
-            why = nvml.why or "NVML was not asked" if nvml.state is NvmlState.UNASKED else _without_library(nvml.why)
-            yield unknown("nvml-error", "NVML", why)
+            yield _not_asked(case)
         return
     started = all(error.call not in _INIT for error in nvml.errors)
     if nvml.state is NvmlState.FAILED and (not started or nvml.why or not nvml.errors):
@@ -45,12 +44,20 @@ def nvml_error(case: Case) -> Iterator[Finding]:
             yield _call_failed(case, gpu, errors)
 
 
-def _without_library(why: str) -> str:
-    return (
-        f"the driver is loaded, its library is not to be found: {why}"
-        if why
-        else "the driver's library is not to be found"
+def _not_asked(case: Case) -> Finding:
+    """The driver is there, and its library was not found or not asked: how NVML is, is unknown."""
+    nvml = case.details.nvml
+    if nvml.state is NvmlState.UNASKED:
+        return unknown("nvml-error", "NVML", nvml.why or "NVML was not asked")
+    finding = unknown(
+        "nvml-error", "NVML", f"the driver is loaded, its library is not where the loader looks: {nvml.why}"
     )
+    elsewhere = [library for library in case.details.system.libraries if library.name == "libnvidia-ml"]
+    if not elsewhere:
+        return finding._replace(hint="install the driver's libraries: libnvidia-ml of the version that is loaded")
+    directory = elsewhere[0].path.rpartition("/")[0]
+    evidence = tuple(seen(library.source, library.version or "there") for library in elsewhere)
+    return finding._replace(hint=f"LD_LIBRARY_PATH={directory} devproxy doctor", evidence=evidence)
 
 
 def _failure(case: Case) -> Finding:

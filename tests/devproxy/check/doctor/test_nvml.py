@@ -20,6 +20,7 @@ from devproxy.check.doctor.nvml import NVML_CHECKS, lost_gpus
 from devproxy.check.finding import Finding, Severity
 from devproxy.host.facts import Host
 from devproxy.host.probe import probe_reader
+from devproxy.host.system_facts import Library
 from tests.hosts.machine import Machine
 from tests.hosts.make import before_550, cpu_only, hgx_h100, mixed, partitioned, without_driver, without_uvm
 from tests.nvml.fake import nvml_of
@@ -205,6 +206,31 @@ def test_a_driver_whose_library_was_not_asked_is_inconclusive(document: Document
     (finding,) = findings("nvml-error", document)
     assert (finding.severity, finding.path) == (Severity.INCONCLUSIVE, "NVML")
     assert finding.why
+
+
+def test_a_library_where_no_loader_looks_is_pointed_at() -> None:
+    """As on Google's Container-Optimized OS."""
+    host = asked(host_of(hgx_h100), {"state": "no library", "why": "cannot open"})
+    assert host.details is not None
+    library = Library("libnvidia-ml", "550.163.01", "/home/kubernetes/bin/nvidia/lib64/libnvidia-ml.so.550.163.01")
+    bare, found = (
+        host.details._replace(system=host.details.system._replace(libraries=libraries))
+        for libraries in ((), (library,))
+    )
+    (finding,) = CHECKS["nvml-error"].run(Case(host._replace(details=bare)))
+    assert finding.hint.startswith("install")
+    (finding,) = CHECKS["nvml-error"].run(Case(host._replace(details=found)))
+    assert finding.hint == "LD_LIBRARY_PATH=/home/kubernetes/bin/nvidia/lib64 devproxy doctor"
+    assert finding.evidence[0].source == library.path
+
+
+def test_versions_of_module_and_library_are_told() -> None:
+    host = asked(host_of(hgx_h100), failing("LIB_RM_VERSION_MISMATCH", 18))
+    assert host.details is not None
+    library = Library("libnvidia-ml", "560.35.03", "/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.560.35.03")
+    details = host.details._replace(system=host.details.system._replace(libraries=(library,)))
+    (finding,) = CHECKS["nvml-error"].run(Case(host._replace(details=details)))
+    assert finding.why.endswith("the module is 550.163.01, the library 560.35.03")
 
 
 @pytest.mark.parametrize(
