@@ -11,6 +11,7 @@ from devproxy.check.doctor.modes import MODE_CHECKS
 from devproxy.check.doctor.nodes import NODE_CHECKS
 from devproxy.check.doctor.nvml import NVML_CHECKS
 from devproxy.check.doctor.symptoms import SYMPTOM_CHECKS
+from devproxy.check.doctor.system import SYSTEM_CHECKS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     *MIG_CHECKS,
     *BUNDLE_CHECKS,
     *DEVICE_CHECKS,
+    *SYSTEM_CHECKS,
     *NVML_CHECKS,
     *HEALTH_CHECKS,
     *SYMPTOM_CHECKS,

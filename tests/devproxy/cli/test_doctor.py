@@ -103,7 +103,7 @@ class TestReport:
             (("--report", "/no/such/file"), "/no/such/file"),
             (("--report", EXAMPLE, "--host", EXAMPLE), "--report reads a host from a report"),
             (("--host", "/no/such.tar"), "/no/such.tar"),
-            (("/no/such/bundle",), "/no/such/bundle"),
+            pytest.param(("/no/such/bundle",), "/no/such/bundle", marks=pytest.mark.programs),
         ],
     )
     def test_wrong_inputs(self, words: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,106 @@
+"""What the kernel's log says: Xids, GPUs that could not be started, a resume since nvidia-uvm was loaded, nouveau."""
+
+from __future__ import annotations
+
+from devproxy.check.doctor.case import Case, seen
+from devproxy.check.doctor.xids import UNKNOWN_XID, XIDS
+from devproxy.check.finding import Evidence, Finding, Severity
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Final
+
+    from devproxy.host.system_facts import KernelModule, LogEvent
+
+_SHOWN: Final = 3
+_NVIDIA: Final = 0x10DE
+_BLACKLIST: Final = (
+    "printf 'blacklist nouveau\\noptions nouveau modeset=0\\n' > /etc/modprobe.d/blacklist-nouveau.conf; "
+    "update-initramfs -u (or dracut -f); reboot"
+)
+
+
+def xid_since(case: Case) -> Iterator[Finding]:
+    """Every Xid in the log, one finding for each number and GPU."""
+    found: dict[tuple[str, int], list[LogEvent]] = {}
+    for event in case.details.system.log or ():
+        if event.kind == "xid" and event.number is not None:
+            found.setdefault((event.address, event.number), []).append(event)
+    for (address, number), events in found.items():
+        known = XIDS.get(number, UNKNOWN_XID)
+        times = "once" if len(events) == 1 else f"{len(events)} times"
+        yield Finding(
+            "xid-since", known.severity, address or "GPU", "no Xid in the kernel's log", f"Xid {number} {times}",
+            why=known.meaning, hint=known.action, evidence=_quoted(events), reference=f"Xid {number}",
+        )  # fmt: skip
+
+
+def gpu_init_failed(case: Case) -> Iterator[Finding]:
+    """`RmInitAdapter failed`: the driver is bound to a GPU and could not start it."""
+    found: dict[str, list[LogEvent]] = {}
+    for event in case.details.system.log or ():
+        if event.kind == "init":
+            found.setdefault(event.address, []).append(event)
+    for address, events in found.items():
+        yield Finding(
+            "gpu-init-failed", Severity.ERROR, address or "GPU", "a GPU that the driver could start", "RmInitAdapter failed",
+            why="its firmware, its power, or the flavour of the module: GPUs since Blackwell need the open one",
+            hint="dmesg | grep -iE 'nvrm|gsp'; ls /lib/firmware/nvidia; modinfo -F license nvidia; then power-cycle",
+            evidence=_quoted(events),
+        )  # fmt: skip
+
+
+def uvm_after_suspend(case: Case) -> Iterator[Finding]:
+    """The machine woke up since nvidia-uvm was loaded, and the driver was not told to keep the GPUs' memory meanwhile."""
+    events = case.details.system.log or ()
+    woken = [event for event in events if event.kind == "resume"]
+    loaded = [event for event in events if "Loaded the UVM driver" in event.text]
+    uvm = _module(case, "nvidia_uvm")
+    nvidia = case.host.nvidia
+    if not woken or (uvm is None and case.host.major_of("nvidia-uvm") is None):
+        return
+    if loaded and events.index(loaded[-1]) > events.index(woken[-1]):
+        return
+    if nvidia is not None and nvidia.param("PreserveVideoMemoryAllocations") == "1":
+        return
+    uses = "" if uvm is None or uvm.uses is None else f", {uvm.uses} users"
+    yield Finding(
+        "uvm-after-suspend", Severity.WARNING, "nvidia-uvm", "to be loaded after the last resume",
+        f"loaded before it{uses}", why="CUDA says `unknown error` after a suspend until nvidia-uvm is loaded anew",
+        hint="rmmod nvidia_uvm && modprobe nvidia_uvm; for good: options nvidia NVreg_PreserveVideoMemoryAllocations=1",
+        evidence=_quoted([*loaded[-1:], woken[-1]]),
+    )  # fmt: skip
+
+
+def blocked_by_nouveau(case: Case) -> Iterator[Finding]:
+    """Nouveau is bound to an NVIDIA GPU."""
+    module = _module(case, "nouveau")
+    told = () if module is None else (seen(module.source, "nouveau is loaded"),)
+    for device in case.host.pci:
+        if device.vendor == _NVIDIA and device.driver in ("nouveau", "nova", "nova_core"):
+            yield Finding(
+                "blocked-by-nouveau", Severity.ERROR, device.address, "the driver nvidia", device.driver,
+                why="NVIDIA's module cannot have a GPU that another driver holds", hint=_BLACKLIST,
+                evidence=(seen(f"{device.source}/uevent", f"DRIVER={device.driver}"), *told),
+            )  # fmt: skip
+    if module is None or any(device.vendor == _NVIDIA and device.driver for device in case.host.pci):
+        return
+    refused = [each for each in case.details.system.log or () if each.kind == "nouveau" and "NVRM" in each.text]
+    if refused:
+        yield Finding(
+            "blocked-by-nouveau", Severity.ERROR, "nouveau", "no other driver than nvidia", "nouveau is loaded",
+            why="NVIDIA's module says that nouveau is in its way", hint=_BLACKLIST, evidence=(*told, *_quoted(refused)),
+        )  # fmt: skip
+
+
+def _module(case: Case, name: str) -> KernelModule | None:
+    return next((module for module in case.details.system.modules or () if module.name == name), None)
+
+
+def _quoted(events: list[LogEvent]) -> tuple[Evidence, ...]:
+    """The last ones, with their times."""
+    return tuple(
+        seen(event.source, event.text if event.seconds is None else f"[{event.seconds:.6f}] {event.text}")
+        for event in events[-_SHOWN:]
+    )
