@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Final
 
+_SMALLEST_SERIAL: Final = 100_000
 _LONGEST: Final = 255
 _HOST_KEYS: Final = frozenset(("hostname", "nodename", "node_name", "host_name"))
 _USER_KEYS: Final = frozenset(("user", "username", "logname", "sudo_user", "login"))
@@ -34,6 +35,7 @@ _LOGGED: Final = re.compile(
     r"^(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\d[T ][\d:.,+-]+Z?) (?P<host>[\w.-]{2,64}) [\w.-]+(?:\[\d+\])?:",
     re.MULTILINE,
 )
+_KEY: Final = re.compile(r"[a-z][a-z_]{1,40}")
 _HOME: Final = re.compile(r"(?:/home/|/Users/)([\w.-]{2,64})")
 # What nobody named after themselves, and parsers take for a name.
 _SYSTEM_PATHS: Final = ("/dev/", "/proc/", "/sys/", "/usr/", "/etc/", "/run/", "/var/", "/lib/", "/opt/")
@@ -88,19 +90,19 @@ def _document(data: bytes, names: Pseudonyms) -> bytes:
     """A fact. Its texts are replaced as what they are, not as JSON escapes them; what is no JSON is a text like any other."""
     try:
         document = json.loads(data)
-        return dumps(_value(document, "", names)).encode()
+        return dumps(_value(document, names)).encode()
     except (ValueError, RecursionError):
         return names.text(data.decode("latin-1")).encode("latin-1", "replace")
 
 
-def _value(value: object, key: str, names: Pseudonyms) -> object:
+def _value(value: object, names: Pseudonyms) -> object:
     if isinstance(value, str):
         return names.text(value)
     if isinstance(value, list):
-        return [_value(each, key, names) for each in value]
+        return [_value(each, names) for each in value]
     if isinstance(value, dict):
-        return {names.text(name): _value(each, name, names) for name, each in value.items()}
-    if isinstance(value, int) and not isinstance(value, bool) and key.lower() in _SERIAL_KEYS:
+        return {names.text(name): _value(each, names) for name, each in value.items()}
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= _SMALLEST_SERIAL:
         return int(names.text(str(value)))
     return value
 
@@ -122,7 +124,9 @@ def _names_in(recording: Recording) -> Names:
             wanted = _place(match["key"].lower().replace(" ", "_"), hosts, users, serials)
             if wanted is not None:
                 wanted.add(match["value"])
-    serials = {serial for serial in serials if len(serial) >= 6 and any(c.isdigit() for c in serial)}
+    serials = {
+        serial for serial in serials if len(serial) >= len(str(_SMALLEST_SERIAL)) and any(c.isdigit() for c in serial)
+    }
     return Names(frozenset(hosts - {"kernel"}), frozenset(users), frozenset(serials))
 
 
@@ -186,7 +190,8 @@ def _system_words(recording: Recording) -> set[str]:
         for path in ("/proc/devices", "/proc/misc")
         if path in recording.files
     ]
-    texts += [*recording.facts, *(key for data in recording.facts.values() for key, _ in _pairs(data) if len(key) < 40)]
+    keys = (key for data in recording.facts.values() for key, _ in _pairs(data) if _KEY.fullmatch(key))
+    texts += [*recording.facts, *keys]
     return {word for text in texts for word in re.split(r"[^\w.-]+|[_.-]", text) if word} | {
         word for text in texts for word in re.split(r"[/\s]+", text) if word
     }

@@ -62,3 +62,8 @@ def _deep_source(name: str) -> Callable[[], dict[str, object]] | None:
 
 
 _SOURCES: Final[dict[str, Callable[[], dict[str, object]]]] = {"uname": _uname, "limits": _limits}
+
+
+def known_facts() -> frozenset[str]:
+    """The names of all sources that this devproxy has."""
+    return _DEEP | _SOURCES.keys()

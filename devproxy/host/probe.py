@@ -6,7 +6,7 @@ import os
 
 from devproxy.host.accelerators import read_accelerators
 from devproxy.host.dev import read_nodes
-from devproxy.host.facts import Host
+from devproxy.host.facts import Host, Unseen
 from devproxy.host.kernel import read_cpus, read_kernel, read_limits, read_product_name
 from devproxy.host.nvidia import read_nvidia
 from devproxy.host.pci import read_pci
@@ -40,7 +40,10 @@ def probe(source: str = "live", *, deep: bool = False, opens: bool = False) -> H
     from devproxy.host.recording_file import load_recording
 
     recording = load_recording(source)
-    return probe_reader(RecordedReader(recording), name=os.path.basename(source), simulated=True, deep=deep)
+    host = probe_reader(RecordedReader(recording), name=os.path.basename(source), simulated=True, deep=deep)
+    if not recording.notes:
+        return host
+    return host._replace(unseen=(*host.unseen, *(Unseen(place, why) for place, why in recording.notes)))
 
 
 def probe_reader(

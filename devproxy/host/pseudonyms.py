@@ -149,8 +149,8 @@ class Pseudonyms:
         return match[0] if match[0].isdigit() else self.word(IDENTIFIER, match[0])
 
     def home(self, match: Match[str]) -> str:
-        """The name of a home directory."""
-        return match[0] if match[0] in (".", "..") else self.word(USER, match[0])
+        """The name of a home directory, unless it is a program's (`/home/kubernetes/bin`)."""
+        return match[0] if match[0] in (".", "..") or match[0].lower() in _NOBODY else self.word(USER, match[0])
 
     def volume(self, match: Match[str]) -> str:
         """The name of a volume or a disk."""

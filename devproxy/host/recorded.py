@@ -34,7 +34,8 @@ class Kept(Record):
 class Recording(Record):
     """What a recorder kept. Paths are absolute; `facts` are JSON documents by name; `unread` gives an errno's name;
     `looked` are paths that were looked at and not read (a socket, a directory that was not listed), and `others` the
-    names in a listed directory that were not even looked at.
+    names in a listed directory that were not even looked at. `notes` tell what of the file was not understood, by its place
+    in it: a newer devproxy wrote it.
     """
 
     files: dict[str, Kept]
@@ -43,6 +44,7 @@ class Recording(Record):
     unread: dict[str, str]
     looked: dict[str, Entry]
     others: dict[str, list[str]]
+    notes: tuple[tuple[str, str], ...] = ()
 
 
 class Recorder:

@@ -5,7 +5,12 @@
     root/dev/nvidia0         device nodes with their numbers, links, the files that were read, and each
     root/dev                 directory that was listed
 
-Loading takes nothing on trust: a recording is sent by somebody else. Nothing is unpacked to disk.
+A newer devproxy may add keys to the manifest, facts, and top directories with members of any type: they are passed over, and
+noted (`Recording.notes`). `format` is one number, which grows only when what is there already gets another meaning: a recording of
+a higher one is refused, and says which devproxy wrote it.
+
+It may be compressed with gzip, as what is attached to a report often is. Loading takes nothing on trust: a recording is sent by
+somebody else. Nothing is unpacked to disk, and nothing that is small unpacks to much.
 """
 
 from __future__ import annotations
@@ -33,6 +38,12 @@ _HINT: Final = "make a recording with `devproxy record FILE.tar` on the machine 
 # A thousand devices need some ten thousand members; a recording of one machine is well under a megabyte.
 _MOST_MEMBERS: Final = 100_000
 _MOST_BYTES: Final = 64 << 20
+_LONGEST_PATH: Final = 4096
+_DEEPEST_PATH: Final = 64
+_KNOWN: Final = (_MANIFEST, "facts", "root")
+_KEYS: Final = frozenset(("format", "time", "tool", "absent", "unread", "looked", "others"))
+_MOST_NOTES: Final = 100
+_NEWER: Final = "not understood: a newer devproxy wrote it"
 
 
 def load_recording(path: str) -> Recording:
@@ -42,7 +53,7 @@ def load_recording(path: str) -> Recording:
         InputError: there is none, or it is damaged; the message names the file and the member.
     """
     try:
-        return decode(_read_file(path))
+        return decode(_unpacked(_read_file(path)))
     except OSError as error:
         raise InputError(f"cannot read the recording {path!r}: {error.strerror}", hint=_HINT) from error
     except TarError as error:
@@ -57,12 +68,17 @@ def decode(archive: bytes) -> Recording:
         TarError: something in it is not as a recording has it.
     """
     members: dict[str, Member] = {}
-    for member in read_members(archive):
+    notes: dict[str, str] = {}
+    for number, member in enumerate(read_members(archive, known=_KNOWN), 1):
         name = _checked_name(member)
+        if number > _MOST_MEMBERS:
+            raise TarError(name, f"is one more than the {_MOST_MEMBERS} members that a recording can have")
+        top = name.partition("/")[0]
+        if top not in _KNOWN:
+            notes[top] = _NEWER
+            continue
         if name in members:
             raise TarError(name, "is there twice")
-        if len(members) == _MOST_MEMBERS:
-            raise TarError(name, f"is one more than the {_MOST_MEMBERS} members that a recording can have")
         if len(member.data) > FILE_LIMIT:
             raise TarError(name, f"has {len(member.data)} bytes, a recording's file at most {FILE_LIMIT}")
         members[name] = member
@@ -72,7 +88,10 @@ def decode(archive: bytes) -> Recording:
     facts = {_fact_name(name): members[name].data for name in members if name.startswith("facts/")}
     files = {name.removeprefix("root"): _kept(members[name]) for name in members if name.startswith("root/")}
     _check_tree(files)
-    return manifest._replace(files=files, facts=facts)
+    from devproxy.host.live_facts import known_facts
+
+    notes |= {fact_path(name): _NEWER for name in sorted(facts.keys() - known_facts())}
+    return manifest._replace(files=files, facts=facts, notes=(*manifest.notes, *notes.items()))
 
 
 def encode(recording: Recording, *, recorded_at: int, tool: str = f"devproxy {__version__}") -> bytes:
@@ -135,16 +154,49 @@ def _read_file(path: str) -> bytes:
         return file.read(_MOST_BYTES)
 
 
+def _unpacked(data: bytes) -> bytes:
+    """What was compressed with gzip (RFC 1952), one stream or several, with a limit; anything else as it is."""
+    if not data.startswith(b"\x1f\x8b"):
+        return data
+    import zlib
+
+    parts, left = [], _MOST_BYTES + 1
+    while data:
+        stream = zlib.decompressobj(wbits=31)
+        try:
+            part = stream.decompress(data, left)
+        except zlib.error as error:
+            raise TarError("", f"is damaged where gzip compressed it: {error}") from error
+        left -= len(part)
+        if left <= 0:
+            raise TarError("", f"unpacks to more than the {_MOST_BYTES} bytes that a recording has at most")
+        if not stream.eof:
+            raise TarError("", "was cut off where gzip compressed it")
+        parts.append(part)
+        data = stream.unused_data
+    return b"".join(parts)
+
+
 def _checked_name(member: Member) -> str:
     name = member.name.removesuffix("/") if stat.S_ISDIR(member.mode) else member.name
     head, *rest = name.split("/")
     if any(part in ("", ".", "..") for part in (head, *rest)):
-        raise TarError(member.name, "has an empty, `.` or `..` part in its name")
+        raise TarError(member.name[:_LONGEST_PATH], "has an empty, `.` or `..` part in its name")
+    _check_path(member.name, name)
     if head == "root" and rest:
         return name
     if (name == _MANIFEST or (head == "facts" and len(rest) == 1)) and stat.S_ISREG(member.mode):
         return name
+    if head not in _KNOWN and head.isascii() and head.isprintable():
+        return name
     raise TarError(member.name, f"is neither {_MANIFEST} nor a file in facts/ nor anything in root/")
+
+
+def _check_path(member: str, path: str) -> None:
+    if len(path) > _LONGEST_PATH or path.count("/") > _DEEPEST_PATH:
+        raise TarError(
+            member[:80], f"names a path of {len(path)} characters and {path.count('/')} parts: no machine has it"
+        )
 
 
 def _fact_name(name: str) -> str:
@@ -154,6 +206,8 @@ def _fact_name(name: str) -> str:
 def _kept(member: Member) -> Kept:
     if member.major >= 1 << 12 or member.minor >= 1 << 20:
         raise TarError(member.name, f"has the number {member.major}:{member.minor}, beyond what Linux has")
+    if member.uid >= 1 << 32 or member.gid >= 1 << 32:
+        raise TarError(member.name, f"belongs to {member.uid}:{member.gid}, beyond what Linux has")
     rdev = os.makedev(member.major, member.minor)
     return Kept(Entry(member.mode, member.uid, member.gid, rdev), member.data, member.link)
 
@@ -174,10 +228,12 @@ def _read_manifest(data: bytes) -> Recording:
     if not isinstance(manifest, dict) or not isinstance(version := manifest.get("format"), int):
         raise TarError(_MANIFEST, "does not say its format: this is no recording")
     if version != FORMAT:
-        raise TarError(_MANIFEST, f"says format {version}, this devproxy reads format {FORMAT}")
+        raise TarError(_MANIFEST, f"says format {version}, this devproxy reads format {FORMAT}{_written_by(manifest)}")
     if not _is_texts(absent := manifest.get("absent")):
         raise TarError(_MANIFEST, "has no list of absent paths")
     unread, looked, others = (_table(manifest, name) for name in ("unread", "looked", "others"))
+    for path in (*absent, *unread, *looked, *others):
+        _check_path(_MANIFEST, path)
     return Recording(
         files={},
         facts={},
@@ -185,7 +241,15 @@ def _read_manifest(data: bytes) -> Recording:
         unread={path: _error_name(path, name) for path, name in unread.items()},
         looked={path: _looked(path, words) for path, words in looked.items()},
         others={path: _names(path, names) for path, names in others.items()},
+        notes=tuple((f"{_MANIFEST}: {key[:80]}", _NEWER) for key in sorted(manifest.keys() - _KEYS)[:_MOST_NOTES]),
     )
+
+
+def _written_by(manifest: dict[str, object]) -> str:
+    tool = manifest.get("tool")
+    if not isinstance(tool, str) or not tool or not tool[:80].isprintable():
+        return ""
+    return f"; it was written by {tool[:80]}: read it with that one, or a newer one"
 
 
 def _table(manifest: dict[str, object], name: str) -> dict[str, object]:
@@ -209,7 +273,9 @@ def _names(path: str, names: object) -> list[str]:
 
 def _looked(path: str, words: object) -> Entry:
     match words:
-        case [str() as mode, int() as uid, int() as gid] if 0 < len(mode) <= 6 and not mode.strip("01234567"):
+        case [str() as mode, int() as uid, int() as gid] if (
+            0 < len(mode) <= 6 and 0 <= min(uid, gid) <= max(uid, gid) < 1 << 32 and not mode.strip("01234567")
+        ):
             return Entry(int(mode, 8), uid, gid, 0)
     raise TarError(_MANIFEST, f"has {words!r} for {path!r}, expected mode, uid and gid")
 

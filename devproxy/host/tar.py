@@ -13,7 +13,7 @@ from devproxy.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from typing import Final
 
 BLOCK: Final = 512
@@ -27,6 +27,10 @@ _FORMATS: Final = {
     "5": stat.S_IFDIR,
 }
 _REFUSED: Final = {"1": "a hard link", "6": "a fifo", "7": "a contiguous file", "g": "a global header", "S": "sparse"}
+# Headers that say something of the next members, or of all.
+_ABOUT_OTHERS: Final = frozenset("xgLKX")
+# Two paths and a few numbers.
+_MOST_EXTENDED: Final = 1 << 16
 _ENCODING: Final = ("utf-8", "surrogateescape")
 
 
@@ -53,8 +57,9 @@ class Member(Record):
     data: bytes
 
 
-def read_members(archive: bytes) -> Iterator[Member]:
-    """The members in their order.
+def read_members(archive: bytes, *, known: Collection[str] = ()) -> Iterator[Member]:
+    """The members in their order. With `known`, the top directories and files whose members have to be of a known type, one of
+    any other type elsewhere is passed over: its `mode` is 0.
 
     Raises:
         TarError: at the first thing that is wrong; a tar that ends without its two empty blocks was cut off.
@@ -66,7 +71,10 @@ def read_members(archive: bytes) -> Iterator[Member]:
         kind = chr(header[156])
         name = extended.get("path", _name(header))
         size = _number(header[124:136], name, "size")
-        if size and kind not in (*_REGULAR, "x"):
+        passed_over = (
+            known and kind not in _FORMATS and kind not in _ABOUT_OTHERS and name.partition("/")[0] not in known
+        )
+        if size and kind not in (*_REGULAR, "x") and not passed_over:
             raise TarError(name, f"has {size} bytes of data, expected none in a member of type {kind!r}")
         data = archive[offset + BLOCK : offset + BLOCK + size]
         if len(data) != size:
@@ -74,6 +82,10 @@ def read_members(archive: bytes) -> Iterator[Member]:
         offset += BLOCK + -(-size // BLOCK) * BLOCK
         if kind == "x":
             extended = _extended(data, name)
+            continue
+        if passed_over:
+            extended = {}
+            yield Member(name, 0, 0, 0, 0, 0, 0, "", b"")
             continue
         yield _member(header, kind, name, data, extended)
         extended = {}
@@ -127,6 +139,8 @@ def _name(header: bytes) -> str:
 
 def _extended(data: bytes, name: str) -> dict[str, str]:
     """The records of a pax header, `length key=value` each; only what can replace a field that is too narrow."""
+    if len(data) > _MOST_EXTENDED:
+        raise TarError(name, f"has {len(data)} bytes of pax records, a recording at most {_MOST_EXTENDED}")
     records = {}
     while data:
         length = _decimal(data[:10].partition(b" ")[0].decode("latin-1"), name, "length of a pax record")

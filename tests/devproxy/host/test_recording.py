@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import io
 import json
 import os
@@ -219,7 +220,20 @@ HARM: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "absolute": (lambda: archive_of(("/root/x", b"")), "/root/x", "empty"),
     "doubled slash": (lambda: archive_of(("root//x", b"")), "root//x", "empty"),
     "dot": (lambda: archive_of(("./root/x", b"")), "./root/x", "`.`"),
-    "elsewhere": (lambda: archive_of(("etc/passwd", b"")), "etc/passwd", "is neither"),
+    "control characters": (lambda: archive_of(("e\x1btc/passwd", b"")), "passwd", "is neither"),
+    "global header": (lambda: archive_of(("new/x", entry(tarfile.XGLTYPE))), "new/x", "a global header"),
+    "deep": (lambda: archive_of(("root" + "/x" * 70, b"")), "root/x", "70 parts"),
+    "long": (lambda: archive_of(("root/" + "x" * 5000, b"")), "root/x", "5005 characters"),
+    "deep in the manifest": (lambda: manifest_with(absent=["/a" * 400_000]), "manifest.json", "400000 parts"),
+    "many pax records": (
+        lambda: archive_of(("root/x", entry(tarfile.SYMTYPE, linkname="y" * 70_000))), "", "bytes of pax records"),
+    "large owner": (lambda: archive_of(("root/x", entry(tarfile.SYMTYPE, uid=1 << 33))), "root/x", "beyond what Linux"),
+    "odd owner": (lambda: manifest_with(looked={"/x": ["040755", -1, 0]}), "manifest.json", "expected mode, uid and gid"),
+    "sparse": (lambda: archive_of(("root/x", entry(b"S"))), "root/x", "sparse"),
+    "gzip cut off": (lambda: gzip.compress(archive_of(("root/x", b"1")))[:-9], "", "was cut off"),
+    "gzip with more behind it": (lambda: gzip.compress(archive_of()) + b"xyz", "", "is damaged where gzip"),
+    "gzip bomb": (lambda: gzip.compress(bytes(80 << 20)), "", "unpacks to more than"),
+    "gzip in gzip": (lambda: gzip.compress(gzip.compress(archive_of())), "", "no tar"),
     "bare root": (lambda: archive_of(("root", entry(tarfile.DIRTYPE))), "root", "is neither"),
     "deep fact": (lambda: archive_of(("facts/a/b.json", b"")), "facts/a/b.json", "is neither"),
     "fact that is a link": (lambda: archive_of(("facts/a.json", entry(tarfile.SYMTYPE))), "facts/a.json", "neither"),
@@ -237,7 +251,7 @@ HARM: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "manifest no JSON": (lambda: archive_of(manifest=b"{"), "manifest.json", "no JSON"),
     "manifest deep": (lambda: archive_of(manifest=b"[" * 100_000), "manifest.json", "no JSON"),
     "manifest a list": (lambda: archive_of(manifest=b"[]"), "manifest.json", "does not say its format"),
-    "newer format": (lambda: archive_of(manifest=b'{"format": 2}'), "manifest.json", "format 2, this devproxy reads"),
+    "newer format": (lambda: archive_of(manifest=b'{"format": 2, "tool": "devproxy 9.1"}'), "manifest.json", "written by devproxy 9.1"),
     "no absent": (lambda: archive_of(manifest=b'{"format": 1}'), "manifest.json", "absent"),
     "odd absent": (lambda: manifest_with(absent=[1]), "manifest.json", "absent"),
     "odd unread": (lambda: manifest_with(unread=[]), "manifest.json", "no table 'unread'"),
