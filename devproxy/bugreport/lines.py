@@ -36,7 +36,7 @@ _PREFIXES: Final = tuple(
         r"(?:Error|error|ERROR|INFO|WARN|FATA|ERRO)\[\d{4}\]\s(?=\S)",
     )
 )
-_BULLET: Final = re.compile(r"(?:[*•–]|-(?=\s+[^\s:]*[^\w\s:-])|\d{1,2}[.)])\s+(?=\S)")
+_BULLET: Final = re.compile(r"(?:[-*•–]|\d{1,2}[.)])\s+(?=\S)")
 
 
 class Line(Record):

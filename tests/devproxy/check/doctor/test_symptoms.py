@@ -51,7 +51,7 @@ SAID = {
     "Couldn't open device: /dev/accel0 (Operation not permitted)": "open-denied-by-cgroup",
     "F0000 Couldn't open device: /dev/accel0 (Permission denied)": "open-denied-by-mode",
     "Failed to open /dev/vfio/0: Device or resource busy": "device-busy",
-    "open /dev/nvidia-uvm: no such device or address": "open-no-driver",
+    "open /dev/nvidia-uvm: no such device or address": "uvm-not-loaded",
     "could not open /dev/nvidia-uvm: No such device or address": "open-no-driver",
     'openat(AT_FDCWD, "/dev/nvidia-uvm", O_RDWR|O_CLOEXEC) = -1 EACCES (Permission denied)': "open-denied-by-mode",
     "The TPU is already in use by process with pid 4711. Not attempting to load libtpu.so in this process.": "device-busy",
