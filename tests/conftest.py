@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.attacks import totals
+from tests.devproxy.check.doctor import totals as doctor_totals
 from tests.differential.vfs import operations
 from tests.trace import gather
 
@@ -112,7 +113,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     compared = operations.summary()
     if compared:
         terminalreporter.write_line(compared)
-    for line in totals.summary():
+    for line in (*totals.summary(), *doctor_totals.summary()):
         terminalreporter.write_line(line)
     reasons = Counter(
         str(report.longrepr[2])
