@@ -85,6 +85,7 @@ def test_json_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.programs
+@pytest.mark.programs
 def test_a_recording_of_this_machine_shows_this_machine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(tmp_path / "here.tar")
     assert main(["record", path]) == 0
@@ -94,6 +95,7 @@ def test_a_recording_of_this_machine_shows_this_machine(tmp_path: Path, capsys: 
     assert probe(path) == probe()._replace(name="here.tar", simulated=True)
 
 
+@pytest.mark.programs
 @pytest.mark.programs
 def test_what_could_not_be_read_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
