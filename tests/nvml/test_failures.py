@@ -16,7 +16,7 @@ from devproxy.host.live import nvml as live
 from devproxy.host.nvml_facts import NvmlError, NvmlState
 from devproxy.host.probe import probe
 from devproxy.process import listen
-from tests.nvml.fake import IMPATIENCE, LIBRARY, FakeNvml, World, build, gpu, machine_of
+from tests.nvml.fake import LIBRARY, FakeNvml, World, build, gpu, machine_of
 
 pytestmark = pytest.mark.programs
 
@@ -138,7 +138,7 @@ def test_a_number_of_gpus_beyond_reason_ends(nvml: FakeNvml) -> None:
 
 def test_init_that_hangs(nvml: FakeNvml) -> None:
     nvml.world({"system": {"hang.nvmlInitWithFlags": 1}})
-    told = nvml.ask(IMPATIENCE)
+    told = nvml.ask_until("nvmlInitWithFlags")
     assert (told.state, told.during, told.during_gpu) == (NvmlState.TIMEOUT, "nvmlInitWithFlags", None)
     assert told.why == "no answer in time"
 
@@ -147,7 +147,7 @@ def test_a_call_that_hangs_leaves_what_was_told(nvml: FakeNvml) -> None:
     world = machine_of(3)
     world["gpu 1"]["hang.nvmlDeviceGetTemperature"] = 1
     nvml.world(world)
-    told = nvml.ask(IMPATIENCE)
+    told = nvml.ask_until("nvmlDeviceGetTemperature")
     assert (told.state, told.during, told.during_gpu) == (NvmlState.TIMEOUT, "nvmlDeviceGetTemperature", 1)
     assert [each.uuid for each in told.gpus] == [gpu(rank)["uuid"] for rank in range(3)]
     assert [each.health.temperature for each in told.gpus] == [34, None, None]
@@ -156,7 +156,7 @@ def test_a_call_that_hangs_leaves_what_was_told(nvml: FakeNvml) -> None:
 
 def test_shutdown_that_hangs_leaves_everything(nvml: FakeNvml) -> None:
     nvml.world(machine_of(2) | {"system": {"hang.nvmlShutdown": 1}})
-    told = nvml.ask(IMPATIENCE)
+    told = nvml.ask_until("nvmlShutdown")
     assert (told.state, told.during) == (NvmlState.TIMEOUT, "nvmlShutdown")
     assert [each.health.temperature for each in told.gpus] == [34, 34]
 
@@ -350,14 +350,14 @@ def test_a_child_that_says_too_much_is_ended() -> None:
 
 
 def test_a_child_that_closes_its_output_and_stays_is_ended() -> None:
-    heard = listen(["sh", "-c", "echo told; exec >&-; sleep 60"], seconds=1, limit=100, env={"PATH": "/usr/bin:/bin"})
+    heard = listen(["sh", "-c", "echo told; exec >&-; sleep 60"], seconds=3, limit=100, env={"PATH": "/usr/bin:/bin"})
     assert (heard.code, heard.out, heard.ending) == (None, b"told\n", "no answer in time")
 
 
 def test_what_a_child_started_is_ended_with_it(tmp_path: Path) -> None:
     said = tmp_path / "pid"
     script = f"sleep 60 & echo $! > {said}; echo told"
-    heard = listen(["sh", "-c", script], seconds=1, limit=100, env={"PATH": "/usr/bin:/bin"})
+    heard = listen(["sh", "-c", script], seconds=3, limit=100, env={"PATH": "/usr/bin:/bin"})
     assert heard.out == b"told\n"
     try:
         child = os.pidfd_open(int(said.read_text()))
