@@ -37,12 +37,12 @@ def _read(root: HostRoot, path: str, priority: int) -> CdiFile | None:
     """A link is followed once, as far as its words lead to a file."""
     real = root.follow(path)
     entry = root.lstat(real)
+    text = root.read_text(real, _LIMIT) if entry is not None and stat.S_ISREG(entry.mode) else None
+    why = next((unseen.why for unseen in root.unseen if unseen.path == real), "") if text is None else ""
     if entry is None:
-        return None
-    text = root.read_text(real, _LIMIT) if stat.S_ISREG(entry.mode) else None
-    why = ""
+        return CdiFile(path, "", 0, 0, 0, priority, why) if why else None
     if text is None:
-        why = next((unseen.why for unseen in root.unseen if unseen.path == real), "no regular file")
+        why = why or "no regular file"
     return CdiFile(path, text or "", stat.S_IMODE(entry.mode), entry.uid, entry.gid, priority, why)
 
 
