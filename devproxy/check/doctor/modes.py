@@ -60,7 +60,8 @@ def node_mode_restrictive(case: Case) -> Iterator[Finding]:
             continue
         if node.path.startswith(_MEANT) or node.mode & 0o006 == 0o006 or node.mode & ~0o666:
             continue
-        out = caller is not None and not _may_open(node, caller)
+        # Who wrote a report is not known; a node that is its owner's alone shuts out whoever is not root.
+        out = not node.mode & 0o066 if caller is None else not _may_open(node, caller)
         if node.path.startswith("/dev/dri/") and not out:
             continue  # the kernel's own default, and a screen's business
         group = _group(node.gid, caller)
@@ -69,7 +70,9 @@ def node_mode_restrictive(case: Case) -> Iterator[Finding]:
             f"chmod 0666 {node.path}, or a udev rule that gives it to a group"
         )  # fmt: skip
         serious = out and not node.path.startswith("/dev/dri/")
-        who = f"uid {caller.uid} may not open it" if out and caller is not None else "not everybody may open it"
+        who = "not everybody may open it"
+        if out:
+            who = f"nobody but uid {node.uid} may open it" if caller is None else f"uid {caller.uid} may not open it"
         yield Finding(
             "node-mode-restrictive", Severity.ERROR if serious else Severity.WARNING, node.path,
             "to be readable and writable for who uses it",
