@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 
-from devproxy.bench import file_systems, planning, roots
+from devproxy.bench import file_systems, hosts, planning, roots
 from devproxy.bench.measure import Row
 from devproxy.cli.arguments import add_format_arguments, wants_json
 from devproxy.cli.context import Context
@@ -41,7 +41,7 @@ def run(args: Namespace, context: Context) -> int:
     """Measure and print. A figure over its budget is told, but is no failure of this command: machines differ."""
     measured: list[Row] = []
     # A fork takes as long as this process has memory: roots come first, before it has what the others leave.
-    for part in (roots, planning, file_systems):
+    for part in (roots, planning, hosts, file_systems):
         for row in part.rows(quick=args.quick):
             measured.append(row)
             context.note(f"{row.what}: {_figure(row)}")

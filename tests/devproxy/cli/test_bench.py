@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from devproxy.bench import file_systems, planning, roots
+from devproxy.bench import file_systems, hosts, planning, roots
 from devproxy.bench.measure import Budget, Row
 from devproxy.cli.main import main
 
@@ -19,7 +19,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> None:
         Row("absent", "runc", Budget(0.5), note="runc is not installed"),
     ]
     monkeypatch.setattr(planning, "rows", lambda *, quick: iter(rows if quick else rows[:1]))
-    for module in (file_systems, roots):
+    for module in (hosts, file_systems, roots):
         monkeypatch.setattr(module, "rows", lambda *, quick: iter(()))
 
 
