@@ -1,30 +1,12 @@
-"""What a check on real hardware saw, shown whatever its outcome."""
+"""The GPUs that a check on real hardware ran on."""
 
 from __future__ import annotations
-
-import json
-import sys
-from collections.abc import Callable
 
 import pytest
 
 from devproxy.host.facts import Host
 from devproxy.host.probe import probe
-
-Tell = Callable[[str, object], None]
-
-
-@pytest.fixture
-def tell(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Tell:
-    """Print a piece of evidence past pytest, and keep it with the test's result."""
-
-    def show(what: str, value: object) -> None:
-        text = value if isinstance(value, str) else json.dumps(value, default=str, sort_keys=True)
-        request.node.user_properties.append((what, text))
-        with capsys.disabled():
-            sys.stdout.write(f"\n{request.node.name}: {what}: {text}\n")
-
-    return show
+from hwtests.conftest import Tell
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from devproxy.host.facts import Host
 from devproxy.host.live.opens import open_each
 from devproxy.host.probe import probe
 from devproxy.host.watch import _look
-from hwtests.gpu.conftest import Tell
+from hwtests.conftest import Tell
 
 pytestmark = pytest.mark.gpu
 

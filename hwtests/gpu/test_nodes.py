@@ -15,7 +15,7 @@ import pytest
 
 from devproxy.host.facts import Host
 from devproxy.process import run
-from hwtests.gpu.conftest import Tell
+from hwtests.conftest import Tell
 
 pytestmark = pytest.mark.gpu
 

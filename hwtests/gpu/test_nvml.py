@@ -13,8 +13,8 @@ from devproxy.host.live.nvml import ask
 from devproxy.host.nvml_facts import NvmlState
 from devproxy.host.probe import probe
 from devproxy.process import run
+from hwtests.conftest import Tell
 from hwtests.gpu.calls import CALLS, Answer, differences
-from hwtests.gpu.conftest import Tell
 from tests.nvml.fake import FakeNvml, build, world_of
 
 pytestmark = pytest.mark.gpu

@@ -1,0 +1,1 @@
+"""TPUs: what the machine says of them, from several sides."""
