@@ -35,6 +35,15 @@ oldest: $(VENV)/.dev
 rows: $(VENV)/.dev
 	@scripts/rows
 
+# A guest in QEMU with stub drivers of GPUs and TPUs: hwtests/README.md. The second time it needs no network.
+lab: $(VENV)/.dev
+	@hwtests/lab/packages
+	@$(VENV)/bin/python -m hwtests.lab $(LAB)
+
+# The tests on this machine's own GPUs and TPUs; leaves what they saw in hardware.tar.
+hardware: $(VENV)/.dev
+	@scripts/hardware
+
 bench: $(VENV)/.devproxy
 	@$(VENV)/bin/devproxy bench
 

@@ -1,0 +1,77 @@
+"""The lab from here: what the guest says is believed only when it says all of it."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from hwtests.lab import boot, initrd, python_files
+
+JUNIT = '<testsuites><testsuite tests="{}" failures="{}" errors="0" skipped="{}" /></testsuites>'
+END = "LAB-END rc=0 after 60.00 s\n"
+
+
+def outcome(tmp_path: Path, console: str, junit: str | None) -> boot.Outcome:
+    results = tmp_path / "results"
+    if junit is not None:
+        with tarfile.open(results, "w") as archive:
+            member = tarfile.TarInfo("./junit.xml")
+            member.size = len(junit)
+            archive.addfile(member, io.BytesIO(junit.encode()))
+    return boot.read_outcome(console, results)
+
+
+def test_all_passed_and_the_end_was_reached(tmp_path: Path) -> None:
+    said = outcome(tmp_path, END, JUNIT.format(25, 0, 0))
+    assert said.ok
+    assert (said.passed, said.total) == (25, 25)
+
+
+@pytest.mark.parametrize(
+    ("console", "junit"),
+    [
+        ("", None),  # no guest
+        (END, None),  # an end without results
+        (END, JUNIT.format(0, 0, 0)),  # no test
+        (END, JUNIT.format(25, 0, 1)),  # one that did not run
+        (END, JUNIT.format(25, 1, 0)),  # one that failed
+        ("LAB-BOOTED\n", JUNIT.format(25, 0, 0)),  # results, but the end was not reached
+        ("LAB-END rc=124 after 60.00 s\n", JUNIT.format(25, 0, 0)),  # it ran out of time
+    ],
+)
+def test_anything_less_is_a_failure(console: str, junit: str | None, tmp_path: Path) -> None:
+    assert not outcome(tmp_path, console, junit).ok
+
+
+def test_results_that_are_cut_off_are_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "results").write_bytes(b"\0" * 100)
+    assert not boot.read_outcome(END, tmp_path / "results").ok
+
+
+def test_the_guest_is_given_what_it_needs_of_python_alone() -> None:
+    given = {path for paths in python_files.python_files().values() for path in paths}
+    assert {path.partition("/site-packages/")[2].partition("/")[0] for path in given} >= {"pytest", "pyudev", "yaml"}
+    assert not [path for path in given if "/.git/" in path or "/mypy/" in path or "/hypothesis/" in path]
+
+
+def test_an_archive_is_one_that_cpio_reads() -> None:
+    """The format by its definition: header, name and content each end at a multiple of four."""
+    archive = initrd.Archive()
+    archive.file("a/b", b"12345", 0o755, mtime=7)
+    archive.link("a/c", "b")
+    found, data, at = [], archive.encode(), 0
+    while at < len(data):
+        fields = [int(data[at + 6 + 8 * n : at + 14 + 8 * n], 16) for n in range(13)]
+        name = data[at + 110 : at + 110 + fields[11] - 1].decode()
+        at += (110 + fields[11] + 3) // 4 * 4
+        found.append((name, oct(fields[1]), fields[5], data[at : at + fields[6]]))
+        at += (fields[6] + 3) // 4 * 4
+    assert found == [
+        ("a", "0o40755", 0, b""),
+        ("a/b", "0o100755", 7, b"12345"),
+        ("a/c", "0o120777", 0, b"b"),
+        ("TRAILER!!!", "0o0", 0, b""),
+    ]
