@@ -69,17 +69,28 @@ def run(args: Namespace, context: Context) -> int:
                 context.found(finding, error=finding in report.errors)
         code = _print(plan, root, report, args, context)
         if args.html:
-            from devproxy.check.html.page import Judged
-            from devproxy.cli.html import write_page
-
-            judged = (Judged("Verification", report),)
-            write_page(args.html, f"devproxy verify {plan.bundle}", plan.host, judged, plan)
+            _write_page(args, plan, report)
         if args.junit:
             from devproxy.cli.junit import write_junit
 
             write_junit(args.junit, "verify", report, host=plan.host.name)
         context.done("print")
         return code
+
+
+def _write_page(args: Namespace, plan: Plan, report: Report) -> None:
+    """The page: this verification, and what the doctor says of the host and of what the bundle asks of it."""
+    from devproxy.check.doctor.case import Case
+    from devproxy.check.doctor.examine import examine
+    from devproxy.check.doctor.words import verdict
+    from devproxy.check.html.page import Judged
+    from devproxy.cli.html import write_page
+    from devproxy.host.probe import probe
+
+    host = probe(args.host, deep=True)
+    found = examine(Case(host, plan.asked.spec if plan.asked is not None else None))
+    judged = (Judged("Verification", report), Judged("Doctor", found, verdict(found, host)))
+    write_page(args.html, f"devproxy verify {plan.bundle}", host, judged, plan)
 
 
 def _print(plan: Plan, root: Root, report: Report, args: Namespace, context: Context) -> int:

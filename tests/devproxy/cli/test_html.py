@@ -30,6 +30,7 @@ def test_the_page_has_the_host_the_plan_and_the_verdict(tmp_path: Path) -> None:
     assert "Verification: verified: no differences" in text
     assert "/dev/nvidia7" in text
     assert "The plan" in text
+    assert "Doctor: " in text
     page.write_text("old")
     assert verify(tmp_path, page) == 0
     assert page.read_text().startswith("<!DOCTYPE html>")
