@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from devproxy.bugreport.lines import Line
 
 _FUNCTION: Final = re.compile(
-    r"(?P<domain>[0-9a-fA-F]{4,8}:)?(?P<bus>[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7]) (?P<class>\"?[A-Za-z][^:\[]{2,60}?\"?)\s?(?:\[(?P<code>[0-9a-fA-F]{4})\])?: (?P<name>\S.*)$"
+    r"(?P<domain>[0-9a-fA-F]{4,8}:)?(?P<bus>[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7]) (?P<class>\"?[A-Za-z0-9][^:\[]{2,60}?\"?)\s?(?:\[(?P<code>[0-9a-fA-F]{4})\])?: (?P<name>\S.*)$"
 )
 _NUMERIC: Final = re.compile(
     r"(?P<domain>[0-9a-fA-F]{4,8}:)?(?P<bus>[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7]) (?:Class )?(?P<code>[0-9a-fA-F]{4}): (?P<id>[0-9a-fA-F]{4}:[0-9a-fA-F]{4})\b"

@@ -66,13 +66,22 @@ def driver_is_loaded(host: Host) -> bool:
     nvidia = host.nvidia
     if host.major_of("nvidia") is not None or (nvidia is not None and bool(nvidia.version)):
         return True
+    if nvidia is not None and any(gpu.source.startswith("/proc/driver/nvidia/") for gpu in nvidia.gpus):
+        return True
     return module_is_loaded(host, "nvidia") is True
 
 
 def module_is_loaded(host: Host, name: str) -> bool | None:
     """Whether a module is loaded; None where the list was not seen."""
     modules = host.details.system.modules if host.details is not None else None
-    return None if modules is None else any(module.name == name for module in modules)
+    if modules is None:
+        return None
+    # A report may show a part of the list: then absence means nothing.
+    return True if any(module.name == name for module in modules) else _absent(host, name)
+
+
+def _absent(host: Host, name: str) -> bool | None:
+    return False if host.knows_entry("/proc/modules", name) else None
 
 
 def wanted_nodes(host: Host) -> Iterator[Wanted]:

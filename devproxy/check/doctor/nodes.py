@@ -31,7 +31,7 @@ def uvm_not_loaded(case: Case) -> Iterator[Finding]:
     if not driver_is_loaded(host) or host.major_of("nvidia-uvm") is not None:
         return
     loaded = module_is_loaded(host, "nvidia_uvm")
-    listed = host.knows(_DEVICES) and bool(host.character)
+    listed = host.knows_entry(_DEVICES, "nvidia-uvm") and bool(host.character)
     if not (listed or loaded is False) or (loaded is True and host.coverage is not None):
         return  # a report may have cut the list of majors
     evidence = [seen(_DEVICES, "no nvidia-uvm")] if listed else []
