@@ -46,12 +46,13 @@ def _holder(device: int, inode: int) -> tuple[bool | None, int | None]:
 
 def holder_in(text: str, device: int, inode: int, *, everything: bool) -> tuple[bool | None, int | None]:
     """Whether a lock of a file is held, and by whom, as the lines of /proc/locks tell: `1: FLOCK ADVISORY WRITE 1234
-    08:01:131074 0 EOF`. A waiter has `->` behind the number. `everything` says that no lock can be missing in them.
+    08:01:131074 0 EOF`. A waiter's line has a word more (`->`) and so counts for nothing. `everything` says that no lock
+    can be missing in them.
     """
     doubtful = False
     for line in text.split("\n"):
         words = line.split()
-        if len(words) < 6 or words[1] == "->":
+        if len(words) < 6:
             continue
         major, _, rest = words[5].partition(":")
         minor, _, number = rest.partition(":")

@@ -28,6 +28,21 @@ ROOT: Final = Path(__file__).parents[3]
 # Far longer than anything here takes: the tests wait for what happens, not for a time.
 PATIENCE: Final = 60.0
 
+
+@pytest.fixture(autouse=True)
+def patience() -> Iterator[None]:
+    """A change that is never told fails a test, and does not keep it waiting for ever."""
+
+    def over(*_: object) -> None:
+        raise AssertionError("nothing was told")
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.alarm(300)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
 HOTPLUG: Final = """
 import json, os, subprocess, sys, threading, time
 from devproxy.host import watch as watching
