@@ -291,7 +291,21 @@ class Host(Record):
 
     def node(self, path: str) -> HostNode | None:
         """The node at `path` on the host, or None."""
-        return next((node for node in self.nodes if node.path == path), None)
+        return _by_path(self.nodes).get(path)
 
 
 _ALIASES = {"nvidia": ("nvidia", "nvidia-frontend"), "nvidia-frontend": ("nvidia", "nvidia-frontend")}
+
+
+# The nodes that were asked for last, and the same by path: whoever asks for one asks for every one, and a host may have
+# thousands. Records have no place for what is derived from them.
+_last: tuple[tuple[HostNode, ...], dict[str, HostNode]] = ((), {})
+
+
+def _by_path(nodes: tuple[HostNode, ...]) -> dict[str, HostNode]:
+    """The nodes by path, the first of each."""
+    global _last  # noqa: PLW0603 (one pair, replaced whole)
+    known = _last
+    if known[0] is not nodes:
+        known = _last = (nodes, {node.path: node for node in reversed(nodes)})
+    return known[1]

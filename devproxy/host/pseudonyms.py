@@ -71,7 +71,7 @@ class Pseudonyms:
         self._key = key
         self._stand_ins: dict[tuple[str, str], str] = {}
         self._taken: set[tuple[str, str]] = set()
-        self._whole: list[str] = []
+        self._whole: dict[str, None] = {}
         system = {word.lower() for word in system} | _NOBODY
         named = ((SERIAL, names.serials), (HOST, _with_parts(names.hosts)), (USER, names.users))
         known = [(word.lower(), kind) for kind, words in named for word in sorted(words) if len(word) > 1]
@@ -106,8 +106,7 @@ class Pseudonyms:
         """A whole UUID. The nil UUID is nobody's."""
         if not match[0].strip("0-"):
             return match[0]
-        if match[0].lower() not in self._whole:
-            self._whole.append(match[0].lower())
+        self._whole[match[0].lower()] = None
         return self.word(UUID, match[0])
 
     def part(self, match: Match[str]) -> str:
