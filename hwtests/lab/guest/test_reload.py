@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import queue
 import threading
@@ -12,6 +13,9 @@ from typing import NamedTuple
 
 import pytest
 
+import devproxy
+from devproxy.check.doctor.case import Case
+from devproxy.check.doctor.examine import examine
 from devproxy.host.difference import Difference
 from devproxy.host.facts import Host
 from devproxy.host.watch import Change, watch
@@ -136,3 +140,22 @@ def test_the_probe_shows_the_stale_node(moved: Moved, host: Host) -> None:
     node = host.node("/dev/nvidia-uvm")
     assert node is not None
     assert (node.number.major, host.major_of("nvidia-uvm"), host.driver_of(before)) == (before, after, "other")
+
+
+def test_the_doctor_names_the_stale_node_and_the_stale_bundle(moved: Moved, tmp_path: Path, cli: Cli) -> None:
+    listed = {"path": "/dev/nvidia-uvm", "type": "c", "major": moved.before, "minor": 0}
+    made = bundle(tmp_path, devices=[listed])
+    report = json.loads(cli("doctor", made, "--json", code=3).out)
+    found = {(finding["code"], finding["path"]): finding for finding in report["findings"]}
+    stale = found["node-major-mismatch", "/dev/nvidia-uvm"]
+    assert (stale["expected"], stale["found"]) == (f"major {moved.after}", f"major {moved.before}, the major of other")
+    assert [code for code, _ in found if code == "bundle-device-stale"]
+    assert stale["hint"]
+
+
+def test_new_nodes_leave_the_doctor_nothing_to_say_of_them(moved: Moved) -> None:
+    """What its hint does: nvidia-modprobe makes the nodes anew."""
+    make_nodes()
+    report = examine(Case(devproxy.probe(deep=True)))
+    assert not [found for found in report.findings if found.code == "node-major-mismatch"]
+    assert ask("/dev/nvidia-uvm") == {"/dev/nvidia-uvm": f"{UVM} 0"}
