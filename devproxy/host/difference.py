@@ -96,8 +96,20 @@ def _changes(was: Fact, now: Fact) -> Iterator[Difference]:
     old, new = dict(was.fields), dict(now.fields)
     for name in dict.fromkeys((*old, *new)):
         first, second = old.get(name, ""), new.get(name, "")
-        if first != second:
+        if first != second and not (_is_untold(was.kind, name, first) or _is_untold(was.kind, name, second)):
             yield Difference(was.kind, was.subject, name, first, second)
+
+
+def _is_untold(kind: str, name: str, value: str) -> bool:
+    """Whether a value only says that nobody could tell: a program that did not answer, a call that NVML refused."""
+    if value == "unknown":
+        return True
+    return not value and ((kind, name) in _TOLD or (kind == "NVML's GPU" and name not in _MAY_LACK))
+
+
+_TOLD: Final = frozenset((("runtime", "version"), ("NVML", "driver")))
+# Where nothing is said because there is nothing.
+_MAY_LACK: Final = ("MIG devices", "fabric")
 
 
 def _facts(host: Host) -> Iterator[Fact]:

@@ -181,3 +181,15 @@ def test_libraries_of_another_version() -> None:
     told = [line.text for line in compare_hosts(probed(base), probed(changed)).lines]
     assert any("libcuda.so.550.200.02: new, version 550.200.02" in line for line in told)
     assert any("libcuda.so.550.163.01: gone" in line for line in told)
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_what_could_not_be_told_is_no_difference(number: int) -> None:
+    change = (
+        gpu("mig_mode", None),
+        fact("sockets", lambda document: document["sockets"][1].update(listening=None)),
+        fact("nvml", lambda document: document.update(driver=None)),
+    )[number]
+    before, after = probed(BASES["host-8gpu"]), probed(change(BASES["host-8gpu"]))
+    assert before.details != after.details
+    assert compare_hosts(before, after).lines == compare_hosts(after, before).lines == ()
