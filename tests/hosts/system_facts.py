@@ -58,7 +58,7 @@ def with_system_facts(machine: Machine) -> Machine:
         if host.nvidia.switches:
             sockets.append(("nvidia-fabricmanager", "/run/nvidia-fabricmanager/socket"))
             programs.append(_program("nv-fabricmanager", "/usr/bin/nv-fabricmanager", host.nvidia.version))
-    machine.fact("kernel_log", {"left_out": 0, "lines": lines})
+    machine.fact("kernel_log", {"complete": True, "left_out": 0, "lines": lines})
     machine.fact("runtimes", {"configurations": configurations, "programs": programs})
     listening = [{"listening": True, "path": path, "service": service, "why": ""} for service, path in sockets]
     return machine.fact("sockets", {"sockets": listening})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from devproxy.check.doctor.case import Case, seen
+from devproxy.check.doctor.case import Case, seen, unknown
 from devproxy.check.doctor.xids import UNKNOWN_XID, XIDS
 from devproxy.check.finding import Evidence, Finding, Severity
 
@@ -23,8 +23,15 @@ _BLACKLIST: Final = (
 
 def xid_since(case: Case) -> Iterator[Finding]:
     """Every Xid in the log, one finding for each number and GPU."""
+    system, nvidia = case.details.system, case.host.nvidia
+    if system.log is None and case.host.details is not None and nvidia is not None and nvidia.gpus:
+        if not system.containers:
+            yield unknown(
+                "xid-since", "/dev/kmsg", "the kernel's log could not be read: run as root, or with CAP_SYSLOG"
+            )
+        return
     found: dict[tuple[str, int], list[LogEvent]] = {}
-    for event in case.details.system.log or ():
+    for event in system.log or ():
         if event.kind == "xid" and event.number is not None:
             found.setdefault((event.address, event.number), []).append(event)
     for (address, number), events in found.items():

@@ -7,27 +7,32 @@ import os
 import re
 import time
 
-from devproxy.host.kernel_messages import concerns_accelerators
+from devproxy.host.kernel_messages import concerns_accelerators, may_concern_accelerators
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from typing import Final
 
 _KMSG: Final = "/dev/kmsg"
 _RECORD: Final = 16 << 10
-_SECONDS: Final = 0.5
+_SECONDS: Final = 0.8
 _MOST_LINES: Final = 400
 _MOST_BYTES: Final = 48 << 10
 _ESCAPED: Final = re.compile(r"\\x([0-9a-f]{2})")
 
 
 def read() -> dict[str, object]:
-    """`{"lines": ["[    1.234567] NVRM: ..."], "left_out": how many older ones}`.
+    """`{"lines": ["[    1.234567] NVRM: ..."], "left_out": how many older ones, "complete": whether it was read to its end}`.
 
     Errors: OSError where the log may not be read (EPERM under dmesg_restrict) or there is none.
     """
-    return last_lines(_records(_KMSG))
+    fd = os.open(_KMSG, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        records, complete = _records(fd, time.monotonic() + _SECONDS)
+    finally:
+        os.close(fd)
+    return {**last_lines(records), "complete": complete}
 
 
 def last_lines(records: Iterable[bytes]) -> dict[str, object]:
@@ -43,25 +48,25 @@ def last_lines(records: Iterable[bytes]) -> dict[str, object]:
     return {"left_out": len(found) - len(kept), "lines": kept[::-1]}
 
 
-def _records(path: str) -> Iterator[bytes]:
-    """One record a read. Those that the kernel overwrote meanwhile are passed over (EPIPE); EAGAIN is the end."""
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    until = time.monotonic() + _SECONDS
-    try:
-        while time.monotonic() < until:
-            try:
-                record = os.read(fd, _RECORD)
-            except OSError as error:
-                if error.errno == errno.EAGAIN:
-                    return
-                if error.errno not in (errno.EPIPE, errno.EINVAL):
-                    raise
-                continue
-            if not record:
-                return
-            yield record
-    finally:
-        os.close(fd)
+def _records(fd: int, until: float) -> tuple[list[bytes], bool]:
+    """Those that may concern accelerators, one a read, and whether there were no more. Those that the kernel overwrote
+    meanwhile are passed over (EPIPE); EAGAIN is the end.
+    """
+    found: list[bytes] = []
+    while time.monotonic() < until:
+        try:
+            record = os.read(fd, _RECORD)
+        except OSError as error:
+            if error.errno == errno.EAGAIN:
+                return found, True
+            if error.errno not in (errno.EPIPE, errno.EINVAL):
+                raise
+            continue
+        if not record:
+            return found, True
+        if may_concern_accelerators(record):
+            found.append(record)
+    return found, False
 
 
 def _line(record: bytes) -> str:

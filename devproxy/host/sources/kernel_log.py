@@ -27,6 +27,8 @@ def read_kernel_log(root: HostRoot) -> tuple[LogEvent, ...] | None:
     except TypeError as error:
         root.note(fact_path("kernel_log"), f"lines: {error}")
         return None
+    if document.get("complete") is False:
+        root.note(fact_path("kernel_log"), "it was not read to its end in time: the newest lines are missing")
     if left_out:
         root.note(fact_path("kernel_log"), f"{left_out} older lines were left out")
     return tuple(event for line in lines[:_MOST] if (event := parse_log_line(line)) is not None)

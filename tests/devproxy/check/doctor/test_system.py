@@ -220,6 +220,12 @@ def test_an_xid_that_no_table_has_is_told_all_the_same() -> None:
     assert (found.reference, found.severity) == ("Xid 999", Severity.WARNING)
 
 
+def test_a_log_that_was_not_read_leaves_xids_in_doubt_outside_of_containers() -> None:
+    (found,) = findings("xid-since", hgx_h100())
+    assert (found.severity, found.path) == (Severity.INCONCLUSIVE, "/dev/kmsg")
+    assert findings("xid-since", hgx_h100().file("/.dockerenv", "")) == []
+
+
 def test_the_table_has_the_xids_that_operators_know() -> None:
     known = {13, 31, 43, 45, 48, 61, 62, 63, 64, 74, 79, 92, 94, 95, 109, 119, 120, 121, 140}
     assert known <= XIDS.keys()

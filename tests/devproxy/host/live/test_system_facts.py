@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import devproxy.host.live.runtimes
-from devproxy.host.kernel_messages import concerns_accelerators, parse_log_line
+from devproxy.host.kernel_messages import concerns_accelerators, may_concern_accelerators, parse_log_line
 from devproxy.host.live.caller import capabilities, groups_in
 from devproxy.host.live.command_line import reduced
 from devproxy.host.live.engine_settings import settings_in
@@ -150,6 +150,7 @@ def test_kinds_of_lines(line: str, kind: str) -> None:
 @given(st.text(max_size=300))
 def test_every_text_is_a_line(text: str) -> None:
     assert concerns_accelerators(text) == (parse_log_line(text) is not None)
+    assert may_concern_accelerators(text.encode()) or not concerns_accelerators(text)
 
 
 # who calls, and what with

@@ -176,6 +176,8 @@ def test_older_lines_that_were_left_out_are_noted() -> None:
     host = deep(Machine().fact("kernel_log", {"left_out": 7, "lines": ["[ 1.0] NVRM: x"]}))
     assert [event.text for event in of(host).log or ()] == ["NVRM: x"]
     assert "7 older lines" in notes(host)["facts/kernel_log.json"]
+    cut = deep(Machine().fact("kernel_log", {"complete": False, "left_out": 0, "lines": []}))
+    assert "newest lines are missing" in notes(cut)["facts/kernel_log.json"]
 
 
 def test_what_engines_configure_leads_to_specs_and_to_who_manages_groups() -> None:
