@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from devproxy.restore import Restore
     from devproxy.targets.rootless import Rootless
 
+# Where devproxy.jobs.quarantine keeps it; what looks there is loaded only where there is something.
+QUARANTINE: Final = "/var/lib/devproxy/quarantine"
 MODES: Final = ("auto", *(mode.value for mode in Mode))
 
 
@@ -51,7 +53,7 @@ def make_plan_and_restore(args: Namespace, context: Context, *, fit: bool = True
     """The plan that the arguments ask for, and the saved root that it was fitted to; without `fit` that is left to the build."""
     spec = load(args.bundle)
     context.done("load")
-    host, foreign = _leased(probe(args.host))
+    host, foreign = _given(probe(args.host), context)
     context.done("probe")
     restore = None
     if args.restore is not None:
@@ -73,14 +75,16 @@ def make_plan_and_restore(args: Namespace, context: Context, *, fit: bool = True
     return result, restore
 
 
-def _leased(host: Host) -> tuple[Host, frozenset[str]]:
-    """The host as the lease that this process runs under has it, and the nodes that are not in it."""
+def _given(host: Host, context: Context) -> tuple[Host, frozenset[str]]:
+    """The host without the accelerators that this process may not have: those outside of the lease that it runs under, and those
+    in quarantine; and the nodes of those.
+    """
     names = os.environ.get("DEVPROXY_LEASE")
-    if not names:
+    if not names and (host.simulated or not os.path.lexists(QUARANTINE)):
         return host, frozenset()
-    from devproxy.jobs.restrict import restricted
+    from devproxy.jobs.restrict import given
 
-    return restricted(host, frozenset(names.split(",")))
+    return given(host, frozenset(names.split(",")) if names else None, context.warn)
 
 
 def tell_outcomes(root: Root, context: Context) -> None:

@@ -13,6 +13,7 @@ from devproxy.jobs.busy import Busy
 from devproxy.jobs.devices import Kind, Wanted, environment, leasable
 from devproxy.jobs.lease import Asking, Waiting, acquire
 from devproxy.jobs.listing import held, waiters
+from devproxy.jobs.quarantine import PLACE as KEPT_OUT
 from devproxy.jobs.size import parse_duration, parse_size
 from devproxy.jobs.state import PLACE, State
 
@@ -49,6 +50,9 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--numa", type=int, metavar="NODE", help="on this NUMA node")
     parser.add_argument("--wait", metavar="TIME", help="wait so long for them: 90, 90s, 30m, 2h, or 'forever'")
     parser.add_argument("--state", default=PLACE, metavar="DIR", help=f"where leases are kept (default {PLACE})")
+    parser.add_argument(
+        "--quarantine", default=KEPT_OUT, metavar="DIR", help=f"where devices are kept out (default {KEPT_OUT})"
+    )
     add_host_argument(parser)
     add_format_arguments(parser)
     parser.epilog = _EXAMPLES
@@ -69,7 +73,7 @@ def run(args: Namespace, context: Context) -> int:
         parse_size(args.mem) if args.mem else None,
         args.numa,
     )
-    busy = Busy(host)
+    busy = Busy(host, args.quarantine)
     wait = parse_duration(args.wait) if args.wait else 0.0
     with State(args.state) as state:
         asking = Asking(every, wanted, tuple(args.command), busy.why)

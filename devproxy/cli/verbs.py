@@ -53,6 +53,7 @@ VERBS: Final[tuple[Verb, ...]] = (
     Verb("doctor", "devproxy.cli.doctor", "say what is wrong with a host or a bug report, and what to type"),
     Verb("lease", "devproxy.cli.lease", "accelerators for one command, nobody else's meanwhile; and who has which"),
     Verb("diff", "devproxy.cli.diff", "show what differs between two recordings, plans or reports"),
+    Verb("quarantine", "devproxy.cli.quarantine", "keep a device out of leases and plans, with a reason"),
     Verb("bench", "devproxy.cli.bench", "measure devproxy beside runc and the kernel's own file systems"),
     Verb("completion", "devproxy.cli.completion", "print a completion script for bash, zsh or fish"),
 )

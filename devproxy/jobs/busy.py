@@ -1,4 +1,4 @@
-"""Whether a device that nobody has leased is idle: no process has it open, as far as can be seen."""
+"""Whether a device that nobody has leased can be given: it is not kept out, and no process has it open, as far as can be seen."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from devproxy.host.facts import Host
 from devproxy.host.root import HostRoot, LiveReader
 from devproxy.host.sources.holders import read_holders
 from devproxy.jobs.devices import Device
+from devproxy.jobs.quarantine import PLACE, kept_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,14 +24,18 @@ _KEEP: Final = 1.0
 class Busy:
     """Looks for holders, again and again while somebody waits. A recorded host's are nobody's business here."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, quarantine: str = PLACE) -> None:
         self._live = not host.simulated
+        self._quarantine = quarantine
         self._looked = 0.0
         self._holders: tuple[Holder, ...] = ()
         self.complete = True
 
     def why(self, device: Device) -> str:
-        """Who holds a device, in words; empty when nobody was seen to."""
+        """Why a device cannot be given, in words; empty when nothing speaks against it."""
+        entry = kept_out(self._quarantine).get(device.name)
+        if entry is not None:
+            return entry.describe()
         if not self._live:
             return ""
         self._look()
