@@ -34,6 +34,8 @@ def take_cdi(lines: list[Line], at: int, draft: Draft) -> int:
         line = raw[indent:]
         if line and end > at and not re.match(r"(?:\s+\S|-\s|[a-zA-Z]{2,24}:(?:\s|$)|#|---|\.\.\.)", line):
             break
+        if line.strip() in ("...", "…", "[...]"):
+            return 0  # a part was left out: nothing can be said of what is not there
         if line.startswith(("cdiVersion:", "kind:", "---")):
             key = line[:4]
             if key in begun or (end > at and key == "---"):

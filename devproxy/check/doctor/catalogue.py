@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from devproxy.check.doctor.bundle import BUNDLE_CHECKS
 from devproxy.check.doctor.case import Check
+from devproxy.check.doctor.cdi import CDI_CHECKS
 from devproxy.check.doctor.devices import DEVICE_CHECKS
 from devproxy.check.doctor.health import HEALTH_CHECKS
 from devproxy.check.doctor.mig import MIG_CHECKS
@@ -26,5 +27,6 @@ CHECKS: Final[tuple[Check, ...]] = (
     *SYSTEM_CHECKS,
     *NVML_CHECKS,
     *HEALTH_CHECKS,
+    *CDI_CHECKS,
     *SYMPTOM_CHECKS,
 )
