@@ -33,13 +33,15 @@ _INSIDE: Final = re.compile(
 _WORD: Final = r"[\w.\-+]{1,64}"
 _STRONG: Final = re.compile(
     rf"(?:\([\w .\-+/]{{1,60}}\)\s*)?(?:\[?(?:sudo )?{_WORD}@{_WORD}[^$#%>]{{0,120}}?\]?\s?[$#%>]|\$|(?:bash|sh|zsh|ksh)-\d[\d.]*[$#]|"
-    rf"(?:/|~)[\w./~\-]{{0,80}}\s?[#$]|❯|➜(?:\s+\S{{1,40}})?|λ|PS [^>]{{1,80}}>|[A-Z]:\\[^>]{{0,80}}>|In \[\d+\]:\s*!?|!)\s*(?P<rest>\S.*)$"
+    rf"\((?:host|container|pod|docker|guest|node)\)\s*[#%>]|(?:/|~)[\w./~\-]{{0,80}}\s?[#$]|❯|➜(?:\s+\S{{1,40}})?|λ|PS [^>]{{1,80}}>|[A-Z]:\\[^>]{{0,80}}>|In \[\d+\]:\s*!?|!)\s*(?P<rest>\S.*)$"
 )
 _WEAK: Final = re.compile(
     r"(?:#{1,6}|>|%|\+{1,3}|\*\*|Running:?|Command:?|cmd:?|Output of:?|输出:?|命令:?)\s*(?P<rest>\S.*)$"
 )
 _DIRECTORY: Final = re.compile(rf"\[?{_WORD}@{_WORD}[:\s](?P<path>[/~][^$#%>\]\s]{{0,100}})\]?\s?[$#%>]")
-_IN_DOCKER: Final = re.compile(r"\[?root@(?:[0-9a-f]{12}|[\w-]*(?:pod|cuda-test|gpu-test|container)[\w-]*)[:\s]")
+_IN_DOCKER: Final = re.compile(
+    r"\[?root@(?:[0-9a-f]{12}|[\w-]*(?:pod|cuda-test|gpu-test|container)[\w-]*)[:\s]|\((?:in(?:side)? )?(?:the )?(?:container|pod|docker)\)\s"
+)
 _INLINE: Final = re.compile(r"`([^`]{2,200})`")
 
 

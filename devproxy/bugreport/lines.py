@@ -22,13 +22,17 @@ _FENCE: Final = re.compile(
     r"\s*(?:[-*]\s+)?(?:`{3,}|~{3,})|\s*</?(?:pre|code|details|summary)\b[^>]{0,80}>\s*$|\s*\{(?:code|noformat)\b[^}]*\}\s*$"
 )
 _TAGS: Final = re.compile(r"</?(?:pre|code|details|summary|b|strong|br|p)\b[^>]{0,80}>")
+# What an editor makes of everything that looks like an address: nvidia.com/gpu=all is no link.
+_LINKS: Final = re.compile(r"\[([^\[\]]{1,200})\]\(https?://[^()\s]{1,500}\)")
 _DATE: Final = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
+# `lsmod | grep nvidia` without a prompt is no line of the service lsmod.
+_PIPED: Final = r"(?:ls\w*|dmesg|journalctl|cat|nvidia-smi|modinfo|env|printenv|mount|id|groups|ps|find|dpkg|rpm|ldconfig|clinfo|rocminfo)"
 # What container engines, Kubernetes, compose and services write before a line of a log.
 _PREFIXES: Final = tuple(
     re.compile(pattern)
     for pattern in (
         r"\[pod/[^\]\s]+\]\s+",
-        r"[\w.-]{1,64}\s+\|\s(?=\S)",
+        rf"(?!{_PIPED}\s)[\w.-]{{1,64}}\s+\|\s(?=\S)",
         rf"{_DATE}\s+(?:stdout|stderr)\s+[FP]\s",
         rf"\[?{_DATE}\]?\s+(?=\S)",
         r"\[?\d\d:\d\d:\d\d(?:[.,]\d{1,6})?\]?\s+(?=\S)",
@@ -72,6 +76,8 @@ def _line(number: int, line: str) -> Line:
     if "&" in raw:
         for entity, character in _ENTITIES:
             raw = raw.replace(entity, character)
+    if "](http" in raw:
+        raw = _LINKS.sub(r"\1", raw)
     if "</" in raw or "<pre" in raw or "<code" in raw or "<br" in raw:
         raw = _TAGS.sub("", raw)
     raw = raw.rstrip()

@@ -31,7 +31,7 @@ _TOPO: Final = re.compile(
     r"(?:GPU\d{1,2}|NIC\d{1,2}|X)\s+(?:(?:GPU\d{1,2}|NIC\d{1,2}|X|NV\d{1,2}|PIX|PXB|PHB|NODE|SYS|CPU Affinity)\s*){1,40}"
 )
 _NVML: Final = (
-    (r"driver/library version mismatch", 18, "LIB_RM_VERSION_MISMATCH"),
+    (r"driver ?/ ?library version mismatch", 18, "LIB_RM_VERSION_MISMATCH"),
     (r"insufficient permissions?", 4, "NO_PERMISSION"),
     (r"driver (?:is )?not loaded", 9, "DRIVER_NOT_LOADED"),
     (r"gpu is lost", 15, "GPU_IS_LOST"),
@@ -41,7 +41,7 @@ _NVML: Final = (
     (r"not found", 6, "NOT_FOUND"),
 )  # fmt: skip
 _FAILED: Final = re.compile(
-    r"(?:Failed to initialize NVML|nvml error|nvmlInit(?:_v2)?(?:\(\))? (?:failed|returned)|could not init(?:ialize)? nvml|Failed to init(?:ialize)? NVML|error initializing NVML|NVMLError_\w*|NVML: )[^A-Za-z]{0,6}(?P<why>[A-Za-z/_ ]{4,80})",
+    r"(?:Failed to initialize NVML|nvml error|nvmlInit(?:_v2)?(?:\(\))? (?:failed|returned)|could not init(?:ialize)? nvml|Failed to init(?:ialize)? NVML|error initializing NVML|error getting (?:parent )?(?:device )?memory info:|NVMLError_\w*|NVML: )[^A-Za-z]{0,6}(?P<why>[A-Za-z/_ ]{4,80})",
     re.IGNORECASE,
 )
 _SYMBOL: Final = re.compile(
@@ -79,7 +79,8 @@ def take_nvml_failure(lines: list[Line], at: int, draft: Draft) -> int:
         error = NvmlError("nvmlInitWithFlags", 9, "DRIVER_NOT_LOADED")
     elif lost := _LOST.search(text):
         gone = "lost" in lost["why"].lower() or "unknown" in lost["why"].lower()
-        error = NvmlError("nvmlDeviceGetHandleByIndex", 15, "GPU_IS_LOST") if gone else None
+        code, name = (15, "GPU_IS_LOST") if gone else (6, "NOT_FOUND")
+        error = NvmlError("nvmlDeviceGetHandleByIndex", code, name)
     elif failed := _FAILED.search(text):
         known = next(((c, n) for pattern, c, n in _NVML if re.search(pattern, failed["why"], re.IGNORECASE)), None)
         error = NvmlError("nvmlInitWithFlags", *known) if known else None
@@ -99,8 +100,8 @@ def take_nvml_failure(lines: list[Line], at: int, draft: Draft) -> int:
 
 
 _DENIED: Final = re.compile(
-    r"\b(?:no longer|not (?:get|see|getting|seeing|have|the same)|instead of|unlike|similar to|same as|like (?:in )?#\d|fixed|resolved|solved|used to|if you (?:see|get)|"
-    r"without (?:the|any)|don'?t (?:see|get)|doesn'?t (?:show|fail)|never|related(?: to|:)|went away|gone|previously|in the past|as in #\d|expected)\b",
+    r"\b(?:no longer|not (?:get|see|getting|seeing|have|the same)|instead of|unlike|similar to|same as|like (?:in )?#\d|fixed|resolved|solved|used to (?:work|be|get|see|have|happen|run|show)|if you (?:see|get)|"
+    r"without (?:the|any)|don'?t (?:see|get)|doesn'?t (?:show|fail)|never|related(?::| to:?\s+(?:#|http|this|that|issue))|went away|gone|previously|in the past|as in #\d|expected)\b",
     re.IGNORECASE,
 )
 

@@ -48,13 +48,16 @@ def bundle_device_stale(case: Case) -> Iterator[Finding]:
 
 def directory_as_device(case: Case) -> Iterator[Finding]:
     """A directory where a device is to be named: `--device /dev/vfio` gives nothing that works."""
-    listed = [(device.path, device.where) for device in (case.spec.devices or ())] if case.spec is not None else []
-    asked = [(request.value, f"{request.key} ({request.source})") for request in case.details.system.requests]
+    devices = (case.spec.devices or ()) if case.spec is not None else ()
+    listed = [(device.path, device.where, Severity.ERROR) for device in devices]
+    # Docker and Podman put every node below a directory into the container: /dev/dri is what ROCm's manual asks for.
+    asked = [(request.value.partition(":")[0].rstrip("/"), f"{request.key} ({request.source})", Severity.INFO)
+             for request in case.details.system.requests]  # fmt: skip
     strays = {stray.path for stray in case.host.strays if stray.kind == "a directory"}
-    for path, where in (*listed, *((value.partition(":")[0].rstrip("/"), source) for value, source in asked)):
+    for path, where, severity in (*listed, *asked):
         if path in _DIRECTORIES or path in strays:
             yield Finding(
-                "directory-as-device", Severity.ERROR, path, "a device node", "a directory",
+                "directory-as-device", Severity.ERROR if path in strays else severity, path, "a device node", "a directory",
                 why="engines take nodes one by one; what is made of a directory depends on the engine",
                 hint=f"name each node: ls -l {path}", evidence=(seen(where, path),),
             )  # fmt: skip

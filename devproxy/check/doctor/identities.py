@@ -75,7 +75,8 @@ def module_is_loaded(host: Host, name: str) -> bool | None:
     """Whether a module is loaded; None where the list was not seen."""
     modules = host.details.system.modules if host.details is not None else None
     if modules is None:
-        return None
+        # A report may show that grep found nothing in the list, and nothing else of it.
+        return _absent(host, name) if host.coverage is not None else None
     # A report may show a part of the list: then absence means nothing.
     return True if any(module.name == name for module in modules) else _absent(host, name)
 

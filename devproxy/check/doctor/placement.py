@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from devproxy.check.doctor.case import Case, seen, unknown
+from devproxy.check.doctor.identities import module_is_loaded
 from devproxy.check.finding import Evidence, Finding, Severity
 from devproxy.host.accelerator_nodes import accelerator_nodes
 
@@ -28,7 +29,14 @@ def driver_not_loaded(case: Case) -> Iterator[Finding]:
         if device.driver or not (generation or _is_accelerator(device)):
             continue
         if not case.host.knows(f"{device.source}/driver"):
-            continue  # a report that lists functions without their drivers
+            # A report that lists functions without their drivers; it may show that the driver's module is not loaded.
+            if (
+                device.vendor == _NVIDIA
+                and case.host.coverage is not None
+                and module_is_loaded(case.host, "nvidia") is False
+            ):
+                yield _without_module(device)
+            continue
         kind = f"TPU {generation}" if generation else "NVIDIA GPU" if device.vendor == _NVIDIA else "accelerator"
         yield Finding(
             "driver-not-loaded", Severity.ERROR, device.address, "a driver bound to it", "none",
@@ -36,6 +44,15 @@ def driver_not_loaded(case: Case) -> Iterator[Finding]:
             hint=_driver_hint(case, device, generation),
             evidence=(seen(f"{device.source}/uevent", "no DRIVER line"), *_major_evidence(case, device)),
         )  # fmt: skip
+
+
+def _without_module(device: PciDevice) -> Finding:
+    """No error: a GPU that is passed to a virtual machine needs no module of NVIDIA's here."""
+    return Finding(
+        "driver-not-loaded", Severity.WARNING, device.address, "the module nvidia", "not loaded",
+        why=f"NVIDIA GPU {device.vendor:04x}:{device.device:04x} is on the PCI bus",
+        hint="modprobe nvidia; dkms status; dmesg | grep -i nvrm", evidence=(seen("/proc/modules", "no nvidia"),),
+    )  # fmt: skip
 
 
 def dev_char_link_missing(case: Case) -> Iterator[Finding]:
