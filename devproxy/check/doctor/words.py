@@ -57,6 +57,8 @@ def verdict(report: Report, host: Host) -> str:
     found = "no error found" + (f", {_number(warnings, 'warning')}" if warnings else "")
     if host.coverage is not None:
         return f"{found} in what the report contains"
+    if not has_accelerators(host) and not host.pci:
+        return f"{found}: no accelerator was seen, nor any PCI device"
     if not has_accelerators(host):
         return f"{found}: this host has no accelerator" + ("" if host.simulated else " that can be seen from here")
     return f"{found} in what could be seen"

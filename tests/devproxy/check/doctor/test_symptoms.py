@@ -37,6 +37,7 @@ SAID = {
     "torch.cuda.is_available(): Error 803: system has unsupported display driver / cuda driver combination": "driver-library-mismatch",
     "Failed to initialize NVML: Driver/library version mismatch": "driver-library-mismatch",
     "nvidia-container-cli: initialization error: nvml error: driver/library version mismatch": "driver-library-mismatch",
+    "nvidia-container-cli: detection error: missing required device major nvidia-frontend": "toolkit-too-old",
     "CUDA driver version is insufficient for CUDA runtime version": "cuda-driver-too-old",
     "nvidia-container-cli: requirement error: unsatisfied condition: cuda>=12.4, please update your driver to a newer version": "cuda-driver-too-old",
     "modprobe: FATAL: Module nvidia not found in directory /lib/modules/6.8.0-60-generic": "driver-not-loaded",
