@@ -25,12 +25,13 @@ def driver_library_mismatch(case: Case) -> Iterator[Finding]:
     """The libraries that programs load are of another version than the module that is loaded."""
     loaded = _loaded(case)
     libraries = [library for library in case.details.system.libraries if library.name in _STRICT]
-    counting = [library for library in libraries if library.current] or libraries
     # In a container the libraries may be anywhere; under WSL they have versions of their own.
-    if not loaded or not counting or _kinds(case) & {"wsl"}:
+    if not loaded or _kinds(case) & {"wsl"}:
         return
     for name in _STRICT:
-        of_name = [library for library in counting if library.name == name]
+        named = [library for library in libraries if library.name == name]
+        # Where no link leads to one of them (an upgrade that was cut off), any of them may be loaded.
+        of_name = [library for library in named if library.current] or named
         if of_name and all(not _same(library, loaded) for library in of_name):
             evidence = (seen(_VERSION, loaded), *(seen(library.source, library.version) for library in of_name))
             yield Finding(
