@@ -328,12 +328,60 @@ def memory_scarce(base: str, edited: Edited, chance: random.Random) -> Iterator[
         )
 
 
+# CDI
+
+
+def cdi_spec(base: str, edited: Edited, chance: random.Random) -> Iterator[Mutation]:
+    """A spec as nvidia-ctk writes it, of the machine it is on; and with one thing wrong."""
+    host = edited.host()
+    paths = [*_gpu_nodes(edited), "/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools"]
+    numbers: dict[str, tuple[int, ...] | None] = {
+        path: tuple(node.number) for path in paths if (node := host.node(path)) is not None
+    }
+    version = host.nvidia.version if host.nvidia is not None else ""
+    stale = chance.randrange(470, 512)
+    without = {path: number for path, number in numbers.items() if "uvm" not in path}
+    wrong: list[tuple[str, str, tuple[str, ...], tuple[str, ...]]] = [
+        ("nothing", _cdi(numbers, version), (), ()),
+        ("a stale major", _cdi(numbers | {"/dev/nvidia-uvm": (stale, 0)}, version), ("cdi-spec-stale",), ()),
+        ("another driver's library", _cdi(numbers, "999.10"), ("cdi-driver-stale",), ("cdi-host-path-missing",)),
+        ("a node that is gone", _cdi(numbers | {"/dev/dri/renderD200": None}, version), ("cdi-host-path-missing",), ()),
+        ("no uvm", _cdi(without, version), ("cdi-incomplete",), ()),
+        ("a broken line", _cdi(numbers, version) + "kind: [\n", ("cdi-spec-invalid",), ()),
+    ]  # fmt: skip
+    for what, text, codes, allowed in wrong:
+        yield mutation(base, f"a CDI spec with {what}", partial(_with_cdi, text), *codes, allowed=allowed)
+
+
+def _cdi(numbers: dict[str, tuple[int, ...] | None], version: str) -> str:
+    def node(path: str) -> str:
+        number = numbers[path]
+        return f"    - path: {path}\n" + (f"      major: {number[0]}\n      minor: {number[1]}\n" if number else "")
+
+    library = f"/usr/lib/x86_64-linux-gnu/libcuda.so.{version}"
+    gpus = [path for path in numbers if path.removeprefix("/dev/nvidia").isdigit()]
+    devices = "".join(
+        f'- name: "{n}"\n  containerEdits:\n    deviceNodes:\n{node(path)}' for n, path in enumerate(gpus)
+    )
+    common = "".join(node(path)[2:].replace("\n  ", "\n") for path in numbers if path not in gpus)
+    mounts = (
+        f"  mounts:\n  - hostPath: {library}\n    containerPath: {library}\n    options: [ro, nosuid, nodev, bind]\n"
+    )
+    edits = f"containerEdits:\n  deviceNodes:\n{common}{mounts}"
+    return f"cdiVersion: 0.5.0\nkind: nvidia.com/gpu\ndevices:\n{devices}{edits}"
+
+
+def _with_cdi(text: str, edited: Edited) -> Edited:
+    listed = edited.put("/etc/cdi", Kept(Entry(0o040755, 0, 0, 0)))
+    return listed.file("/etc/cdi/nvidia.yaml", text)
+
+
 RULES: Final[tuple[tuple[Rule, tuple[str, ...]], ...]] = (
     (node_removed, GPUS), (switch_removed, ("hgx",)), (major_moved, GPUS), (driver_reloaded, GPUS), (uvm_unloaded, GPUS),
     (minor_swapped, GPUS), (major_zero, GPUS), (mode_changed, GPUS), (kind_changed, GPUS), (capability_removed, ("mig",)),
     (link_removed, GPUS), (gpu_unbound, GPUS), (tpu_unbound, TPUS), (tpu_node_removed, TPUS),
     (vfio_control_closed, ("tpu-v5p",)), (lock_left, TPUS), (held, (*GPUS, *TPUS)), (opened, (*GPUS, *TPUS)),
-    (nvml_tells, ("hgx",)), (nvml_tells, ("hgx",)), (library_swapped, GPUS), (socket_dead, GPUS), (log_tells, GPUS), (memory_scarce, ("hgx",)),
+    (nvml_tells, ("hgx",)), (nvml_tells, ("hgx",)), (library_swapped, GPUS), (socket_dead, GPUS), (log_tells, GPUS), (memory_scarce, ("hgx",)), (cdi_spec, GPUS),
 )  # fmt: skip
 
 
