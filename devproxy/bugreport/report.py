@@ -7,6 +7,7 @@ from devproxy.bugreport.files import read_documents
 from devproxy.bugreport.lines import lines_of
 from devproxy.bugreport.machine import to_host
 from devproxy.bugreport.recognisers import RECOGNISERS
+from devproxy.errors import InputError
 from devproxy.host.facts import Host
 from devproxy.record import Record
 
@@ -41,7 +42,8 @@ def read_report(path: str) -> Reported:
     """The report in a file (text, .gz, .tar, .tar.gz), in a directory (a must-gather), or on standard input (`-`).
 
     Raises:
-        InputError: there is no such file, or it cannot be read or decompressed.
+        InputError: there is no such file, or it cannot be read or decompressed, or there is no text in it: an empty report is
+            what a failed pipe leaves, and nothing wrong was found in it would be a lie.
     """
     draft = Draft()
     lines = read = 0
@@ -50,6 +52,9 @@ def read_report(path: str) -> Reported:
         counted = _scan(document.text, draft, document.command)
         lines += counted[0]
         read += counted[1]
+    if not lines:
+        where = "standard input" if path == "-" else path
+        raise InputError(f"there is no text in {where}", hint="was what should have written it successful?")
     return Reported(to_host(draft, name), tuple(draft.uses), lines, read, tuple(draft.notes))
 
 

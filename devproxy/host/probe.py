@@ -82,9 +82,11 @@ def probe_reader(
         strays=strays,
     )
     if deep:
+        from devproxy.host.blindness import empty_places
         from devproxy.host.sources import read_details
 
         host = host._replace(details=read_details(root, host), unseen=root.unseen)
+        host = host._replace(unseen=(*host.unseen, *empty_places(host)))
     return host
 
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from devproxy.host.facts import Host, HostNode
 
 _DEVICES: Final = "/proc/devices"
-_PCI: Final = "/sys/bus/pci/devices"
 _MODPROBE: Final = "nvidia-modprobe -c 0 -u"
 
 
@@ -132,18 +131,6 @@ def node_duplicate(case: Case) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def pci_bus_unseen(case: Case) -> Iterator[Finding]:
-    """No accelerator was found where the PCI bus could not be looked at. A report's silence is nobody's fault."""
-    host = case.host
-    if host.coverage is None and not (host.nvidia or host.tpus or host.accelerators) and not host.knows(_PCI):
-        hidden = [each for each in host.unseen if each.path == _PCI or _PCI.startswith(f"{each.path}/")]
-        yield Finding(
-            "pci-bus-unseen", Severity.INCONCLUSIVE, _PCI, "to be seen", "not seen",
-            why=f"no accelerator was found, but the PCI bus could not be read: {hidden[0].why}",
-            hint=f"ls {_PCI}, on the host", evidence=tuple(seen(each.path, each.why) for each in hidden),
-        )  # fmt: skip
-
-
 def _make(path: str, minor: int) -> str:
     """The command that makes a node."""
     if path.startswith("/dev/nvidia-uvm"):
@@ -167,7 +154,6 @@ def _major(host: Host, driver: str) -> tuple[Evidence, ...]:
 
 
 NODE_CHECKS: Final[tuple[Check, ...]] = (
-    Check("pci-bus-unseen", Severity.INCONCLUSIVE, "no accelerator found, and the PCI bus not seen", pci_bus_unseen),
     Check("uvm-not-loaded", Severity.ERROR, "the NVIDIA driver without nvidia-uvm", uvm_not_loaded),
     Check("node-missing", Severity.ERROR, "a device without a node", node_missing),
     Check("node-kind-wrong", Severity.ERROR, "no device where one belongs", node_kind_wrong),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from devproxy.check.doctor.case import Case, seen
+from devproxy.check.doctor.case import Case, seen, unknown
 from devproxy.check.finding import Finding, Severity
+from devproxy.host.blindness import empty_places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +22,22 @@ _LABELS: Final = {
     "infiniband_device_t": _ALL,
 }
 _NAMED: Final = 4
+# What tells whether there are accelerators at all.
+_TELLING: Final = ("/sys/bus/pci/devices", "/proc/devices", "/proc/driver/nvidia/gpus", "/dev")
+
+
+def accelerators_unseen(case: Case) -> Iterator[Finding]:
+    """Nothing was found where nothing could be looked for."""
+    if case.host.coverage is not None:
+        return
+    unseen = {each.path: each.why for each in (*case.host.unseen, *empty_places(case.host))}
+    for place in _TELLING:
+        above = next((path for path in unseen if place == path or place.startswith(f"{path}/")), None)
+        if above is not None:
+            finding = unknown("accelerators-unseen", above, unseen[above])
+            yield finding._replace(
+                hint="run it on the host, as a user who may read it", evidence=(seen(above, unseen[above]),)
+            )
 
 
 def inside_container(case: Case) -> Iterator[Finding]:

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 _ERROR, _WARNING, _INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
 
 SYSTEM_CHECKS: Final[tuple[Check, ...]] = (
+    Check(
+        "accelerators-unseen",
+        Severity.INCONCLUSIVE,
+        "what tells of accelerators was not seen",
+        surroundings.accelerators_unseen,
+    ),
     Check("inside-container", _WARNING, "what was probed is the inside of a container", surroundings.inside_container),
     Check("wsl", _INFO, "WSL2, where other rules apply", surroundings.wsl),
     Check("blocked-by-nouveau", _ERROR, "nouveau holds the GPU", messages.blocked_by_nouveau),

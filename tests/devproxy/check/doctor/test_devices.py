@@ -126,7 +126,7 @@ ROWS: Final[list[tuple[str, Make, list[str], Make]]] = [
     ("tpu-generation-unknown", lambda: pci(Machine(), "0000:00:05.0", "1AE0:0099", "120000", ""), ["0000:00:05.0"],
      lambda: pci(Machine(), "0000:00:05.0", "1AE0:0042", "20000", "gvnic")),
     ("tpu-chips-mixed", lambda: pci(tpu_v4(), "0000:00:1f.0", "1AE0:0063", "FF0000", ""), ["/sys/bus/pci/devices"], tpu_v4),
-    ("tpu-chip-unusable", lambda: pci(Machine(), "0000:00:05.0", "1AE0:005E", "FF0000", "tpu"), ["0000:00:05.0"], tpu_v5p),
+    ("tpu-chip-unusable", lambda: pci(Machine(), "0000:00:05.0", "1AE0:005E", "FF0000", "tpu").node("/dev/null", (1, 3)), ["0000:00:05.0"], tpu_v5p),
     ("tpu-lockfile-stale", lambda: held(lock(tpu_v4(), held=False)), ["/tmp/libtpu_lockfile"],
      lambda: held(lock(tpu_v4(), held=True))),
     ("tpu-lockfile-stale", lambda: held(lock(tpu_v4(), held=None, kind="link")), ["/tmp/libtpu_lockfile"],

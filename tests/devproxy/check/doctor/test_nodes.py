@@ -21,7 +21,7 @@ from devproxy.host.probe import probe_reader
 from devproxy.oci.load import load
 from tests.bundles import runc_spec_like, write_bundle
 from tests.hosts.machine import Machine
-from tests.hosts.make import before_550, cpu_only, hgx_h100, malformed, mixed, partitioned, without_driver, without_uvm
+from tests.hosts.make import before_550, hgx_h100, malformed, mixed, partitioned, without_driver, without_uvm
 
 CHECKS: Final = {check.code: check for check in (*NODE_CHECKS, *MODE_CHECKS, *MIG_CHECKS, *BUNDLE_CHECKS)}
 DRIVER: Final = "/proc/driver/nvidia"
@@ -59,7 +59,6 @@ def params(mode: int, modify: int = 1) -> Machine:
 
 Row = tuple[str, Callable[[], Machine], list[str], Callable[[], Machine]]
 ROWS: Final[list[Row]] = [
-    ("pci-bus-unseen", lambda: cpu_only().refuse("/sys/bus/pci/devices"), ["/sys/bus/pci/devices"], cpu_only),
     ("uvm-not-loaded", without_uvm, ["nvidia-uvm"], hgx_h100),
     ("uvm-not-loaded", without_uvm, ["nvidia-uvm"], without_driver),
     ("node-missing", without("/dev/nvidia3"), ["/dev/nvidia3"], hgx_h100),

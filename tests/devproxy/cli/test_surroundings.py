@@ -1,0 +1,245 @@
+"""Where people run it at night: in chroots and containers, without sysfs, with a /proc that hides. Useful output, the
+documented code, and never `no accelerator` for what could not be seen.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from devproxy.check.doctor.examine import doctor
+from devproxy.cli.main import main
+from devproxy.host.probe import probe, probe_reader
+from tests.hosts.machine import Machine
+from tests.hosts.make import cpu_only
+
+DEVPROXY: Final = (sys.executable, "-m", "devproxy")
+ROOT: Final = Path(__file__).parents[3]
+TPUS: Final = str(ROOT / "tests" / "hosts" / "tpu-without-driver.tar")
+
+
+def run(*words: str, setup: str = "", **options: Any) -> subprocess.CompletedProcess[str]:
+    """devproxy as a program; with `setup` in a mount namespace of its own, where a shell has done that before."""
+    argv = [*DEVPROXY, *words]
+    if setup:
+        script = f'{setup} && exec "$@"'
+        argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", *argv]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL, **options}
+    done = subprocess.run(argv, text=True, timeout=60, check=False, **streams)
+    assert "Traceback" not in (done.stderr or "") + (done.stdout or "")
+    assert "a defect of devproxy" not in (done.stderr or "")
+    return done
+
+
+def as_nobody(setup: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """The same by a user who is nobody: root makes the place, and an interpreter that has loaded everything goes in."""
+    program = """
+import os, subprocess, sys
+import tests.unprivileged
+from devproxy.cli.main import main
+from devproxy.linux.namespaces import CLONE, unshare
+main(["doctor", "--json", "--host", sys.argv[2]])
+sys.stdout.flush()
+os.ftruncate(1, 0)
+os.lseek(1, 0, os.SEEK_SET)
+unshare(CLONE["mount"])
+subprocess.run(["sh", "-c", "mount --make-rprivate / && " + sys.argv[1]], check=True)
+tests.unprivileged.drop_root()
+code = main(sys.argv[3:])
+sys.stdout.flush()
+os._exit(code)
+"""
+    import tempfile
+
+    with tempfile.TemporaryFile("w+") as out:
+        argv = [sys.executable, "-c", program, setup, TPUS, *words]
+        done = subprocess.run(argv, cwd=ROOT, stdout=out, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+        out.seek(0)
+        told = out.read()
+    assert "Traceback" not in done.stderr + told
+    assert "a defect of devproxy" not in done.stderr
+    return subprocess.CompletedProcess(argv, done.returncode, told, done.stderr)
+
+
+# what cannot be seen
+
+
+BLIND: Final = {
+    "no sysfs": ("mount -t tmpfs none /sys", "/sys"),
+    "no proc": ("mount -t tmpfs none /proc", "/proc"),
+    "an empty /dev": ("mount -t tmpfs none /dev", "/dev"),
+}
+
+
+@pytest.mark.root
+@pytest.mark.programs
+@pytest.mark.parametrize(("setup", "place"), BLIND.values(), ids=BLIND)
+def test_an_empty_place_is_inconclusive(setup: str, place: str) -> None:
+    done = run("doctor", "--text", setup=setup)
+    assert done.returncode == 4, done.stdout
+    assert f"inconclusive accelerators-unseen: {place}\n" in done.stdout
+    last = done.stdout.rstrip().splitlines()[-1]
+    assert last.startswith("inconclusive: ")
+    assert "no accelerator" not in last
+    shown = run("probe", "--text", setup=setup)
+    assert shown.returncode == 0
+    assert place in shown.stdout[shown.stdout.index("NOT SEEN") :]
+    if place != "/dev":
+        assert "no NVIDIA GPU was seen" in shown.stdout
+
+
+@pytest.mark.root
+@pytest.mark.programs
+@pytest.mark.parametrize("place", ["/sys", "/proc/devices"])
+def test_a_place_that_may_not_be_read_is_inconclusive(place: str) -> None:
+    setups = {
+        "/sys": "mount -t tmpfs -o mode=0700 none /sys",
+        "/proc/devices": "touch /mnt/closed && chmod 0 /mnt/closed && mount --bind /mnt/closed /proc/devices",
+    }
+    done = as_nobody(f"mount -t tmpfs none /mnt && {setups[place]}", "doctor", "--text")
+    assert done.returncode == 4, done.stdout
+    assert "EACCES: Permission denied" in done.stdout
+    assert "no error found" not in done.stdout
+
+
+@pytest.mark.root
+@pytest.mark.programs
+def test_processes_that_proc_hides_are_not_said_to_hold_nothing() -> None:
+    done = as_nobody("mount -t proc -o hidepid=2 proc /proc", "probe", "--text")
+    assert done.returncode == 0, done.stderr
+    assert "who holds devices" in done.stdout[done.stdout.index("NOT SEEN") :]
+    assert as_nobody("mount -t proc -o hidepid=2 proc /proc", "doctor", "--text").returncode in (0, 3, 4)
+
+
+def machine(make: Callable[[], Machine] = cpu_only) -> Any:
+    return probe_reader(make(), name="machine", simulated=True, deep=True)
+
+
+def test_a_machine_without_accelerators_is_none_that_was_not_seen() -> None:
+    """The oracle is a machine that tells everything: it has no accelerator, and that is known."""
+    codes = {finding.code for finding in doctor(machine()).findings}
+    assert "accelerators-unseen" not in codes
+    seen = {finding.path for finding in doctor(machine(Machine)).findings if finding.code == "accelerators-unseen"}
+    assert seen == {"/sys", "/proc", "/dev"}
+
+
+def test_a_plain_probe_is_judged_as_blind_too() -> None:
+    plain = probe_reader(Machine(), name="machine", simulated=True)
+    assert doctor(plain).exit_code == 4
+
+
+@pytest.mark.programs
+def test_this_machine_can_be_seen() -> None:
+    assert "accelerators-unseen" not in {finding.code for finding in doctor(probe(deep=True)).findings}
+
+
+# streams, terminals, places to write
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize(
+    ("verb", "code"), [(("probe",), 0), (("doctor", "--host", TPUS), 3), (("diff", TPUS, TPUS), 0)]
+)
+def test_closed_streams(verb: tuple[str, ...], code: int) -> None:
+    script = '"$@" <&- >&- 2>&-'
+    done = subprocess.run(["sh", "-c", script, "sh", *DEVPROXY, *verb], timeout=60, check=False)
+    assert done.returncode == code
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize(
+    "verb",
+    [("probe", "--text"), ("doctor", "--host", TPUS, "--text"), ("diff", TPUS, str(ROOT / "example/host-8gpu.tar"))],
+)
+def test_a_full_disk_is_told_and_fails(verb: tuple[str, ...]) -> None:
+    with open("/dev/full", "wb") as full:
+        done = run(*verb, stdout=full)
+    assert done.returncode == 1
+    assert "no space left on device" in done.stderr.lower()
+
+
+@pytest.mark.programs
+def test_a_reader_that_is_gone_is_no_error_to_tell() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = run("doctor", "--host", TPUS, "--text", stdout=writer)
+    finally:
+        os.close(writer)
+    assert done.returncode in (141, -signal.SIGPIPE)
+    assert done.stderr == ""
+
+
+@pytest.mark.programs
+def test_a_plain_locale_and_a_narrow_terminal() -> None:
+    environment = {**os.environ, "LC_ALL": "C", "LANG": "C", "COLUMNS": "20", "TERM": "dumb", "PYTHONUTF8": "0"}
+    done = run("doctor", "--host", TPUS, "--text", env=environment)
+    assert done.returncode == 3
+    assert "error driver-not-loaded" in done.stdout
+
+
+@pytest.mark.programs
+def test_a_home_that_is_none() -> None:
+    for home in ("/proc/none", "/dev/null"):
+        environment = {**os.environ, "HOME": home, "XDG_CACHE_HOME": home, "XDG_RUNTIME_DIR": home}
+        assert run("probe", "--text", env=environment).returncode == 0
+        assert run("doctor", "--host", TPUS, "--text", env=environment).returncode == 3
+
+
+@pytest.mark.programs
+def test_an_empty_report_is_not_one_without_errors(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    for name in ("-", str(tmp_path / "empty"), str(tmp_path)):
+        done = run("doctor", "--report", name)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "there is no text in" in done.stderr
+
+
+# Ctrl-C
+
+
+@pytest.mark.parametrize(
+    ("words", "where"),
+    [
+        (("probe",), "devproxy.cli.probe.probe"),
+        (("doctor",), "devproxy.cli.doctor.probe"),
+        (("doctor", "--host", TPUS), "devproxy.cli.doctor.examine"),
+        (("doctor", "--report", "-"), "devproxy.bugreport.report.read_documents"),
+        (("diff", TPUS, TPUS), "devproxy.cli.diff.run"),
+    ],
+    ids=" ".join,
+)
+def test_an_interrupt_is_130_and_silent(
+    words: tuple[str, ...], where: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(where, interrupt)
+    assert main(list(words)) == 130
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize("command", [("sh", "-c", "echo ready; exec sleep 30")])
+def test_an_interrupt_ends_a_lease_and_its_command(command: tuple[str, ...], tmp_path: Path) -> None:
+    """The command is interrupted as a terminal would do it, with its lessor; the next lease is not kept waiting."""
+    state = str(tmp_path / "state")
+    lease = [*DEVPROXY, "lease", "1", "--state", state, "--host", str(ROOT / "example/host-8gpu.tar")]
+    child = subprocess.Popen([*lease, "--", *command], stdout=subprocess.PIPE, start_new_session=True)
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"ready\n"
+    os.killpg(child.pid, signal.SIGINT)
+    child.communicate(timeout=30)
+    assert child.returncode in (130, -signal.SIGINT)
+    listed = run("lease", "list", "--state", state, "--host", str(ROOT / "example/host-8gpu.tar"), "--json")
+    assert listed.returncode == 0
+    assert "sleep" not in json.dumps(json.loads(listed.stdout))
