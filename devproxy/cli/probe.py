@@ -84,13 +84,17 @@ def print_host(host: Host, context: Context) -> None:
 def _print_nvidia(host: Host, nvidia: Nvidia, context: Context) -> None:
     loaded = "a driver of unknown version" if host.major_of("nvidia") is not None else "no NVIDIA driver"
     version = f"driver {nvidia.version}" if nvidia.version else loaded
-    context.print(f"{len(nvidia.gpus)} NVIDIA GPU{'' if len(nvidia.gpus) == 1 else 's'}, {version}")
+    models = {gpu.model for gpu in nvidia.gpus}
+    # One model is told once: eight times it would make the table wider than a terminal.
+    one = f" ({next(iter(models))})" if len(models) == 1 and all(models) else ""
+    context.print(f"{len(nvidia.gpus)} NVIDIA GPU{'' if len(nvidia.gpus) == 1 else 's'}{one}, {version}")
     if host.details is not None and (asked := nvml_line(host.details)):
         context.print(asked)
     if nvidia.gpus:
         context.print()
         header = ("GPU", "PCI ADDRESS", "NUMA", "MINOR", "NODE", "HELD BY", "UUID", "MODEL")
-        context.table([_gpu_row(host, gpu) for gpu in nvidia.gpus], header)
+        columns = len(header) - bool(one)
+        context.table([_gpu_row(host, gpu)[:columns] for gpu in nvidia.gpus], header[:columns])
     if nvidia.mig:
         context.print()
         rows = [_mig_row(host, nvidia, gpu, mig) for gpu in nvidia.gpus for mig in nvidia.mig if mig.gpu == gpu.minor]

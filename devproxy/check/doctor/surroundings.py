@@ -36,7 +36,8 @@ def accelerators_unseen(case: Case) -> Iterator[Finding]:
         if above is not None:
             finding = unknown("accelerators-unseen", above, unseen[above])
             yield finding._replace(
-                hint="run it on the host, as a user who may read it", evidence=(seen(above, unseen[above]),)
+                hint=f"ls -la {above}; then run it on the host, as a user who may read that",
+                evidence=(seen(above, unseen[above]),),
             )
 
 

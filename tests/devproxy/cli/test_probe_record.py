@@ -43,7 +43,7 @@ def on_a_terminal(host: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_a_table_of_gpus_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = on_a_terminal(BY_NAME["host-8gpu.tar"], monkeypatch)
-    assert "8 NVIDIA GPUs, driver 550.163.01" in lines
+    assert "8 NVIDIA GPUs (NVIDIA H100 80GB HBM3), driver 550.163.01" in lines
     assert any(
         line.split()[:7] == ["2", "0000:3a:00.0", "0", "3", "/dev/nvidia3", "crw-rw-rw-", "195:3"] for line in lines
     ), lines
@@ -55,7 +55,7 @@ def test_a_table_of_gpus_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("cpu-only.tar", "no NVIDIA GPU"),
         ("without-driver.tar", "2 NVIDIA GPUs, no NVIDIA driver"),
-        ("without-uvm.tar", "1 NVIDIA GPU, driver 570.133.20"),
+        ("without-uvm.tar", "1 NVIDIA GPU (NVIDIA L4), driver 570.133.20"),
         ("mig.tar", "3:1         2             0                 /dev/nvidia-caps/nvidia-cap291 cr--r--r-- 463:291, "),
         ("tpu-v4.tar", "0    0000:00:04.0  0     v4          -        /dev/accel0 crw-rw-rw- 121:0"),
         ("tpu-v5p.tar", "3    0000:00:07.0  0     v5p         -        /dev/vfio/3 crw------- 465:0"),

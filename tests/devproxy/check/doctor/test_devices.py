@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.resources import files
 from typing import Any, Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devproxy.check.doctor.case import Case, Check
+from devproxy.check.doctor.case import Case
 from devproxy.check.doctor.devices import DEVICE_CHECKS
 from devproxy.check.doctor.examine import examine
 from devproxy.check.finding import Finding, Severity
@@ -165,15 +164,6 @@ def test_fires_and_is_silent(code: str, fires: Make, subjects: list[str], silent
 
 def test_every_code_has_a_row() -> None:
     assert {row[0] for row in ROWS} == set(CHECKS)
-
-
-@pytest.mark.parametrize("check", DEVICE_CHECKS, ids=lambda check: check.code)
-def test_every_code_has_a_page(check: Check) -> None:
-    page = files("devproxy.check").joinpath("pages", f"{check.code}.md").read_text(encoding="utf-8")
-    assert page.startswith(f"# {check.code}\n")
-    assert [line for line in page.splitlines() if line.startswith("## ")] == [
-        "## What it means", "## How it is detected", "## What to do",
-    ]  # fmt: skip
 
 
 # what a finding tells

@@ -6,14 +6,13 @@ import copy
 import re
 from collections.abc import Callable
 from functools import cache
-from importlib.resources import files
 from typing import Any, Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devproxy.check.doctor.case import Case, Check
+from devproxy.check.doctor.case import Case
 from devproxy.check.doctor.examine import examine
 from devproxy.check.doctor.health import HEALTH_CHECKS
 from devproxy.check.doctor.nvml import NVML_CHECKS, lost_gpus
@@ -187,15 +186,6 @@ def test_the_machines_of_the_recordings_are_well(make: Callable[[], Machine]) ->
 @pytest.mark.parametrize("state", [{}, {"state": "no library"}])
 def test_a_machine_without_a_driver_is_silent(machine: Any, state: Document) -> None:
     assert [finding for check in CHECKS.values() for finding in check.run(case(state, machine()))] == []
-
-
-@pytest.mark.parametrize("check", CHECKS.values(), ids=lambda check: check.code)
-def test_every_code_has_a_page(check: Check) -> None:
-    page = files("devproxy.check").joinpath("pages", f"{check.code}.md").read_text(encoding="utf-8")
-    assert page.startswith(f"# {check.code}\n")
-    assert [line for line in page.splitlines() if line.startswith("## ")] == [
-        "## What it means", "## How it is detected", "## What to do",
-    ]  # fmt: skip
 
 
 # NVML itself

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.resources import files
 from typing import Any, Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devproxy.check.doctor.case import Case, Check
+from devproxy.check.doctor.case import Case
 from devproxy.check.doctor.examine import examine
 from devproxy.check.doctor.system import SYSTEM_CHECKS
 from devproxy.check.doctor.xids import XIDS
@@ -180,15 +179,6 @@ def test_a_code_fires_on_one_machine_and_not_on_the_one_beside_it(code: str, fir
 
 def test_every_code_has_a_row() -> None:
     assert {row[0] for row in ROWS} == set(CHECKS) - {"accelerators-unseen"}  # cli/test_surroundings.py
-
-
-@pytest.mark.parametrize("check", SYSTEM_CHECKS, ids=lambda check: check.code)
-def test_every_code_has_a_page(check: Check) -> None:
-    page = files("devproxy.check").joinpath("pages", f"{check.code}.md").read_text(encoding="utf-8")
-    assert page.startswith(f"# {check.code}\n")
-    assert [line for line in page.splitlines() if line.startswith("## ")] == [
-        "## What it means", "## How it is detected", "## What to do",
-    ]  # fmt: skip
 
 
 # what a finding tells
