@@ -55,7 +55,9 @@ class Use(Record):
 
 
 class Smi(Record):
-    """What one run of nvidia-smi said: that it failed, and how, or versions and GPUs. GPUs by index."""
+    """What one run of nvidia-smi said: that it failed, and how, or versions and GPUs. GPUs by index. `windows` says that it
+    ran on Windows, outside of the Linux that WSL runs there.
+    """
 
     line: int
     inside: bool
@@ -66,6 +68,7 @@ class Smi(Record):
     none: bool = False
     listed: bool = False
     library: str = ""
+    windows: bool = False
 
     def gpu(self, rank: int) -> NvmlGpu | None:
         """The GPU with that index, or None."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from devproxy.bugreport.lines import Line
 
 _KERNEL: Final = re.compile(
-    r"(?:[A-Z][a-z]{2}\s+\d{1,2} [\d:.]{8,15} |\d{4}-\d\d-\d\dT\S{8,30} )?(?:[\w.-]{1,64} )?kernel: "
+    r"(?:[^\W\d_]{3,5}\.?\s{1,2}\d{1,2}\.? [\d:.]{8,15} |\d{4}-\d\d-\d\dT\S{8,30} )?(?:[\w.-]{1,64} )?kernel: "
 )
 _STAMP: Final = re.compile(r"(?:<\d{1,3}>)?\[\s*\d{1,10}\.\d{1,9}\]")
 _DATED: Final = re.compile(r"\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d [\d:]{8} \d{4}\]\s*")

@@ -160,7 +160,7 @@ def _nvml(draft: Draft) -> Nvml | None:
 def _last(draft: Draft, *, inside: bool) -> Nvml | None:
     found: Nvml | None = None
     for smi in draft.smi:
-        if smi.inside != inside:
+        if smi.inside != inside or smi.windows:
             continue
         source = f"line {smi.line}"
         if smi.error is not None:

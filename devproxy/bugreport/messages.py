@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MESSAGES: Final[tuple[tuple[str, str], ...]] = (
     ("no-gpu-driver-in-engine", r"could not select device driver \W{0,4}(?:nvidia)?\W{0,4} ?with capabilities: \[\[.*gpu"),
     ("runtime-unknown", r"[Uu]nknown (?:or invalid )?runtime (?:name|specified)?:?\s*\W?nvidia"),
+    ("hook-direct", r"invoking the NVIDIA Container Runtime Hook directly"),
     ("hook-missing", r"nvidia-container-(?:runtime(?:-hook)?|toolkit|cli)\W{0,4}:? (?:executable file not found|no such file or directory)|exec: \W{0,3}nvidia-container-[\w-]+\W{0,3}: executable file not found"),
     ("cdi-conflict", r"conflicting device \W?[\w./=:-]{3,100}\W? \(specs"),
     ("cdi-stat", r"failed to stat CDI host device \W{0,4}(?P<subject>/dev/[\w./-]{1,80})"),
@@ -45,6 +46,8 @@ MESSAGES: Final[tuple[tuple[str, str], ...]] = (
     ("uvm-missing", r"modprobe: (?:FATAL|ERROR): (?:Module nvidia[-_]uvm not found|could not insert \W?nvidia[-_]uvm)|/dev/nvidia-uvm\W{0,4}:? no such (?:file|device)|(?:nvidia[-_]uvm|/dev/nvidia-uvm) (?:module )?(?:is )?(?:missing|does not exist|not (?:being )?loaded)|[Cc]ould not load UVM kernel module"),
     ("driver-communication", r"couldn't communicate with the NVIDIA driver|nvml error: driver not loaded|NVML_ERROR_DRIVER_NOT_LOADED|Found no NVIDIA driver on your system"),
     ("driver-libraries", r"(?:load library failed: )?lib(?:nvidia-ml|cuda)\.so\.1: cannot open shared object file|[Cc]ould not load NVML library|[Nn]vml init failed: ERROR_LIBRARY_NOT_FOUND"),
+    ("gsp-timeout", r"NVRM: .{0,60}\bGSP Timeout\b|NVRM: .{0,80}waiting for RPC (?:response )?from (?:GPU\d{1,3} )?GSP"),
+    ("selinux-denial", r"SELinux is preventing .{1,120}? access(?:es)? on the chr_file \W?(?P<subject>/dev/[\w./-]{1,60}?)\.?(?=\W?(?:\s|$))"),
     ("gpu-lost", r"GPU (?:at \S{4,20} )?has fallen off the bus|NVRM: fallen off the bus|GPU is lost|NVML_ERROR_GPU_IS_LOST|nvmlDeviceGet\w{1,60}\W.{0,20}GPU is lost"),
     ("module-without-gpu", r"NVRM: No NVIDIA (?:graphics adapter|GPU) (?:found|probed)|NVRM: The NVIDIA probe routine was not called|NVRM: NVIDIA init module failed"),
     ("cuda-unknown", r"CUDA(?: driver)?(?: error| initialization)?\W.{0,40}unknown error|CUDA_ERROR_UNKNOWN|cudaErrorUnknown|cuInit\b.{0,40}\b999\b|(?:cuda|CUDA|pytorch)\b.{0,60}\b(?:error 999|999 error)\b|\b999 error\b.{0,60}\b(?:cuda|CUDA|pytorch)\b|\b999\b.{0,20}(?:CUDA_ERROR_UNKNOWN|unknown error)"),
@@ -67,7 +70,7 @@ MESSAGES: Final[tuple[tuple[str, str], ...]] = (
 _COMPILED: Final = tuple((name, re.compile(pattern)) for name, pattern in MESSAGES)
 # A message is known by its words: lines without one of these are not looked at further.
 _HINT: Final = re.compile(
-    r"nvidia|nvrm|cuda|uvm|nvml|cdi|mig-|cgroup|bpf|/dev/|tpu|vfio|iommu|nccl|shm|shared memory|memlock|nouveau|driver|gpu|modprobe|devices\.|runtime|error 80|802 system|999 error|not yet init|rejected|group|ibv_|mmap|device",
+    r"nvidia|nvrm|selinux|cuda|uvm|nvml|cdi|mig-|cgroup|bpf|/dev/|tpu|vfio|iommu|nccl|shm|shared memory|memlock|nouveau|driver|gpu|modprobe|devices\.|runtime|error 80|802 system|999 error|not yet init|rejected|group|ibv_|mmap|device",
     re.IGNORECASE,
 )
 _LIMIT: Final = 1024

@@ -17,7 +17,7 @@ _BANNER: Final = re.compile(
     r"\W{0,6}NVIDIA-SMI\s+(?P<smi>\d{3,4}[\d.]{1,12})\s+(?:KMD|Driver) Version:\s+(?P<driver>\d{3,4}[\d.]{1,12})(?:\s+CUDA (?:UMD )?Version:\s+(?P<cuda>\d[\d.]{0,7}|N/A|ERR!))?"
 )
 _ROW: Final = re.compile(
-    r"\|\s+(?P<rank>\d{1,3})\s+(?P<model>\S.{0,40}?)\s+(?:(?:On|Off|N/A|TCC|WDDM|MCDM)\s*)?\|\s*(?P<address>[0-9A-Fa-f]{8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7])\s"
+    r"\|\s+(?P<rank>\d{1,3})\s+(?P<model>\S.{0,40}?)\s+(?:(?P<mode>On|Off|N/A|TCC|WDDM|MCDM)\s*)?\|\s*(?P<address>[0-9A-Fa-f]{8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7])\s"
 )
 _GPU: Final = re.compile(
     r"GPU (?P<rank>\d{1,3}): (?P<model>\S.{0,80}?)\s*\(UUID: (?P<uuid>GPU-[0-9a-fA-F-]{1,36})(?P<end>\)?)"
@@ -128,6 +128,8 @@ def _row(text: str, number: int, draft: Draft) -> str:
     rank = int(found["rank"])
     address = found["address"][4:].lower()
     smi = draft.current_smi(number)
+    if found["mode"] in ("TCC", "WDDM", "MCDM"):
+        smi = smi._replace(windows=True)
     before = smi.gpu(rank)
     name = found["model"].rstrip(".")
     draft.put_smi(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 # What stands before a message: a journal's or syslog's date, machine and `kernel:`; the date of `dmesg -T`.
 _PREFIX: Final = re.compile(
-    r"(?:(?:[A-Z][a-z]{2}\s{1,2}\d{1,2} [\d:.]{8,15} |\d{4}-\d\d-\d\dT\S{8,30} )?(?:[\w.-]{1,64} )?kernel: "
+    r"(?:(?:[^\W\d_]{3,5}\.?\s{1,2}\d{1,2}\.? [\d:.]{8,15} |\d{4}-\d\d-\d\dT\S{8,30} )?(?:[\w.-]{1,64} )?kernel: "
     r"|\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d [\d:]{8} \d{4}\]\s*)"
 )
 _SECONDS: Final = re.compile(r"(?:<\d{1,3}>)?\[\s*(?P<seconds>\d{1,10}\.\d{1,9})\]\s*")

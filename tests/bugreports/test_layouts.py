@@ -39,6 +39,12 @@ FAULTS: Final[dict[str, tuple[str, str]]] = {
     "a newer device plugin without NVML": ("unable to create plugin manager: nvml init failed: ERROR_LIBRARY_NOT_FOUND\n", "driver-libraries-missing"),
     "nvidia-docker without uvm": ("nvidia-docker | 2017/07/09 00:49:15 Error: Could not load UVM kernel module. Is nvidia-modprobe installed?\n", "uvm-not-loaded"),
     "uvm in a sentence": ("After a reboot Slurm complains about the nvidia-uvm module not being loaded.\n", "uvm-not-loaded"),
+    "Windows is well, WSL is not": ("In WSL: Failed to initialize NVML: GPU access blocked by the operating system\n\nOn Windows it works :\n```\n# nvidia-smi\n| NVIDIA-SMI 536.40                 Driver Version: 536.40       CUDA Version: 12.2     |\n|   0  NVIDIA GeForce GTX 1060 3GB  WDDM  | 00000000:01:00.0  On |                  N/A |\n```\n", "nvml-error"),
+    "the hook alone on Jetson": ("stderr: Auto-detected mode as 'csv'\ninvoking the NVIDIA Container Runtime Hook directly (e.g. specifying the docker --gpus flag) is not supported.\n", "runtime-not-configured"),
+    "SELinux's desktop notice": ("`SELinux is preventing pasta from 'read, write' accesses on the chr_file /dev/dri/renderD128.`\n", "selinux-denies-device"),
+    "firmware that does not answer": ("[   84.300488] NVRM: GPU6 _kgspLogRpcTimeout: ********************************* GSP Timeout **********************************\n", "device-lost"),
+    "a journal in Polish": ("kwi 15 07:56:59 box kernel: NVRM: Xid (PCI:0000:07:00): 109, pid=326, name=modprobe, errorString CTX SWITCH TIMEOUT\n", "xid-since"),
+    "docker without CDI": ('docker: Error response from daemon: could not select device driver "cdi" with capabilities: [].\n', "runtime-not-configured"),
 }  # fmt: skip
 # Reports of which nothing is an error.
 SOUND: Final[dict[str, str]] = {
@@ -50,6 +56,7 @@ SOUND: Final[dict[str, str]] = {
     "an older firmware was tried first": "[    4.445538] intel_vpu 0000:00:0b.0: firmware: failed to load vpu_37xx.bin (-2)\n[    4.452181] intel_vpu 0000:00:0b.0: [drm] Firmware: intel/vpu/vpu_37xx_v0.0.bin, version: 20250306\n[    4.535283] [drm] Initialized intel_vpu 1.0.0 for 0000:00:0b.0 on minor 0\n",
     "names without their directory": "$ ls -al nvidia*\ncrw-rw-rw-. 1 root root 195,   0 Aug 23 17:11 nvidia0\ncrw-rw-rw-. 1 root root 195, 255 Aug 23 17:11 nvidiactl\ncrw-rw-rw-. 1 root root 239,   0 Aug 23 17:11 nvidia-uvm\n",
     "nouveau is blacklisted": "root@box:~# dmesg | grep -i nouveau\n[    0.000000] Command line: BOOT_IMAGE=/boot/vmlinuz ro intel_iommu=on modprobe.blacklist=nouveau quiet\n",
+    "information of an old driver, in Italian": "$ ls -al /dev/dri/\ntotale 0\ndrwxr-xr-x   2 root root     60 17 ott 23.00 by-path\ncrw-rw-rw-+  1 root root 226, 0 17 ott 23.00 card0\n$ cat /proc/driver/nvidia/gpus/0000\\:04\\:00.0/information\nModel:           GeForce GTX 650\nIRQ:             44\nGPU UUID:        GPU-5d0bb1a7-8f2c-4c1e-9a35-1e7720f6c4b1\nBus Location:    0000:04:00.0\n",
     "modules, passed through": "$ lsmod | grep nvidia\n$ lspci -nnk -d 10de:\n01:00.0 3D controller [0302]: NVIDIA Corporation GV100GL [10de:1db6] (rev a1)\n\tKernel driver in use: vfio-pci\n",
 }  # fmt: skip
 

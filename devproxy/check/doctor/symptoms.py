@@ -38,6 +38,7 @@ _GENERATE: Final = "nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml && nvi
 KNOWN: Final[dict[str, Known]] = {
     "no-gpu-driver-in-engine": Known("runtime-not-configured", "an engine that knows GPUs", "the engine asked for a GPU has no toolkit configured", _TOOLKIT, path="docker"),
     "runtime-unknown": Known("runtime-not-configured", "the runtime `nvidia`", "the engine has no runtime of that name", _TOOLKIT, path="docker"),
+    "hook-direct": Known("runtime-not-configured", "the runtime `nvidia`", "on Jetson the engine must start the runtime itself: --gpus calls the hook alone", "docker run --runtime nvidia; " + _TOOLKIT, path="docker"),
     "hook-missing": Known("runtime-not-configured", "the toolkit's programs", "the engine is configured for a toolkit that is not installed where it looks", "apt-get install nvidia-container-toolkit; command -v nvidia-container-runtime-hook", path="nvidia-container-toolkit"),
     "cdi-unsupported": Known("runtime-not-configured", "an engine with CDI", "the engine is too old for CDI, or it is not enabled there", "docker 28 and later have it; before, set \"features\": {\"cdi\": true} in daemon.json", path="docker"),
     "cdi-unresolvable": Known("cdi-unresolvable", "a CDI spec that has the device", "no spec that the engine reads has that name, or two have it", f"nvidia-ctk cdi list; if it is not there: {_GENERATE}", path="CDI"),
@@ -61,6 +62,7 @@ KNOWN: Final[dict[str, Known]] = {
     "uvm-missing": Known("uvm-not-loaded", "the module nvidia-uvm and its nodes", "CUDA does not work without it, though nvidia-smi does", "modprobe nvidia-uvm && nvidia-modprobe -u -c 0", path="/dev/nvidia-uvm"),
     "driver-communication": Known("driver-not-loaded", "a driver that is loaded", "no NVIDIA module answers", "modprobe nvidia; dmesg | grep -i nvrm; in a container: was it given a GPU?", path="nvidia"),
     "driver-libraries": Known("driver-libraries-missing", "the driver's libraries", "the driver is not installed where the program looks, or the container was given no GPU", "ldconfig -p | grep -E 'libcuda|libnvidia-ml'; docker run --gpus all", path="libnvidia-ml.so.1"),
+    "gsp-timeout": Known("device-lost", "a GPU whose firmware answers", "the GPU System Processor (GSP) does not answer the driver", "dmesg | grep -iE 'xid|gsp'; nvidia-smi --gpu-reset, or power-cycle the machine", path="GPU"),
     "gpu-lost": Known("device-lost", "a GPU that answers", "the GPU does not answer on the PCI bus any more", "dmesg | grep -i xid; then power-cycle the machine", path="GPU"),
     "cuda-unknown": Known("cuda-unknown-error", "CUDA to start", "mostly the nodes of nvidia-uvm: missing, or of a major that its module has no longer; or a suspend", "ls -l /dev/nvidia-uvm; grep nvidia-uvm /proc/devices: the majors must be the same; rmmod nvidia_uvm; modprobe nvidia_uvm after a suspend", path="CUDA"),
     "cuda-none": Known("cuda-no-device", "a GPU that CUDA sees", "CUDA_VISIBLE_DEVICES hides all, or the container was given none", "nvidia-smi -L in the same place; echo $CUDA_VISIBLE_DEVICES $NVIDIA_VISIBLE_DEVICES", path="CUDA"),
