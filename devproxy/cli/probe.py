@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # Drivers whose majors people look for; the others are in the JSON.
 _INTERESTING: Final = ("nvidia", "drm", "infiniband", "accel", "vfio", "kfd", "gdrdrv")
 
+_CAPABILITIES: Final = "/dev/nvidia-caps/"
+
 
 def add_arguments(parser: Parser) -> None:
     """Declare the verb's own arguments."""
@@ -98,7 +100,7 @@ def _print_nvidia(host: Host, nvidia: Nvidia, context: Context) -> None:
     if nvidia.mig:
         context.print()
         rows = [_mig_row(host, nvidia, gpu, mig) for gpu in nvidia.gpus for mig in nvidia.mig if mig.gpu == gpu.minor]
-        context.table(rows, ("MIG DEVICE", "GPU INSTANCE", "COMPUTE INSTANCE", "NODES"))
+        context.table(rows, ("MIG DEVICE", "GPU INSTANCE", "COMPUTE INSTANCE", f"NODES IN {_CAPABILITIES[:-1]}"))
 
 
 def _gpu_row(host: Host, gpu: NvidiaGpu) -> tuple[str, ...]:
@@ -110,7 +112,9 @@ def _gpu_row(host: Host, gpu: NvidiaGpu) -> tuple[str, ...]:
 
 def _mig_row(host: Host, nvidia: Nvidia, gpu: NvidiaGpu, mig: MigDevice) -> tuple[str, ...]:
     found = [nvidia.capability(name) for name in mig.capabilities]
-    nodes = ", ".join("unknown" if each is None else _shown(host, each.node) for each in found)
+    nodes = ", ".join(
+        "unknown" if each is None else _shown(host, each.node).removeprefix(_CAPABILITIES) for each in found
+    )
     return f"{gpu.rank}:{mig.rank}", str(mig.gpu_instance), str(mig.compute_instance), nodes
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _NVIDIA: Final = 0x10DE
 _LINKS: Final = "/dev/char"
-_SHOWN: Final = 4
+_SHOWN: Final = 2
 
 
 def driver_not_loaded(case: Case) -> Iterator[Finding]:

@@ -15,6 +15,8 @@ from devproxy.check.doctor.pages import PLACE, codes, page
 from devproxy.check.doctor.words import together
 from devproxy.check.finding import Finding, Severity
 from devproxy.errors import InputError
+from tests.devproxy.check.doctor import test_cdi, test_devices, test_nodes, test_nvml, test_symptoms, test_system
+from tests.devproxy.cli import test_surroundings
 
 SECTIONS = ["What it means", "How it is detected", "What to do"]
 
@@ -52,6 +54,30 @@ def test_each_code_is_looked_for_by_name_in_a_test(code: str) -> None:
     """Tests of the doctor are rows that begin with a code: where it fires, and where it is silent."""
     tests = [path.read_text() for path in Path(__file__).parents[2].rglob("test_*.py") if path != Path(__file__)]
     assert any(f'"{code}"' in text for text in tests)
+
+
+# Codes that are about more than one machine's facts: the test in which each fires, and is silent, by name.
+ELSEWHERE: Final = {
+    "accelerators-unseen": test_surroundings.test_a_machine_without_accelerators_is_none_that_was_not_seen,
+    "bundle-device-stale": test_nodes.TestBundles.test_a_stale_major_in_a_bundle,
+    "device-id-unknown": test_nodes.TestBundles.test_an_id_that_names_nothing,
+    "directory-as-device": test_nodes.TestBundles.test_a_directory_in_place_of_a_device,
+    "group-id-mismatch": test_nodes.TestBundles.test_a_group_with_another_number_in_the_image,
+    "image-has-driver-libraries": test_nodes.TestBundles.test_driver_libraries_in_an_image,
+    "mig-changed": test_nodes.TestBundles.test_mig_devices_that_are_gone,
+    "mig-id-legacy": test_nodes.TestBundles.test_an_old_id_of_a_mig_device,
+    "minor-differs-from-index": test_nvml.test_a_healthy_machine_has_two_things_worth_knowing,
+}
+
+
+def test_every_code_fires_in_a_test_and_is_silent_in_one() -> None:
+    """A row has a machine on which its code fires and one on which it does not; a message is read where it means its code
+    and where it is only talked about (test_symptoms). Each module tests its own.
+    """
+    rows = {row[0] for module in (test_nodes, test_devices, test_nvml, test_system, test_cdi) for row in module.ROWS}
+    told = set(test_symptoms.SAID.values())
+    assert set(codes()) - rows - told - ELSEWHERE.keys() == set()
+    assert ELSEWHERE.keys() <= set(codes()) - rows
 
 
 def test_the_wheel_takes_the_pages_along() -> None:
