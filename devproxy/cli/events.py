@@ -62,7 +62,8 @@ def step_fields(number: int, outcome: Outcome, nanoseconds: int | None) -> Field
 
 def finding_fields(finding: Finding) -> Fields:
     """Of the event `finding`."""
-    return {**finding._asdict(), "severity": finding.severity.value}
+    evidence = [each._asdict() for each in finding.evidence]
+    return {**finding._asdict(), "severity": finding.severity.value, "evidence": evidence}
 
 
 def _now() -> str:
