@@ -11,6 +11,7 @@ from devproxy.host.probe import probe_reader
 from devproxy.host.recorded import RecordedReader, Recorder
 from devproxy.host.recording_file import encode, load_recording, save
 from devproxy.host.root import LiveReader
+from devproxy.process import run
 from hwtests.lab.guest.conftest import CAPS, GPUS, NVIDIA, TPU, UVM, VFIO, Cli, ask, majors
 
 RESULTS = Path("/results")
@@ -29,6 +30,16 @@ def test_majors_are_the_kernels(host: Host) -> None:
     for name, number in majors().items():
         assert number in {line.major for line in host.character if line.name == name}
     assert host.major_of("nvidia-uvm") == majors()["nvidia-uvm"]
+
+
+def test_modules_are_those_of_lsmod() -> None:
+    details = devproxy.probe(deep=True).details
+    lines = run(["/lab/busybox", "lsmod"]).out.splitlines()[1:]
+    listed = {words[0]: words[2] for words in (line.split() for line in lines)}
+    assert details is not None
+    found = {module.name: str(module.uses) for module in details.system.modules or () if module.state != "builtin"}
+    assert found.items() <= listed.items()
+    assert {"nvidia", "nvidia_uvm"} <= found.keys()
 
 
 def test_pci_functions_are_those_of_sysfs(host: Host) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import subprocess
 from typing import Any, Final
 
@@ -86,16 +85,6 @@ def test_modules_that_cannot_be_seen_are_unknown_and_none_at_all_are_none() -> N
     assert of(host).modules is None
     assert notes(host)["/proc/modules"].startswith("EACCES")
     assert system(Machine()).modules == ()
-
-
-@pytest.mark.programs
-@pytest.mark.skipif(shutil.which("lsmod") is None, reason="lsmod is not installed")
-@pytest.mark.skipif(not os.path.exists("/proc/modules"), reason="this kernel has no modules")
-def test_modules_are_those_of_lsmod() -> None:
-    told = subprocess.run(["lsmod"], capture_output=True, text=True, check=True).stdout.splitlines()[1:]
-    listed = {line.split()[0]: line.split()[2] for line in told}
-    found = [module for module in of(probe(deep=True)).modules or () if module.state != "builtin"]
-    assert {module.name: str(module.uses) for module in found}.items() <= listed.items()
 
 
 # libraries and firmware
