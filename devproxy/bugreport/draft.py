@@ -181,6 +181,11 @@ class Draft:
             self.files[path] = text
             self.cover(path, 0)
 
+    def put_message(self, name: str, subject: str, text: str, line: int) -> None:
+        """A message that is known by that name, and what it is about."""
+        if len(self.messages) < 1000:
+            self.messages.append((name, f"{subject}\0{text}", line))
+
     def current_smi(self, line: int) -> Smi:
         """The run of nvidia-smi that is being read: a new one after each command."""
         if self.smi and not self.fresh:

@@ -103,6 +103,9 @@ def take_missing(lines: list[Line], at: int, draft: Draft) -> int:
     denied = _DENIED.match(text)
     if denied is not None:
         draft.put_present(denied["path"], lines[at].number)
+        # To list is refused where the directory may not be searched; `cat` opens the node itself.
+        if re.match(r"\S*\bcat\s?:", text):
+            draft.put_message("open-denied-mode", denied["path"], text, lines[at].number)
         draft.use(lines[at].number, lines[at].number, "ls -l")
         return 1
     return 0

@@ -224,6 +224,7 @@ _ERRNOS: Final = {
     "open-denied-mode": "EACCES",
     "open-busy": "EBUSY",
     "open-nothing": "ENXIO",
+    "open-invalid": "EINVAL",
 }
 
 

@@ -49,6 +49,7 @@ MESSAGES: Final[tuple[tuple[str, str], ...]] = (
     ("gsp-timeout", r"NVRM: .{0,60}\bGSP Timeout\b|NVRM: .{0,80}waiting for RPC (?:response )?from (?:GPU\d{1,3} )?GSP"),
     ("selinux-denial", r"SELinux is preventing .{1,120}? access(?:es)? on the chr_file \W?(?P<subject>/dev/[\w./-]{1,60}?)\.?(?=\W?(?:\s|$))"),
     ("gpu-lost", r"GPU (?:at \S{4,20} )?has fallen off the bus|NVRM: fallen off the bus|GPU is lost|NVML_ERROR_GPU_IS_LOST|nvmlDeviceGet\w{1,60}\W.{0,20}GPU is lost"),
+    ("module-flavour", r"NVRM: installed in this system (?:is not supported by open|requires use of the NVIDIA open)"),
     ("module-without-gpu", r"NVRM: No NVIDIA (?:graphics adapter|GPU) (?:found|probed)|NVRM: The NVIDIA probe routine was not called|NVRM: NVIDIA init module failed"),
     ("cuda-unknown", r"CUDA(?: driver)?(?: error| initialization)?\W.{0,40}unknown error|CUDA_ERROR_UNKNOWN|cudaErrorUnknown|cuInit\b.{0,40}\b999\b|(?:cuda|CUDA|pytorch)\b.{0,60}\b(?:error 999|999 error)\b|\b999 error\b.{0,60}\b(?:cuda|CUDA|pytorch)\b|\b999\b.{0,20}(?:CUDA_ERROR_UNKNOWN|unknown error)"),
     ("cuda-none", r"no CUDA-capable device is detected|CUDA_ERROR_NO_DEVICE|cudaErrorNoDevice"),
@@ -56,6 +57,7 @@ MESSAGES: Final[tuple[tuple[str, str], ...]] = (
     ("open-denied-mode", r"(?:[Cc]ouldn't|[Cc]ould not|[Ff]ailed to|[Cc]annot|[Uu]nable to) open\b.{0,60}?(?P<subject>/dev/[\w./-]{1,60})\W.{0,40}Permission denied|open(?:at)?\((?:AT_FDCWD, )?\"(?P<other>/dev/[\w./:-]{1,60})\", [^)]{1,60}\)\s*= -1 EACCES|(?P<third>/dev/(?:nvidia|accel|vfio|dri|kfd)[\w./-]{0,60})(?: is not accessible)?\W{1,4}[Pp]ermission denied"),
     ("open-busy", r"(?:[Cc]ouldn't|[Cc]ould not|[Ff]ailed to|[Cc]annot|[Uu]nable to) open\b.{0,60}?(?P<subject>/dev/[\w./-]{1,60})\W.{0,40}(?:Device or resource busy|EBUSY)|(?P<third>/dev/(?:nvidia|accel|vfio|dri|kfd)[\w./-]{0,60})\W{1,4}[Dd]evice or resource busy"),
     ("open-nothing", r"(?:[Cc]ouldn't|[Cc]ould not|[Ff]ailed to|[Cc]annot|[Uu]nable to) open\b.{0,60}?(?P<subject>/dev/[\w./-]{1,60})\W.{0,40}No such device or address|(?P<third>/dev/(?:nvidia|accel|vfio|dri|kfd)[\w./-]{0,60})\W{1,4}[Nn]o such device or address"),
+    ("open-invalid", r"(?:[Cc]ouldn't|[Cc]ould not|[Ff]ailed to|[Cc]annot|[Uu]nable to) open\b.{0,60}?(?P<subject>/dev/(?:nvidia|accel|vfio|dri|kfd)[\w./-]{0,60})\W.{0,40}Invalid argument"),
     ("open-missing", r"(?:[Cc]ouldn't|[Cc]ould not|[Ff]ailed to|[Cc]annot|[Uu]nable to) open\b.{0,60}?(?P<subject>/dev/(?:nvidia|accel|vfio|dri|kfd)[\w./-]{0,60})\W.{0,40}No such file or directory|error gathering device information while adding custom device \W{1,3}(?P<other>/dev/[\w./-]{1,60})\W{1,3}: no such file"),
     ("tpu-lockfile", r"Internal error when accessing libtpu multi-process lockfile|libtpu_lockfile\W.{0,40}(?:Permission denied|exists)"),
     ("tpu-busy", r"The TPU is already in use by (?:process with pid (?P<subject>\d{1,9})|another process)|libtpu\.so (?:is )?already in use"),
@@ -90,9 +92,7 @@ def take_message(lines: list[Line], at: int, draft: Draft) -> int:
     if found is None or is_denied(first):
         return 0
     name, subject = found
-    if len(draft.messages) < 1000:
-        text = first if taken == 1 else f"{first} {following}"
-        draft.messages.append((name, f"{subject}\0{text}" if subject else f"\0{text}", lines[at].number))
+    draft.put_message(name, subject, first if taken == 1 else f"{first} {following}", lines[at].number)
     if name == "cdi-unresolvable":
         for each in subject.replace(",", " ").split():
             if "=" in each:

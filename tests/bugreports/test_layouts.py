@@ -45,6 +45,9 @@ FAULTS: Final[dict[str, tuple[str, str]]] = {
     "firmware that does not answer": ("[   84.300488] NVRM: GPU6 _kgspLogRpcTimeout: ********************************* GSP Timeout **********************************\n", "device-lost"),
     "a journal in Polish": ("kwi 15 07:56:59 box kernel: NVRM: Xid (PCI:0000:07:00): 109, pid=326, name=modprobe, errorString CTX SWITCH TIMEOUT\n", "xid-since"),
     "docker without CDI": ('docker: Error response from daemon: could not select device driver "cdi" with capabilities: [].\n', "runtime-not-configured"),
+    "a node that cannot be opened so": ("$ rocminfo\nROCk module version 6.7.0 is loaded\nUnable to open /dev/kfd read-write: Invalid argument\n", "open-failed"),
+    "cat may not": ("$ cat /dev/dri/card0\ncat: /dev/dri/card0: Permission denied\n", "open-denied-by-mode"),
+    "the other flavour of the module": ("[   60.000000] NVRM: The NVIDIA GPU 0000:2c:00.0 (PCI ID: 10de:1d16)\n               NVRM: installed in this system is not supported by open\n               NVRM: nvidia.ko because it does not include the required GPU\n", "gpu-init-failed"),
 }  # fmt: skip
 # Reports of which nothing is an error.
 SOUND: Final[dict[str, str]] = {
@@ -57,6 +60,11 @@ SOUND: Final[dict[str, str]] = {
     "names without their directory": "$ ls -al nvidia*\ncrw-rw-rw-. 1 root root 195,   0 Aug 23 17:11 nvidia0\ncrw-rw-rw-. 1 root root 195, 255 Aug 23 17:11 nvidiactl\ncrw-rw-rw-. 1 root root 239,   0 Aug 23 17:11 nvidia-uvm\n",
     "nouveau is blacklisted": "root@box:~# dmesg | grep -i nouveau\n[    0.000000] Command line: BOOT_IMAGE=/boot/vmlinuz ro intel_iommu=on modprobe.blacklist=nouveau quiet\n",
     "information of an old driver, in Italian": "$ ls -al /dev/dri/\ntotale 0\ndrwxr-xr-x   2 root root     60 17 ott 23.00 by-path\ncrw-rw-rw-+  1 root root 226, 0 17 ott 23.00 card0\n$ cat /proc/driver/nvidia/gpus/0000\\:04\\:00.0/information\nModel:           GeForce GTX 650\nIRQ:             44\nGPU UUID:        GPU-5d0bb1a7-8f2c-4c1e-9a35-1e7720f6c4b1\nBus Location:    0000:04:00.0\n",
+    "cat reads, and the node has nothing to read": "$ cat /dev/kfd\ncat: /dev/kfd: Invalid argument\n",
+    "ls may not look into a directory": "$ ls -l /dev/dri\nls: cannot open directory '/dev/dri': Permission denied\n",
+    "what a container has for names": "$ docker run -it --device=/dev/dri rocm/pytorch ls -ld /dev/dri /dev/dri/*\nls: cannot access '/dev/dri/by-path': No such file or directory\ndrwxr-xr-x  2 root   root         80 Sep 11 09:18 /dev/dri\ncrw-rw----+ 1 nobody daemon 226,   1 Sep 11 09:06 /dev/dri/card1\n",
+    "a Jetson's nvidia-smi": "| NVIDIA-SMI 540.3.0                Driver Version: N/A          CUDA Version: 12.2     |\n|   0  Orin (nvgpu)                  N/A  | N/A              N/A |                  N/A |\n",
+    "a template that nobody filled in": " - [ ] Any relevant kernel output lines from `dmesg`\n - [ ] Driver information from `nvidia-smi -a`\n",
     "modules, passed through": "$ lsmod | grep nvidia\n$ lspci -nnk -d 10de:\n01:00.0 3D controller [0302]: NVIDIA Corporation GV100GL [10de:1db6] (rev a1)\n\tKernel driver in use: vfio-pci\n",
 }  # fmt: skip
 
