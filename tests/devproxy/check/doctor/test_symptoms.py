@@ -114,6 +114,7 @@ def test_what_nvidia_smi_says_later_counts() -> None:
 def test_every_name_is_of_a_message_and_every_own_code_has_a_page() -> None:
     names = {name for name, _ in MESSAGES}
     assert KNOWN.keys() <= names | {"selinux-denial", "smi-none"}
-    assert names - KNOWN.keys() == {"open-denied-cgroup", "open-denied-mode", "open-busy", "open-nothing"}
+    openings = {"open-denied-cgroup", "open-denied-mode", "open-busy", "open-nothing", "open-invalid"}
+    assert names - KNOWN.keys() == openings
     pages = Path(devproxy.check.__file__).parent / "pages"
     assert all((pages / f"{check.code}.md").exists() for check in SYMPTOM_CHECKS)
