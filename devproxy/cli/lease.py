@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from typing import Final
 
     from devproxy.cli.quick import Parser
+    from devproxy.host.facts import Host
+    from devproxy.jobs.devices import Device
 
 _EXAMPLES = """\
 examples:
@@ -39,6 +41,7 @@ accelerators it has; a `devproxy run` below it sees those alone. Leases bind tho
 exit codes: the command's own; 2 for what this host can never give; 1 when nothing was free in time; 126, 127 for the command.
 """
 _TELL_EVERY: Final = 5.0
+_TELLING: Final = ("/sys", "/sys/bus/pci/devices", "/proc", "/proc/devices", "/dev")
 
 
 def add_arguments(parser: Parser) -> None:
@@ -66,6 +69,7 @@ def run(args: Namespace, context: Context) -> int:
         raise InputError("no command to give the lease to", hint="devproxy lease 1 -- COMMAND")
     host = probe(args.host, deep=True)
     every = leasable(host)
+    _require_sight(host, every)
     wanted = Wanted(
         _number(args.what),
         Kind(args.kind) if args.kind else None,
@@ -83,6 +87,16 @@ def run(args: Namespace, context: Context) -> int:
     for descriptor in lease.descriptors:
         os.set_inheritable(descriptor, True)  # noqa: FBT003 (os has it so)
     return _become(args.command, environment(lease.devices, every))
+
+
+def _require_sight(host: Host, every: tuple[Device, ...]) -> None:
+    """That a host has nothing to lease is said only of one that could be looked at."""
+    hidden = next((each for each in host.unseen if each.path in _TELLING), None)
+    if not every and hidden is not None:
+        raise InputError(
+            f"no accelerator was found, but {hidden.path} could not be seen: {hidden.why}",
+            hint="'devproxy probe' lists what was not seen",
+        )
 
 
 def _number(text: str) -> int:

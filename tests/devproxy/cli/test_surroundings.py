@@ -92,6 +92,9 @@ def test_an_empty_place_is_inconclusive(setup: str, place: str) -> None:
     shown = run("probe", "--text", setup=setup)
     assert shown.returncode == 0
     assert place in shown.stdout[shown.stdout.index("NOT SEEN") :]
+    lease = run("lease", "1", "--", "true", setup=setup)
+    assert lease.returncode == 2
+    assert f"{place} could not be seen" in lease.stderr
     if place != "/dev":
         assert "no NVIDIA GPU was seen" in shown.stdout
 
