@@ -12,6 +12,7 @@ import pytest
 import devproxy
 from devproxy.host.facts import Host
 from devproxy.host.recording_file import decode
+from hwtests.gpu.shape import shapes, unknown_to
 from tests.bundles import runc_spec_like, write_bundle
 
 RECORDING = Path(__file__).parent.parent.parent / "hosts" / "lab.tar"
@@ -64,3 +65,15 @@ def test_a_plan_for_it_has_its_numbers(host: Host, tmp_path: Path) -> None:
         node = host.node("/dev/nvidia-uvm")
         assert node is not None
         assert found == node.number.major << 8 | node.number.minor
+
+
+def test_what_the_stub_driver_says_is_compared_by_names() -> None:
+    """What hwtests/gpu/test_stub.py holds the stub to, on machines with a real driver."""
+    stub = decode(RECORDING.read_bytes())
+    assert {kind for kind, names in shapes(stub).items() if names} >= {"params", "information", "capability", "majors"}
+    assert unknown_to(stub, stub) == {}
+    path = "/proc/driver/nvidia/params"
+    kept = stub.files[path]
+    more = stub._replace(files={**stub.files, path: kept._replace(data=kept.data + b"MadeUp: 1\n")})
+    assert unknown_to(stub, more) == {"params": {"MadeUp"}}
+    assert unknown_to(more, stub) == {}
