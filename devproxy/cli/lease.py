@@ -117,7 +117,14 @@ def _become(command: list[str], more: dict[str, str]) -> int:
     except FileNotFoundError:
         raise NotStarted(f"{command[0]!r} was not found", 127) from None
     except OSError as error:
+        # execvp(3) says EACCES of a directory in PATH that may not be searched, too.
+        if isinstance(error, PermissionError) and "/" not in command[0] and not _is_in_path(command[0]):
+            raise NotStarted(f"{command[0]!r} was not found", 127) from None
         raise NotStarted(f"{command[0]!r} cannot be executed: {(error.strerror or '').lower()}", 126) from error
+
+
+def _is_in_path(name: str) -> bool:
+    return any(os.path.lexists(os.path.join(place, name)) for place in os.get_exec_path())
 
 
 class _Progress:
