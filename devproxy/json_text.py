@@ -48,8 +48,8 @@ def loads(
         value, end = scan(_Rules(pairs, constant))(trimmed, 0)
         if end == len(trimmed):
             return value
-    except (ImportError, AttributeError, TypeError, ValueError, StopIteration):
-        pass
+    except (ImportError, AttributeError, TypeError, ValueError, StopIteration, SystemError):
+        pass  # SystemError: the scanner's own error is json.decoder's, which it does not load
     import json
 
     return json.loads(text, object_pairs_hook=pairs, parse_constant=constant)

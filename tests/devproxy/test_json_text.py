@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devproxy import json_text
+from devproxy.process import run
 
 VALUES: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -68,3 +70,15 @@ def test_without_the_half_in_c_json_does_it(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "_json", None)
     assert json_text.loads('{"a": [1, "é"]}') == {"a": [1, "é"]}
     assert json_text.dumps({"a": [1, "é"]}) == '{"a": [1, "\\u00e9"]}'
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize("text", ['{"a": 5', "[1,", '"', "nul", "{1: 2}", ""])
+def test_what_is_no_json_is_told_where_json_was_not_loaded_before(text: str) -> None:
+    """The scanner alone has no error to raise: its class is json.decoder's."""
+    program = (
+        "import sys; from devproxy.json_text import loads; assert 'json' not in sys.modules\n"
+        "try: loads(sys.argv[1])\nexcept ValueError as error: print(type(error).__name__)"
+    )
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    assert run([sys.executable, "-c", program, text], cwd=root).out == "JSONDecodeError\n"
