@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PLACE: Final = "/run/devproxy-leases"
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PARTS: Final = (("devices", 0o755), ("queue", 0o1777), ("held", 0o1777))
+_OTHER: Final = "look at who made it; --state names another directory"
 _HINT: Final = "root makes it: sudo devproxy lease list"
 
 
@@ -103,13 +104,13 @@ class State:
         except OSError as error:
             if error.errno not in (errno.ENOTDIR, errno.ELOOP):
                 raise
-            raise DevproxyError(f"{name} of {self._place} is no directory", hint="remove it") from None
+            raise DevproxyError(f"{name} is no directory, expected that of {self._place}", hint=_OTHER) from None
         found = os.fstat(folder)
         loose = found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX
         if found.st_uid not in (0, os.geteuid()) or loose or (mode == 0o755 and found.st_mode & 0o022):
             os.close(folder)
             told = f"{name} of {self._place} is {_told(found)}, expected a directory of root's with mode {mode:04o}"
-            raise DevproxyError(told, hint="whoever could write there could take others' leases: remove it")
+            raise DevproxyError(told, hint=f"whoever could write there could take others' leases. {_OTHER}")
         return folder
 
     def _make(self, parent: int | None, name: str, mode: int) -> int:
