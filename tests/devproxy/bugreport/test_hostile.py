@@ -57,7 +57,9 @@ def test_any_lines_make_a_host(lines: list[str]) -> None:
 
 @given(st.binary(max_size=2000))
 def test_any_bytes_make_a_host(data: bytes) -> None:
-    read_text(data.decode("utf-8", "replace"))
+    found = read_text(data.decode("utf-8", "replace"))
+    assert 0 <= found.read <= found.lines
+    assert found.host.simulated
 
 
 @pytest.mark.parametrize("piece", PIECES)

@@ -137,7 +137,9 @@ def test_a_recording_that_was_tampered_with_is_read_or_refused(seed: int) -> Non
         recording = decode(mutated(SMALL, seed))
     except TarError:
         return
-    probe_reader(RecordedReader(recording), name="x", simulated=True, deep=True)
+    host = probe_reader(RecordedReader(recording), name="x", simulated=True, deep=True)
+    assert host.simulated
+    assert host.details is not None
 
 
 @pytest.mark.property

@@ -307,4 +307,6 @@ def test_no_document_makes_the_doctor_stumble(documents: dict[str, Any]) -> None
     machine = selinux(hgx(), "device_t")
     for name, document in documents.items():
         machine.fact(name, document)
-    examine(case(machine))
+    report = examine(case(machine))
+    assert report.compared[0][1] > len(CHECKS)
+    assert all(finding.path and finding.found for finding in report.findings)
