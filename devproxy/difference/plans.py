@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from devproxy.difference.comparison import Comparison, Line, change
-from devproxy.errors import InputError
+from devproxy.difference.listed import entries
 from devproxy.json_text import dumps
 
 TYPE_CHECKING = False
@@ -26,26 +26,12 @@ def compare_plans(before: Document, after: Document) -> Comparison:
     Raises:
         InputError: one of them has no steps as plans have them.
     """
-    old, new = _steps(before, "the first plan"), _steps(after, "the second plan")
+    old = entries(before, "steps", "step", "the first plan", "step")
+    new = entries(after, "steps", "step", "the second plan", "step")
     lines = [*_fields(before, after, _HEAD, "settings"), *_steps_changed(old, new)]
     lines += _order([key for key in old if key in new], [key for key in new if key in old])
     lines += [line for key in old if key in new for line in _reason(old[key], new[key])]
     return Comparison("plan", (*lines, *_fields(before, after, _ABOUT, "about", minor=True)))
-
-
-def _steps(document: Document, where: str) -> dict[Key, Document]:
-    steps: dict[Key, Document] = {}
-    listed = document.get("steps")
-    for place, step in enumerate(listed if isinstance(listed, list) else [None]):
-        match step:
-            case {"step": str() as kind, "path": str() as path}:
-                number = 0
-                while (kind, path, number) in steps:
-                    number += 1
-                steps[kind, path, number] = step
-            case _:
-                raise InputError(f"{where}: steps[{place}] is no step: it has no kind and path")
-    return steps
 
 
 def _steps_changed(old: dict[Key, Document], new: dict[Key, Document]) -> Iterator[Line]:

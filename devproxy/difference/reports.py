@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from devproxy.difference.comparison import Comparison, Line, change
-from devproxy.errors import InputError
+from devproxy.difference.listed import entries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,17 +37,7 @@ def compare_reports(before: Document, after: Document) -> Comparison:
 
 
 def _findings(document: Document, where: str) -> dict[Key, Document]:
-    found: dict[Key, Document] = {}
-    listed = document.get("findings")
-    for place, finding in enumerate(listed if isinstance(listed, list) else [None]):
-        match finding:
-            case {"code": str() as code, "path": str() as path}:
-                number = 0
-                while (code, path, number) in found:
-                    number += 1
-                found[code, path, number] = finding
-            case _:
-                raise InputError(f"{where}: findings[{place}] is no finding: it has no code and path")
+    found = entries(document, "findings", "code", where, "finding")
     severity = {key: _text(finding.get("severity")) for key, finding in found.items()}
     rank = {name: place for place, name in enumerate(_ORDER)}
     return dict(sorted(found.items(), key=lambda each: rank.get(severity[each[0]], len(rank))))
