@@ -12,6 +12,7 @@ import errno
 import os
 import stat
 import time
+from contextlib import suppress
 
 from devproxy.errors import DevproxyError, InputError
 from devproxy.json_text import dumps, loads
@@ -112,6 +113,8 @@ def add(entry: Entry, place: str = PLACE) -> None:
             os.close(file)
         os.rename(temporary, entry.name + _SUFFIX, src_dir_fd=folder, dst_dir_fd=folder)
     except OSError as error:
+        with suppress(OSError):
+            os.unlink(temporary, dir_fd=folder)
         raise _denied(place, error) from error
     finally:
         os.close(folder)
