@@ -49,6 +49,16 @@ def test_one_that_has_expired_is_given_out_and_still_listed(place: str) -> None:
     assert [each.name for each in entries(place)] == [BAD]
 
 
+def test_what_cannot_be_written_leaves_nothing(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DevproxyError, match="no space left"):
+        add(entry(), place)
+    assert os.listdir(place) == []
+
+
 @pytest.mark.parametrize(
     "text", ["", "[]", "{", '{"code": 1}', '{"code": "x", "reason": "y", "since": "z", "by": 0}', "\xff"]
 )
