@@ -9,11 +9,13 @@ from devproxy.cli.arguments import add_format_arguments, add_host_argument, want
 from devproxy.cli.context import Context
 from devproxy.errors import InputError, NotStarted
 from devproxy.host.probe import probe
+from devproxy.host.recording_file import save
 from devproxy.jobs.busy import Busy
 from devproxy.jobs.devices import Kind, Wanted, environment, leasable
 from devproxy.jobs.lease import Asking, Waiting, acquire
 from devproxy.jobs.listing import held, waiters
 from devproxy.jobs.quarantine import PLACE as KEPT_OUT
+from devproxy.jobs.scope import scope_document
 from devproxy.jobs.size import parse_duration, parse_size
 from devproxy.jobs.state import PLACE, State
 
@@ -52,6 +54,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--mem", metavar="SIZE", help="at least so much memory each: 80G, 40960M")
     parser.add_argument("--numa", type=int, metavar="NODE", help="on this NUMA node")
     parser.add_argument("--wait", metavar="TIME", help="wait so long for them: 90, 90s, 30m, 2h, or 'forever'")
+    parser.add_argument("--note", metavar="FILE", help="write down what is leased, for 'check' and 'clean' afterwards")
     parser.add_argument("--state", default=PLACE, metavar="DIR", help=f"where leases are kept (default {PLACE})")
     parser.add_argument(
         "--quarantine", default=KEPT_OUT, metavar="DIR", help=f"where devices are kept out (default {KEPT_OUT})"
@@ -84,9 +87,11 @@ def run(args: Namespace, context: Context) -> int:
         lease = acquire(state, asking, wait=wait, progress=_Progress(context).tell)
     names = ", ".join(f"{device.kind.value} {device.rank} ({device.name})" for device in lease.devices)
     context.note(f"leased {names}")
+    if args.note:
+        save(scope_document(lease.scope).encode(), args.note, what="note")
     for descriptor in lease.descriptors:
         os.set_inheritable(descriptor, True)  # noqa: FBT003 (os has it so)
-    return _become(args.command, environment(lease.devices, every))
+    return _become(args.command, environment(lease.scope, every))
 
 
 def _require_sight(host: Host, every: tuple[Device, ...]) -> None:

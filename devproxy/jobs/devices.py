@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Final
 
+    from devproxy.jobs.scope import Scope
+
 # How many chips of a host libtpu can use by themselves, and its bounds for them (notes of the JAX and Ray projects).
 _TPU_BOUNDS: Final = {1: "1,1,1", 2: "1,2,1", 4: "2,2,1"}
 
@@ -128,8 +130,12 @@ def _groups(number: int, fitting: Sequence[Device], every: Sequence[Device]) -> 
             yield group
 
 
-def environment(given: Sequence[Device], every: Sequence[Device]) -> dict[str, str]:
-    """The variables that tell a command, and what it starts, which accelerators are its own."""
+def environment(scope: Scope, every: Sequence[Device]) -> dict[str, str]:
+    """The variables that tell a command, and what it starts, which accelerators are its own, and by which lease."""
+    return {"DEVPROXY_LEASE_ID": scope.ident, **_visible(scope.devices, every)}
+
+
+def _visible(given: Sequence[Device], every: Sequence[Device]) -> dict[str, str]:
     names = ",".join(device.name for device in given)
     if given[0].kind is Kind.GPU:
         order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}

@@ -9,6 +9,7 @@ import time
 from devproxy.errors import DevproxyError
 from devproxy.jobs.claims import Claim, Own, Watched, living
 from devproxy.jobs.devices import Device, Wanted, candidates, groups
+from devproxy.jobs.scope import Scope
 from devproxy.jobs.state import State
 from devproxy.record import Record
 
@@ -41,8 +42,9 @@ class Waiting(Record):
 class Lease:
     """Devices that are this process's, and those of its children that inherit `descriptors`."""
 
-    def __init__(self, devices: tuple[Device, ...], locks: Sequence[int], claim: Own) -> None:
-        self.devices = devices
+    def __init__(self, scope: Scope, locks: Sequence[int], claim: Own) -> None:
+        self.scope = scope
+        self.devices = scope.devices
         self._locks = tuple(locks)
         self._claim = claim
 
@@ -148,8 +150,10 @@ def _take(
                 elif lock is not None:
                     locks[device] = lock
             if len(locks) == asking.wanted.number:
+                scope = Scope(os.urandom(16).hex(), os.getuid(), time.time(), tuple(locks))
                 names = [device.name for device in locks]
-                lease = Lease(tuple(locks), tuple(locks.values()), Own(state.held, _about(asking, {"devices": names})))
+                claim = Own(state.held, _about(asking, {"devices": names, "id": scope.ident}))
+                lease = Lease(scope, tuple(locks.values()), claim)
                 locks = {}
                 return lease, ()
         finally:

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from devproxy.cli.main import main
+from devproxy.errors import InputError
 from devproxy.host.probe import probe
 from devproxy.jobs.devices import Device, Kind, Wanted, candidates, environment, groups, leasable
 from devproxy.jobs.restrict import restricted
+from devproxy.jobs.scope import Scope, read_scope
 from devproxy.jobs.size import parse_duration, parse_size
 from devproxy.process import run
 
@@ -86,6 +88,20 @@ class TestCommand:
         assert told in found[2]
         assert "Traceback" not in found[2]
 
+    def test_a_note_tells_what_was_leased(self, tmp_path: Path) -> None:
+        code, out, _ = lease(
+            tmp_path, "2", "--note", str(tmp_path / "note"), "--", "sh", "-c", "echo $DEVPROXY_LEASE_ID"
+        )
+        scope = read_scope(str(tmp_path / "note"))
+        assert (code, scope.ident, scope.uid) == (0, out.strip(), os.getuid())
+        assert scope.devices == leasable(probe(GPUS, deep=True))[:2]
+
+    @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"ident":"a","uid":0,"since":1,"devices":[{"kind":"cat"}]}'])
+    def test_another_file_is_no_note(self, tmp_path: Path, text: str) -> None:
+        (tmp_path / "note").write_text(text)
+        with pytest.raises(InputError, match="note"):
+            read_scope(str(tmp_path / "note"))
+
     def test_a_run_below_it_sees_the_leased_nodes_alone(self, tmp_path: Path) -> None:
         plan = [sys.executable, "-m", "devproxy", "plan", str(HERE / "example" / "bundle"), "--host", GPUS, "--text"]
         _, out, _ = lease(tmp_path, "2", "--", *plan, "--mode", "docker")
@@ -127,9 +143,9 @@ def test_three_of_four_chips_are_refused() -> None:
 
 def test_the_variables_of_tpus() -> None:
     every = chips(8)
-    assert environment(every[2:4], every)["TPU_VISIBLE_CHIPS"] == "2,3"
-    assert environment(every[2:4], every)["TPU_CHIPS_PER_HOST_BOUNDS"] == "1,2,1"
-    assert "TPU_CHIPS_PER_HOST_BOUNDS" not in environment(every, every)
+    assert environment(Scope("7", 0, 0.0, every[2:4]), every)["TPU_VISIBLE_CHIPS"] == "2,3"
+    assert environment(Scope("7", 0, 0.0, every[2:4]), every)["TPU_CHIPS_PER_HOST_BOUNDS"] == "1,2,1"
+    assert "TPU_CHIPS_PER_HOST_BOUNDS" not in environment(Scope("7", 0, 0.0, every), every)
 
 
 def test_a_recorded_host_of_tpus_has_its_chips_to_lease() -> None:
