@@ -37,7 +37,7 @@ examples:
   devproxy lease list                              who has what, since when, and who waits
 
 The command replaces this one. It has the lease as long as it lives, and so do those of its children that keep its descriptors: the
-locks end with the last of them, however it ends. CUDA_VISIBLE_DEVICES, NVIDIA_VISIBLE_DEVICES or TPU_VISIBLE_CHIPS say which
+locks end with the last of them, however it ends. A device that a process has open, or whose memory is in use, is passed over. CUDA_VISIBLE_DEVICES, NVIDIA_VISIBLE_DEVICES or TPU_VISIBLE_CHIPS say which
 accelerators it has; a `devproxy run` below it sees those alone. Leases bind those who ask for them: they keep nobody from opening a node.
 
 exit codes: the command's own; 2 for what this host can never give; 1 when nothing was free in time; 126, 127 for the command.
@@ -87,6 +87,9 @@ def run(args: Namespace, context: Context) -> int:
         lease = acquire(state, asking, wait=wait, progress=_Progress(context).tell)
     names = ", ".join(f"{device.kind.value} {device.rank} ({device.name})" for device in lease.devices)
     context.note(f"leased {names}")
+    for device in lease.devices:
+        if why := busy.unseen(device):
+            context.warn(f"whether {device.kind.value} {device.rank} is in use was not seen: {why}")
     if args.note:
         save(scope_document(lease.scope).encode(), args.note, what="note")
     for descriptor in lease.descriptors:

@@ -1,0 +1,61 @@
+"""A GPU is leased when it is idle: no process has it open, and NVML tells of no memory in use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from devproxy.host.probe import probe
+from devproxy.jobs import busy
+from devproxy.jobs.busy import Busy
+from devproxy.jobs.devices import Device, Kind
+from tests.nvml.fake import FakeNvml, gpu, machine_of
+
+pytestmark = pytest.mark.programs
+
+LOST = 15
+
+
+def devices() -> tuple[Device, Device]:
+    first, second = (
+        Device(Kind.GPU, f"GPU-{rank:08x}-0000-4000-8000-000000000000", rank, address, "H100", 0, 80 << 30, ())
+        for rank, address in enumerate(("0000:18:00.0", "0000:2a:00.0"))
+    )
+    return first, second
+
+
+@pytest.fixture
+def looking(nvml: FakeNvml, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Busy:
+    """On this machine with the fake library, never content with what it was told before."""
+    monkeypatch.setattr(busy, "_KEEP", 0.0)
+    monkeypatch.setenv("DEVPROXY_NVML_SECONDS", "60")
+    return Busy(probe(), str(tmp_path / "quarantine"))
+
+
+def test_one_whose_memory_is_in_use_is_passed_over_until_it_is_free(nvml: FakeNvml, looking: Busy) -> None:
+    first, second = devices()
+    nvml.world(machine_of(2) | {"gpu 0": gpu(0, memory_used=7 << 30)})
+    assert looking.why(first) == "without a holder, but with 7168 of 81559 MiB of its memory in use"
+    assert looking.why(second) == ""
+    nvml.world(machine_of(2) | {"gpu 0": gpu(0, memory_used=3 << 20)})
+    assert looking.why(first) == ""
+
+
+def test_one_that_is_lost_is_passed_over(nvml: FakeNvml, looking: Busy) -> None:
+    first, second = devices()
+    nvml.world(machine_of(2) | {"gpu 1": gpu(1, error=LOST)})
+    assert looking.why(first) == ""
+    assert looking.why(second) == "lost, says NVML"
+
+
+def test_what_was_not_seen_is_told_where_neither_processes_nor_memory_could_be(
+    nvml: FakeNvml, looking: Busy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = devices()
+    nvml.world(machine_of(2) | {"gpu 1": gpu(1, **{"error.nvmlDeviceGetMemoryInfo": 3})})
+    assert [looking.why(device) for device in (first, second)] == ["", ""]
+    for complete in (True, False):
+        monkeypatch.setattr(looking, "_complete", complete)
+        assert looking.unseen(first) == ""
+        assert bool(looking.unseen(second)) is not complete
