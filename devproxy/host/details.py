@@ -16,6 +16,7 @@ from devproxy.host.device_facts import (
     UdevDevice,
 )
 from devproxy.host.nvml_facts import Nvml, NvmlState
+from devproxy.host.shared_memory_facts import Clock, LogSpan, SharedMemory
 from devproxy.host.system_facts import (
     Caller,
     CdiFile,
@@ -70,6 +71,9 @@ class SystemDetails(Record):
     environment: tuple[tuple[str, str], ...] = ()
     symptoms: tuple[Symptom, ...] = ()
     command_line: str = ""
+    clock: Clock | None = None
+    log_span: LogSpan | None = None
+    shared_memory: SharedMemory | None = None
 
 
 class Details(Record):

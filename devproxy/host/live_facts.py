@@ -47,7 +47,7 @@ _DEEP: Final = frozenset(
     (
         "nvml", "udev", "holders", "affinity", "opens",
         "sockets", "kernel_log", "caller", "file_systems", "environment", "runtimes", "selinux_labels", "locks",
-        "command_line",
+        "command_line", "shared_memory", "clock",
     )
 )  # fmt: skip
 

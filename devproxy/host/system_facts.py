@@ -58,7 +58,7 @@ class ServiceSocket(Record):
 class LogEvent(Record):
     """A line of the kernel's log that is about accelerators: `kind` is xid, api-mismatch, nouveau, suspend, resume, iommu,
     module, init (a GPU that could not be started), oom, other; `seconds` since boot (None in logs without times); `number`
-    the Xid; `address` the PCI address it names.
+    the Xid; `address` the PCI address it names; `sequence` the number that the kernel gave the record in this boot.
     """
 
     kind: str
@@ -67,6 +67,7 @@ class LogEvent(Record):
     number: int | None = None
     address: str = ""
     source: str = "facts/kernel_log.json"
+    sequence: int | None = None
 
 
 class Caller(Record):

@@ -15,6 +15,9 @@ _DRIVER: Final = (
 )  # fmt: skip
 _CAPABILITIES: Final = ("CAP_CHOWN", "CAP_IPC_LOCK", "CAP_MKNOD", "CAP_SYS_ADMIN", "CAP_SYSLOG")
 _SHM: Final = 503 << 30
+_BOOT: Final = "5f0c2a54-93d1-4b7e-8a26-c1d0e9f3b748"
+_NOW: Final = 1764547200.0  # 2025-12-01
+_UP: Final = 86400.0
 _TOOLKIT: Final = "1.17.8"
 _TOOLKIT_SETTINGS: Final = {
     "disable-require": "false", "supported-driver-capabilities": "compat32,compute,display,graphics,ngx,utility,video",
@@ -33,6 +36,9 @@ def with_system_facts(machine: Machine) -> Machine:
     ids = {"gid": 0, "gids": [0], "groups": groups, "uid": 0}
     machine.fact("caller", {**ids, "capabilities": list(_CAPABILITIES), "user_namespace": False})
     machine.fact("file_systems", {"file_systems": [{"free": _SHM, "path": "/dev/shm", "size": _SHM}]})
+    machine.fact("clock", {"boot": _BOOT, "boottime": _UP, "monotonic": _UP, "realtime": _NOW})
+    nothing: dict[str, object] = {"entries": [], "left_out": 0, "mps": [], "segments": [], "segments_left_out": 0}
+    machine.fact("shared_memory", nothing)
     machine.fact("environment", {"variables": {}})
     machine.fact("command_line", {"parameters": ["iommu=pt", "intel_iommu=on"]})
     machine.file("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu io memory hugetlb pids rdma misc\n")
@@ -58,7 +64,11 @@ def with_system_facts(machine: Machine) -> Machine:
         if host.nvidia.switches:
             sockets.append(("nvidia-fabricmanager", "/run/nvidia-fabricmanager/socket"))
             programs.append(_program("nv-fabricmanager", "/usr/bin/nv-fabricmanager", host.nvidia.version))
-    machine.fact("kernel_log", {"complete": True, "left_out": 0, "lines": lines})
+    sequences = [1000 + number for number in range(len(lines))]
+    machine.fact(
+        "kernel_log",
+        {"complete": True, "left_out": 0, "lines": lines, "sequences": sequences, "span": [0, 1000 + len(lines)]},
+    )
     machine.fact("runtimes", {"configurations": configurations, "programs": programs})
     listening = [{"listening": True, "path": path, "service": service, "why": ""} for service, path in sockets]
     return machine.fact("sockets", {"sockets": listening})

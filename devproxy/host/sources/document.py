@@ -57,6 +57,13 @@ def number(value: object) -> int:
     return value
 
 
+def amount(value: object) -> float:
+    """A number that may have a fraction and is not negative; NaN and infinities are none. Errors: TypeError for anything else."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1 << 64:
+        raise TypeError(f"{short(value)}, expected a number")
+    return float(value)
+
+
 def truth(value: object) -> bool:
     """True or false. Errors: TypeError for anything else."""
     if not isinstance(value, bool):

@@ -90,6 +90,7 @@ def test_records_become_lines_and_only_the_kernels_own_count() -> None:
             "[    5.140900] NVRM: loading NVIDIA UNIX x86_64 Kernel Module  550.163.01",
             "[ 9041.100001] NVRM: Xid (PCI:0000:3a:00): 79, pid=1 , GPU has fallen off the bus.",
         ],
+        "sequences": [339, 340],
     }
 
 

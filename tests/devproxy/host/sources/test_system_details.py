@@ -38,6 +38,7 @@ from tests.hosts.system_facts import with_system_facts
 LIB: Final = "/usr/lib/x86_64-linux-gnu"
 FACTS: Final = (
     "sockets", "kernel_log", "caller", "file_systems", "environment", "runtimes", "selinux_labels", "command_line",
+    "shared_memory", "clock",
 )  # fmt: skip
 
 
@@ -295,6 +296,7 @@ ANYTHING: Final = st.recursive(
 KEYS: Final = (
     "sockets", "lines", "left_out", "uid", "gid", "gids", "groups", "capabilities", "user_namespace", "file_systems",
     "variables", "programs", "configurations", "labels", "parameters",
+    "sequences", "span", "entries", "segments", "mps", "boot", "realtime", "monotonic", "boottime",
 )  # fmt: skip
 DOCUMENTS: Final = st.dictionaries(st.sampled_from(KEYS), ANYTHING, max_size=6) | ANYTHING
 PATHS: Final = (
