@@ -15,7 +15,8 @@ class CharLink(Record):
 
 class Holder(Record):
     """A process that has an accelerator's node open (or mapped). `started` is its start time in clock ticks since boot,
-    which together with the pid names it for good (proc_pid_stat(5), field 22).
+    which together with the pid names it for good (proc_pid_stat(5), field 22). `lease` is the number of the devproxy lease that
+    it was started under, as its first environment says (proc_pid_environ(5)): empty without one, None where that may not be read.
     """
 
     pid: int
@@ -24,6 +25,7 @@ class Holder(Record):
     started: int
     paths: tuple[str, ...]
     source: str = "facts/holders.json"
+    lease: str | None = None
 
 
 class Holders(Record):

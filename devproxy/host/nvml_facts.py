@@ -42,7 +42,7 @@ class NvmlMig(Record):
 class NvmlBounds(Record):
     """What a GPU's readings are judged by, in their units: the power limit that the board came with, the temperatures at
     which it slows down and turns itself off, its highest SM clock, whether it counts memory errors at all (ECC), and the
-    uncorrectable ones in its life.
+    uncorrectable ones in its life. `clock_memory_locked` is the memory's clock for applications, beside that of the SMs.
     """
 
     power_limit_default: float | None = None
@@ -51,6 +51,7 @@ class NvmlBounds(Record):
     clock_sm_most: int | None = None
     ecc: bool | None = None
     ecc_uncorrected_ever: int | None = None
+    clock_memory_locked: int | None = None
 
 
 class NvmlHealth(Record):

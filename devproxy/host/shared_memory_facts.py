@@ -88,9 +88,12 @@ class Clock(Record):
 
 class LogSpan(Record):
     """Which part of the kernel's log was read, by the numbers that the kernel gives its records: from `first` to before
-    `following`, the number that the next one gets (Documentation/ABI/testing/dev-kmsg).
+    `following`, the number that the next one gets (Documentation/ABI/testing/dev-kmsg). Of the lines about accelerators
+    `left_out` older ones are not among the facts. It was read to its end if `complete`.
     """
 
     first: int
     following: int
+    left_out: int = 0
+    complete: bool = True
     source: str = "facts/kernel_log.json"

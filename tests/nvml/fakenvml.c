@@ -365,7 +365,12 @@ int nvmlDeviceGetMaxClockInfo(Device device, int type, unsigned *out)
 { DEVICE(nvmlDeviceGetMaxClockInfo); return clock_of(device, type, "clock_most", "1980", out); }
 
 int nvmlDeviceGetApplicationsClock(Device device, int type, unsigned *out)
-{ DEVICE(nvmlDeviceGetApplicationsClock); return clock_of(device, type, "clock_locked", "1980", out); }
+{
+	DEVICE(nvmlDeviceGetApplicationsClock);
+	if (type == 2) /* NVML_CLOCK_MEM */
+		return small(device, "clock_memory", "2619", out);
+	return clock_of(device, type, "clock_locked", "1980", out);
+}
 
 int nvmlDeviceGetCurrentClocksThrottleReasons(Device device, unsigned long long *out)
 { DEVICE(nvmlDeviceGetCurrentClocksThrottleReasons); return number(device, "throttle", "1", out); }

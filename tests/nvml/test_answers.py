@@ -37,7 +37,7 @@ def test_a_healthy_machine_is_told_whole(nvml: FakeNvml) -> None:
         remap_pending=False, remap_failed=False, pcie_generation=5, pcie_generation_most=5, pcie_width=16,
         pcie_width_most=16, clock_sm=345, clock_sm_locked=1980, compute_mode="default", persistence=True,
         throttle=("gpu-idle", "sw-power-cap", "reliability"), nvlinks=(True, True, True), load=7,
-        bounds=NvmlBounds(700.0, 89, 92, 1980, True, 0),
+        bounds=NvmlBounds(700.0, 89, 92, 1980, True, 0, 2619),
     )  # fmt: skip
 
 
@@ -98,7 +98,7 @@ def test_compute_modes_have_names(nvml: FakeNvml, mode: int, word: str) -> None:
 def test_what_a_gpu_does_not_have_is_not_told_and_no_error(nvml: FakeNvml) -> None:
     keys = (
         "temperature", "shutdown", "slowdown", "power_mw", "power_limit_mw", "power_default_mw", "pcie_gen", "pcie_width",
-        "pcie_gen_most", "pcie_width_most", "clock", "clock_most", "clock_locked", "throttle", "ecc", "ecc_volatile",
+        "pcie_gen_most", "pcie_width_most", "clock", "clock_most", "clock_locked", "clock_memory", "throttle", "ecc", "ecc_volatile",
         "ecc_aggregate", "remap_pending", "persistence", "compute_mode", "memory", "load", "serial", "minor", "uuid",
     )  # fmt: skip
     nvml.world({"system": {}, "gpu 0": gpu(0) | dict.fromkeys(keys, "none")})

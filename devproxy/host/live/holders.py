@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _SECONDS: Final = 20.0
 _MOST_HOLDERS: Final = 4096
 _MOST_MAPS: Final = 8 << 20
+_MOST_ENVIRONMENT: Final = 2 << 20
+_LEASE: Final = b"DEVPROXY_LEASE_ID="
 # What is never an accelerator, and what most processes have open.
 _PASSED_OVER: Final = (
     "/proc/", "/sys/", "/memfd:", "/dev/null", "/dev/zero", "/dev/tty", "/dev/pts/", "/dev/urandom", "/dev/random",
@@ -90,7 +92,8 @@ def _holder(pid: str, paths: Mapping[int, str], majors: frozenset[int], proc: st
         if not held:
             return None
         name, started = _identity(directory)
-        return {"name": name, "paths": sorted(held), "pid": int(pid), "started": started, "uid": _uid(directory)}
+        about = {"name": name, "paths": sorted(held), "pid": int(pid), "started": started, "uid": _uid(directory)}
+        return {**about, "lease": _lease(directory)}
     except _GONE:
         return None  # it ended: what it held is free
     finally:
@@ -169,6 +172,19 @@ def _identity(directory: int) -> tuple[str, int]:
         text = file.read(4096).decode("utf-8", "backslashreplace")
     before, _, after = text.rpartition(")")
     return before.partition("(")[2], int(after.split()[19])
+
+
+def _lease(directory: int) -> str | None:
+    """The number of the lease that a process was started under: 32 hexadecimal digits, else none (jobs.scope). Nothing else of an
+    environment is kept: there are secrets in it.
+    """
+    try:
+        with open(os.open("environ", os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory), "rb") as file:
+            data = file.read(_MOST_ENVIRONMENT)
+    except PermissionError:
+        return None
+    value = next((each[len(_LEASE) :] for each in data.split(b"\0") if each.startswith(_LEASE)), b"")
+    return value.decode() if len(value) == 32 and not value.strip(b"0123456789abcdef") else ""
 
 
 def _uid(directory: int) -> int:

@@ -24,8 +24,7 @@ _ESCAPED: Final = re.compile(r"\\x([0-9a-f]{2})")
 
 def read() -> dict[str, object]:
     """`{"lines": ["[    1.234567] NVRM: ..."], "sequences": the number of each, "left_out": how many older ones, "complete": whether
-    it was read to its end, "span": [number of the first record of all, the number after the last]}`; without a span if the log
-    is empty.
+    it was read to its end, "span": [number of the first record of all, the number after the last]}`.
 
     Errors: OSError where the log may not be read (EPERM under dmesg_restrict) or there is none.
     """
@@ -34,7 +33,7 @@ def read() -> dict[str, object]:
         records, complete, span = _records(fd, time.monotonic() + _SECONDS)
     finally:
         os.close(fd)
-    return {**last_lines(records), "complete": complete, **({"span": span} if span else {})}
+    return {**last_lines(records), "complete": complete, "span": span}
 
 
 def last_lines(records: Iterable[bytes]) -> dict[str, object]:
@@ -77,7 +76,7 @@ def _records(fd: int, until: float) -> tuple[list[bytes], bool, list[int]]:
 
 def _span(first: bytes, last: bytes) -> list[int]:
     start, end = _sequence(first), _sequence(last)
-    return [] if start is None or end is None else [start, end + 1]
+    return [0, 0] if start is None or end is None else [start, end + 1]
 
 
 def _sequence(record: bytes) -> int | None:

@@ -50,6 +50,7 @@ _PLAIN: Final = (
     ("clock_sm", "nvmlDeviceGetClockInfo", (1,)),
     ("clock_sm_most", "nvmlDeviceGetMaxClockInfo", (1,)),
     ("clock_sm_locked", "nvmlDeviceGetApplicationsClock", (1,)),
+    ("clock_memory_locked", "nvmlDeviceGetApplicationsClock", (2,)),
     ("throttle", "nvmlDeviceGetCurrentClocksThrottleReasons", ()),
 )
 _PROCESSES: Final = (

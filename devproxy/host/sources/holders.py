@@ -29,4 +29,6 @@ def read_holders(root: HostRoot) -> Holders | None:
 
 def _holder(each: dict[str, object]) -> Holder:
     pid, uid, started = (number(each.get(name)) for name in ("pid", "uid", "started"))
-    return Holder(pid, text(each.get("name")), uid, started, texts(each.get("paths")))
+    lease = each.get("lease")
+    paths = texts(each.get("paths"))
+    return Holder(pid, text(each.get("name")), uid, started, paths, lease=None if lease is None else text(lease))

@@ -18,7 +18,7 @@ _MOST: Final = 10_000
 
 def read_kernel_log(root: HostRoot) -> tuple[tuple[LogEvent, ...] | None, LogSpan | None]:
     """What it says of accelerators, oldest first, None when it could not be read; and which part of it was read, None when that
-    is not told, or when it was not read to its end.
+    is not told.
     """
     from devproxy.host.kernel_messages import parse_log_line
 
@@ -40,7 +40,7 @@ def read_kernel_log(root: HostRoot) -> tuple[tuple[LogEvent, ...] | None, LogSpa
         for line, sequence in zip(lines[:_MOST], sequences, strict=False)
         if (event := parse_log_line(line)) is not None
     )
-    return events, _span(root, document)
+    return events, _span(root, document, left_out)
 
 
 def _sequences(root: HostRoot, document: dict[str, object], wanted: int) -> list[int | None]:
@@ -53,13 +53,15 @@ def _sequences(root: HostRoot, document: dict[str, object], wanted: int) -> list
     return found if len(found) == wanted else [None] * wanted
 
 
-def _span(root: HostRoot, document: dict[str, object]) -> LogSpan | None:
+def _span(root: HostRoot, document: dict[str, object], left_out: int) -> LogSpan | None:
     from devproxy.host.shared_memory_facts import LogSpan
 
     match document.get("span"):
-        case [first, following] if document.get("complete") is True:
+        case [first, following]:
             try:
-                return LogSpan(number(first), number(following))
+                return LogSpan(number(first), number(following), left_out, complete=document.get("complete") is True)
             except TypeError as error:
                 root.note(fact_path("kernel_log"), f"span: {error}")
+        case _:
+            pass
     return None

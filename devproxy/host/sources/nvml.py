@@ -151,6 +151,7 @@ def _bounds(row: _Table) -> NvmlBounds:
         clock_sm_most=row.number("clock_sm_most"),
         ecc=row.flag("ecc"),
         ecc_uncorrected_ever=row.number("ecc_uncorrected_ever"),
+        clock_memory_locked=row.number("clock_memory_locked"),
     )
 
 
