@@ -8,7 +8,7 @@ VENV := .venv
 OPERATIONS ?= 1000000
 KILLS ?= 1000
 
-.PHONY: run test lint unit oldest rows bench soak soak-vfs soak-kills soak-races soak-leases clean help
+.PHONY: run test lint unit oldest rows bench soak soak-vfs soak-kills soak-races soak-leases soak-lab clean help
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -66,8 +66,13 @@ soak-races: $(VENV)/.dev
 soak-leases: $(VENV)/.dev
 	@DEVPROXY_LEASES=10000 $(VENV)/bin/python -m pytest tests/devproxy/jobs/test_lease.py
 
-# That, and the long forms of the other random tests: a hundred times the cases, hours.
-soak: soak-vfs soak-kills soak-races soak-leases
+# Two hundred jobs of all kinds in the lab, the hardware changing below them.
+soak-lab: $(VENV)/.dev
+	@hwtests/lab/packages
+	@DEVPROXY_LAB_JOBS=200 $(VENV)/bin/python -m hwtests.lab --timeout 1200 -- hwtests/lab/guest/test_jobs.py
+
+# Those, and the long forms of the other random tests: a hundred times the cases, hours.
+soak: soak-vfs soak-kills soak-races soak-leases soak-lab
 	@DEVPROXY_HYPOTHESIS=soak $(VENV)/bin/python -m pytest -m property
 
 $(VENV)/.devproxy: pyproject.toml

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # Looking through all processes takes a while, and so does asking NVML; who waits looks again no more often than this, in seconds.
 _KEEP: Final = 1.0
 _LOST: Final = "GPU_IS_LOST"
+_FUNCTIONS: Final = "/sys/bus/pci/devices"
 
 
 class Busy:
@@ -36,6 +37,7 @@ class Busy:
     def __init__(self, host: Host, quarantine: str = PLACE) -> None:
         self._host = host
         self._quarantine = quarantine
+        self._functions = frozenset(function.address for function in host.pci)
         self._looked = 0.0
         self._holders: tuple[Holder, ...] = ()
         self._complete = True
@@ -50,6 +52,8 @@ class Busy:
             return entry.describe()
         if self._host.simulated:
             return ""
+        if device.address in self._functions and not os.path.lexists(f"{_FUNCTIONS}/{device.address}"):
+            return "gone from the bus"  # since the probe: who waits may have waited for hours
         return self._held(device) or (self._used(device) if device.kind is Kind.GPU else "")
 
     def unseen(self, device: Device) -> str:

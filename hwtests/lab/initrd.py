@@ -24,8 +24,10 @@ _GUEST: Final = Path(__file__).parent / "guest"
 _ROOT: Final = "root"
 _DIRECTORIES: Final = ("dev", "etc", "lab", "mnt", "proc", "root", "run", "sys", "tmp", "var", "var/tmp")
 _ETC: Final = {
-    "passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
-    "group": "root:x:0:\ntty:x:5:\nvideo:x:44:\nrender:x:106:\nnogroup:x:65534:\n",
+    # Two users who share the machine: the agents of the README's story.
+    "passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"
+    "ci-a:x:1001:1001::/home/ci-a:/bin/sh\nci-b:x:1002:1002::/home/ci-b:/bin/sh\n",
+    "group": "root:x:0:\ntty:x:5:\nvideo:x:44:\nrender:x:106:\nnogroup:x:65534:\nci-a:x:1001:\nci-b:x:1002:\n",
     "hosts": "127.0.0.1 localhost\n",
     "hostname": "lab\n",
     "machine-id": "0" * 31 + "1\n",

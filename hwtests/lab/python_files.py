@@ -13,7 +13,7 @@ from typing import Final
 TREE: Final = Path(__file__).parent.parent.parent
 _NEEDED: Final = ("devproxy", "pytest")
 _SOURCES: Final = ("devproxy", "vfs", "hwtests")
-_FILES: Final = ("pyproject.toml", "tests/__init__.py", "tests/bundles.py")
+_FILES: Final = ("README.md", "pyproject.toml", "tests/__init__.py", "tests/bundles.py")
 # Of the standard library, what no test imports: most of its size.
 _LEFT_OUT: Final = frozenset(
     ("test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "pydoc_data", "site-packages",

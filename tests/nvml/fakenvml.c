@@ -12,6 +12,7 @@
  *                   noise.<call> = text        it writes text to every descriptor that is open, before it answers
  *                   print.<call> = text        it prints text, and a line's end in a call of its own
  *                   delay_ms = N               every call takes so long
+ * A GPU with `needs = PATH` is lost while there is nothing at that path.
  * Calls are named as pynvml names them, without the version at the end. Types and codes are those of nvml.h.
  */
 #define _GNU_SOURCE
@@ -164,8 +165,9 @@ static int enter_device(Device device, const char *call)
 		return result;
 	if (!device)
 		return INVALID_ARGUMENT;
-	if (!has(section_of(device)))
-		return GPU_IS_LOST; /* its section is gone: fallen off the bus */
+	const char *needed = get(section_of(device), "needs");
+	if (!has(section_of(device)) || (needed && access(needed, F_OK)))
+		return GPU_IS_LOST; /* its section, or what it needs, is gone: fallen off the bus */
 	result = fault(section_of(device), call, ++device->calls);
 	if (!result && device->mig >= 0)
 		result = fault(section_of(&gpus[device->gpu]), call, ++gpus[device->gpu].calls);

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from devproxy.host.facts import PciDevice
 from devproxy.host.probe import probe
 from devproxy.jobs import busy
 from devproxy.jobs.busy import Busy
@@ -59,3 +60,13 @@ def test_what_was_not_seen_is_told_where_neither_processes_nor_memory_could_be(
         monkeypatch.setattr(looking, "_complete", complete)
         assert looking.unseen(first) == ""
         assert bool(looking.unseen(second)) is not complete
+
+
+def test_one_that_has_left_the_bus_since_the_probe_is_passed_over(nvml: FakeNvml, tmp_path: Path) -> None:
+    first, second = devices()
+    nvml.world(machine_of(2))
+    address = "ffff:00:1f.7"  # nobody's
+    gone = PciDevice(address, 0x10DE, 0x2330, 0x030200, "nvidia", -1, "sysfs")
+    looking = Busy(probe()._replace(pci=(gone,)), str(tmp_path / "quarantine"))
+    assert looking.why(first._replace(address=address)) == "gone from the bus"
+    assert looking.why(second) == ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,19 +13,10 @@ import devproxy
 from devproxy.check.doctor.case import Case
 from devproxy.check.doctor.examine import examine
 from hwtests.lab.guest.conftest import GPUS, NVIDIA, TPU, Cli, ask, bundle
+from hwtests.lab.guest.drivers import removed, until
 
 LOST = GPUS[2]
 CHIP = "0001:00:06.0"
-
-
-@contextmanager
-def removed(address: str) -> Iterator[None]:
-    """Hot removal by sysfs, as an administrator does it; the rescan finds the function again."""
-    Path(f"/sys/bus/pci/devices/{address}/remove").write_text("1")
-    try:
-        yield
-    finally:
-        Path("/sys/bus/pci/rescan").write_text("1")
 
 
 @contextmanager
@@ -74,7 +64,5 @@ def test_a_chip_takes_its_node_along() -> None:
     with removed(CHIP):
         assert [chip.address for chip in devproxy.probe().tpus if chip.generation == "v4"] == ["0001:00:05.0"]
         assert not os.path.exists("/dev/accel1")
-    deadline = time.monotonic() + 20
-    while not os.path.exists("/dev/accel1"):
-        assert time.monotonic() < deadline
+    until("/dev/accel1")
     assert ask("/dev/accel1") == {"/dev/accel1": f"{TPU} 1"}

@@ -6,12 +6,17 @@
  *
  * Like the driver it has no device class: no node appears in /dev, and udev
  * knows of none. Whoever wants nodes makes them, as nvidia-modprobe does.
+ *
+ * A GPU can be told to fall off the bus while it is used:
+ *
+ *	echo 6 >/sys/module/nvidia/parameters/doomed
  */
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/pci.h>
 #include <linux/proc_fs.h>
 #include <linux/seq_file.h>
+#include <linux/workqueue.h>
 #include "lab_answer.h"
 
 #define VERSION		"550.163.01"
@@ -24,6 +29,14 @@
 static int mig = -1;
 module_param(mig, int, 0444);
 MODULE_PARM_DESC(mig, "minor of the GPU that is cut in two, -1 for none");
+
+static int doomed = -1;
+module_param(doomed, int, 0644);
+MODULE_PARM_DESC(doomed, "minor of a GPU that answers twice more and is gone, -1 for none");
+
+static int answers = 2;
+module_param(answers, int, 0644);
+MODULE_PARM_DESC(answers, "how often the doomed GPU still answers");
 
 static struct pci_dev *gpus[GPUS];	/* by minor */
 static DEFINE_MUTEX(gpus_lock);
@@ -42,6 +55,40 @@ static bool gpu_is_there(unsigned int minor)
 	return there;
 }
 
+/* In a work of its own: the removal waits for nobody who asks. */
+static void take_away(struct work_struct *work)
+{
+	struct pci_dev *gpu = NULL;
+
+	mutex_lock(&gpus_lock);
+	if (doomed >= 0 && doomed < GPUS)
+		gpu = pci_dev_get(gpus[doomed]);
+	doomed = -1;
+	mutex_unlock(&gpus_lock);
+	if (!gpu)
+		return;
+	pci_stop_and_remove_bus_device_locked(gpu);
+	pci_dev_put(gpu);
+}
+static DECLARE_WORK(falling, take_away);
+
+/* What the driver says when a GPU no longer answers (Xid 79). */
+static void fall_off_the_bus(unsigned int minor)
+{
+	struct pci_dev *gpu;
+
+	mutex_lock(&gpus_lock);
+	gpu = gpus[minor];
+	if (gpu)
+		pr_err("NVRM: Xid (PCI:%04x:%02x:%02x): 79, pid=%d, name=%s, GPU has fallen off the bus.\n",
+		       pci_domain_nr(gpu->bus), gpu->bus->number,
+		       PCI_SLOT(gpu->devfn), task_tgid_nr(current),
+		       current->comm);
+	mutex_unlock(&gpus_lock);
+	schedule_work(&falling);
+	flush_work(&falling);
+}
+
 static int nvidia_open(struct inode *inode, struct file *file)
 {
 	unsigned int minor = iminor(inode);
@@ -53,6 +100,8 @@ static long nvidia_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	unsigned int minor = iminor(file_inode(file));
 
+	if (minor < GPUS && doomed == minor && answers-- <= 0)
+		fall_off_the_bus(minor);
 	/* A GPU that was taken away while it was held. */
 	if (minor < GPU_MINORS && !gpu_is_there(minor))
 		return -EIO;
@@ -255,6 +304,7 @@ numbers:
 
 static void __exit nvidia_exit(void)
 {
+	cancel_work_sync(&falling);
 	pci_unregister_driver(&nvidia_driver);
 	proc_remove(top);
 	release_numbers();
