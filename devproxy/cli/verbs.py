@@ -52,6 +52,7 @@ VERBS: Final[tuple[Verb, ...]] = (
     Verb("verify", "devproxy.cli.verify", "build the root on the kernel and compare it with what it should be"),
     Verb("doctor", "devproxy.cli.doctor", "say what is wrong with a host or a bug report, and what to type"),
     Verb("lease", "devproxy.cli.lease", "accelerators for one command, nobody else's meanwhile; and who has which"),
+    Verb("clean", "devproxy.cli.clean", "remove what a lease's command left behind, and only what is that lease's"),
     Verb("diff", "devproxy.cli.diff", "show what differs between two recordings, plans or reports"),
     Verb("quarantine", "devproxy.cli.quarantine", "keep a device out of leases and plans, with a reason"),
     Verb("bench", "devproxy.cli.bench", "measure devproxy beside runc and the kernel's own file systems"),

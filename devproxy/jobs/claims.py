@@ -22,12 +22,21 @@ _LONGEST: Final = 64 << 10
 
 
 class Claim(Record):
-    """A claim that is alive: its file's name, when it came (nanoseconds and inode, to order by), its owner, what it says."""
+    """A claim: its file's name, when it came (nanoseconds and inode, to order by), its owner, what it says; the device that the
+    file is on; whether it is alive.
+    """
 
     name: str
     came: tuple[int, int]
     uid: int
     words: dict[str, object]
+    device: int = 0
+    alive: bool = True
+
+    @property
+    def inode(self) -> tuple[int, int]:
+        """Device and inode: which file it is, whatever its name."""
+        return self.device, self.came[1]
 
 
 class Own:
@@ -57,12 +66,31 @@ class Own:
 
 def living(folder: int) -> list[Claim]:
     """The claims whose owners live, in the order in which they came. What dead ones left is removed where that is allowed."""
-    found = []
-    for name in os.listdir(folder):
-        claim = _read(folder, name)
-        if claim is not None:
-            found.append(claim)
+    found = look(folder)
+    for claim in found:
+        if not claim.alive and os.geteuid() in (
+            0,
+            claim.uid,
+        ):  # else its owner's next command removes it: it is sticky there
+            remove(folder, claim)
+    return [claim for claim in found if claim.alive]
+
+
+def look(folder: int) -> list[Claim]:
+    """All claims, those of the dead too, in the order in which they came. Nothing is removed."""
+    found = [claim for name in os.listdir(folder) if (claim := _read(folder, name)) is not None]
     return sorted(found, key=lambda claim: claim.came)
+
+
+def remove(folder: int, claim: Claim) -> bool:
+    """Remove what a dead one left. Returns whether it is gone."""
+    try:
+        os.unlink(claim.name, dir_fd=folder)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 class Watched:
@@ -96,10 +124,9 @@ def _read(folder: int, name: str) -> Claim | None:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             return None
-        if _is_unlocked(descriptor):
-            _sweep(folder, name, status)
-            return None
-        return Claim(name, _came(descriptor, status), status.st_uid, _words(os.read(descriptor, _LONGEST)))
+        alive = not _is_unlocked(descriptor)
+        words = read_words(os.read(descriptor, _LONGEST))
+        return Claim(name, _came(descriptor, status), status.st_uid, words, status.st_dev, alive)
     finally:
         os.close(descriptor)
 
@@ -112,16 +139,14 @@ def _is_unlocked(descriptor: int) -> bool:
     return True
 
 
-def _sweep(folder: int, name: str, status: os.stat_result) -> None:
-    if os.geteuid() not in (0, status.st_uid):
-        return  # the directory is sticky: its owner's next command removes it
-    try:
-        os.unlink(name, dir_fd=folder)
-    except OSError:
-        return
+def pid_in(words: dict[str, object]) -> int:
+    """The process that a claim says has it; 0 if it does not say."""
+    pid = words.get("pid")
+    return pid if isinstance(pid, int) else 0
 
 
-def _words(data: bytes) -> dict[str, object]:
+def read_words(data: bytes) -> dict[str, object]:
+    """What a claim says; nothing where it is none."""
     try:
         found = loads(data.decode())
     except (ValueError, RecursionError):

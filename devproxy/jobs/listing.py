@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from devproxy.jobs.claims import Claim, living
+from devproxy.jobs.claims import Claim, living, pid_in
 from devproxy.jobs.state import State
 from devproxy.record import Record
 
@@ -83,8 +83,7 @@ def _lockers() -> dict[tuple[int, int, int], int]:
 
 
 def _pid(claim: Claim) -> int:
-    pid = claim.words.get("pid")
-    return pid if isinstance(pid, int) else 0
+    return pid_in(claim.words)
 
 
 def _since(claim: Claim) -> float | None:
