@@ -51,6 +51,7 @@ VERBS: Final[tuple[Verb, ...]] = (
     Verb("inspect", "devproxy.cli.inspect", "build the root in memory and look around in it (no root needed)"),
     Verb("verify", "devproxy.cli.verify", "build the root on the kernel and compare it with what it should be"),
     Verb("doctor", "devproxy.cli.doctor", "say what is wrong with a host or a bug report, and what to type"),
+    Verb("setup", "devproxy.cli.setup", "make this host ready for jobs: modules, device nodes, links; and undo it"),
     Verb("lease", "devproxy.cli.lease", "accelerators for one command, nobody else's meanwhile; and who has which"),
     Verb("clean", "devproxy.cli.clean", "remove what a lease's command left behind, and only what is that lease's"),
     Verb("diff", "devproxy.cli.diff", "show what differs between two recordings, plans or reports"),

@@ -9,6 +9,7 @@ from devproxy.host.device_facts import (
     Affinity,
     CharLink,
     Holders,
+    NodeDirectory,
     NumaNode,
     NvidiaService,
     Opening,
@@ -38,7 +39,7 @@ from devproxy.record import Record
 
 class DeviceDetails(Record):
     """What concerns devices. A value of None was not seen (`Host.unseen` says why, where it was looked for).
-    `iommu_groups` is how many the machine has.
+    `iommu_groups` is how many the machine has, `directories` are those of nodes and links, as far as they are there.
     """
 
     links: tuple[CharLink, ...] | None = None
@@ -50,6 +51,7 @@ class DeviceDetails(Record):
     services: tuple[NvidiaService, ...] = ()
     opens: tuple[Opening, ...] | None = None
     iommu_groups: int | None = None
+    directories: tuple[NodeDirectory, ...] = ()
 
 
 class SystemDetails(Record):

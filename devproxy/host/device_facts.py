@@ -13,6 +13,20 @@ class CharLink(Record):
     dangling: bool = False
 
 
+class NodeDirectory(Record):
+    """A directory of device nodes, or of links to them: its permissions and owner."""
+
+    path: str
+    mode: int
+    uid: int
+    gid: int
+
+    @property
+    def source(self) -> str:
+        """Where the fact comes from: the directory itself."""
+        return self.path
+
+
 class Holder(Record):
     """A process that has an accelerator's node open (or mapped). `started` is its start time in clock ticks since boot,
     which together with the pid names it for good (proc_pid_stat(5), field 22). `lease` is the number of the devproxy lease that

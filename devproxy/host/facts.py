@@ -88,7 +88,7 @@ class NvidiaGpu(Record):
 
 class Capability(Record):
     """A right that the NVIDIA driver grants to whoever can open the device `minor` of `nvidia-caps`, and the mode that
-    its node should have.
+    its node should have. `modify` is whether nvidia-modprobe may make the node (DeviceFileModify).
 
     `name` is its path below /proc/driver/nvidia/capabilities: `mig/config`, `gpu0/mig/gi1/ci0/access`; that of NVLink is
     `fabric-mgmt`.
@@ -98,6 +98,7 @@ class Capability(Record):
     minor: int
     mode: int
     source: str
+    modify: bool = True
 
     @property
     def node(self) -> str:

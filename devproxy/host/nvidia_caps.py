@@ -92,7 +92,8 @@ def _read_capability(root: HostRoot, name: str, listed: int | None) -> Capabilit
     if minor is None:
         return None
     source = path if text is not None else _MINORS
-    return Capability(name, minor, _DEFAULT_MODE.get(name, 0o444) if mode is None else mode, source)
+    modify = fields.get("DeviceFileModify", "1").strip() == "1"
+    return Capability(name, minor, _DEFAULT_MODE.get(name, 0o444) if mode is None else mode, source, modify)
 
 
 def _read_mig_devices(root: HostRoot) -> tuple[MigDevice, ...]:

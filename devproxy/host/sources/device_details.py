@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from devproxy.host.details import DeviceDetails
+from devproxy.host.sources.directories import read_directories
 from devproxy.host.sources.holders import read_holders
 from devproxy.host.sources.iommu import read_iommu
 from devproxy.host.sources.links import read_links
@@ -30,4 +31,5 @@ def read_device_details(root: HostRoot, host: Host) -> DeviceDetails:
         services=read_nvidia_services(root, host),
         opens=read_opens(root),
         iommu_groups=read_iommu(root),
+        directories=read_directories(root, host),
     )
