@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from devproxy.errors import DevproxyError, InputError
     from devproxy.host.probe import probe
     from devproxy.host.watch import watch
+    from devproxy.jobs.health.examine import check
     from devproxy.launch import launch
     from devproxy.oci.load import load
     from devproxy.plan.planner import plan
@@ -44,6 +45,7 @@ __all__ = [
     "Timeline",
     "__version__",
     "build",
+    "check",
     "doctor",
     "launch",
     "load",
@@ -59,6 +61,7 @@ _ROOMS = {
     "Pod": "devproxy.pod",
     "Timeline": "devproxy.timeline",
     "build": "devproxy.build",
+    "check": "devproxy.jobs.health.examine",
     "doctor": "devproxy.check.doctor.examine",
     "launch": "devproxy.launch",
     "load": "devproxy.oci.load",
@@ -70,7 +73,7 @@ _ROOMS = {
 
 
 class _Package(ModuleType):
-    """This package: `plan`, `build` and `launch` are functions here, though there are rooms of these names.
+    """This package: `plan`, `build`, `check` and `launch` are functions here, though there are rooms of these names.
 
     Importing a submodule binds it in its package; for these names the binding is left out, and the function stays in view.
     """

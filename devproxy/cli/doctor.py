@@ -5,11 +5,12 @@ from __future__ import annotations
 from devproxy.check.doctor.case import Case
 from devproxy.check.doctor.catalogue import CHECKS
 from devproxy.check.doctor.examine import examine
-from devproxy.check.doctor.words import Told, together, verdict
-from devproxy.check.finding import Report, Severity
+from devproxy.check.doctor.words import verdict
+from devproxy.check.finding import Report
 from devproxy.check.report_json import report_document
 from devproxy.cli.arguments import add_format_arguments, add_host_argument, add_report_arguments, wants_json
 from devproxy.cli.context import Context
+from devproxy.cli.findings import print_findings, print_verdict, tell_events
 from devproxy.errors import InputError
 from devproxy.host.facts import Host
 from devproxy.host.probe import probe
@@ -17,7 +18,6 @@ from devproxy.host.probe import probe
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
-    from typing import Final
 
     from devproxy.cli.quick import Parser
     from devproxy.oci.spec import Spec
@@ -36,13 +36,6 @@ examples:
 exit codes: 0 no error was found; 3 an error was found; 4 inconclusive: what had to be seen could not be seen. A report is
 judged on what it contains: 0 or 3.
 """
-_COLOURS: Final = {
-    Severity.ERROR: "red",
-    Severity.WARNING: "yellow",
-    Severity.INCONCLUSIVE: "yellow",
-    Severity.INFO: "",
-}
-_EVIDENCE: Final = 6
 
 
 def add_arguments(parser: Parser) -> None:
@@ -106,9 +99,9 @@ def _spec(bundle: str | None) -> Spec | None:
 
 
 def _require_code(code: str) -> None:
-    from devproxy.check.doctor.pages import page
+    from devproxy.check.doctor.pages import codes, require
 
-    page(code)
+    require(code, codes())
 
 
 def _explain(code: str, context: Context) -> int:
@@ -119,9 +112,7 @@ def _explain(code: str, context: Context) -> int:
 
 
 def _tell(report: Report, host: Host, read: list[str], args: Namespace, context: Context) -> None:
-    if context.json_messages:
-        for finding in report.findings:
-            context.found(finding, error=finding in report.errors)
+    tell_events(report, context)
     if wants_json(args, context):
         about = {"host": host.name, "simulated": host.simulated, "read": read}
         context.print_json({**about, **report_document(report), "summary": verdict(report, host)})
@@ -130,32 +121,9 @@ def _tell(report: Report, host: Host, read: list[str], args: Namespace, context:
     context.print(f"report {host.name}" if host.coverage is not None else f"host {host.name}{recorded}")
     for line in read:
         context.print(line)
-    for told in together(report.findings):
-        context.print()
-        _print_finding(told, context)
-    context.print()
-    colour = "red" if report.errors else "yellow" if report.inconclusive else "green"
-    context.print(context.style(verdict(report, host), "bold", colour))
+    print_findings(report, context)
+    print_verdict(report, verdict(report, host), context)
     context.done("print")
-
-
-def _print_finding(told: Told, context: Context) -> None:
-    finding = told.finding
-    colour = _COLOURS[finding.severity]
-    label = context.style(finding.severity.value, *(("bold", colour) if colour else ("bold",)))
-    context.print(f"{label} {context.style(finding.code, 'bold')}: {told.subject}")
-    each = " (the first of them)" if len(told.subjects) > 1 else ""
-    lines = [("found", f"{finding.found}{each}"), ("expected", finding.expected), ("why", finding.why)]
-    if finding.severity is Severity.INCONCLUSIVE:
-        lines = [("not seen", finding.why)]
-    for number, evidence in enumerate(finding.evidence[:_EVIDENCE]):
-        lines.append(("" if number else "read", f"{evidence.source}: {evidence.value}"))
-    if len(finding.evidence) > _EVIDENCE:
-        lines.append(("", f"and {len(finding.evidence) - _EVIDENCE} more"))
-    lines += [("do", finding.hint), ("known as", finding.reference)]
-    for name, value in lines:
-        if value:
-            context.print(f"  {context.style(f'{name:9}', 'dim')} {value}")
 
 
 def _write_files(report: Report, host: Host, args: Namespace) -> None:

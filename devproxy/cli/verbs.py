@@ -55,6 +55,7 @@ VERBS: Final[tuple[Verb, ...]] = (
     Verb("lease", "devproxy.cli.lease", "accelerators for one command, nobody else's meanwhile; and who has which"),
     Verb("clean", "devproxy.cli.clean", "remove what a lease's command left behind, and only what is that lease's"),
     Verb("diff", "devproxy.cli.diff", "show what differs between two recordings, plans or reports"),
+    Verb("check", "devproxy.cli.check", "say how the hardware is before and after a job, and what the job left behind"),
     Verb("quarantine", "devproxy.cli.quarantine", "keep a device out of leases and plans, with a reason"),
     Verb("bench", "devproxy.cli.bench", "measure devproxy beside runc and the kernel's own file systems"),
     Verb("completion", "devproxy.cli.completion", "print a completion script for bash, zsh or fish"),

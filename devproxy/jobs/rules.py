@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 
 from devproxy.choice import Choice
+from devproxy.errors import InputError
 from devproxy.jobs.health.case import units
-from devproxy.jobs.quarantine import Entry
+from devproxy.jobs.quarantine import Entry, check_name
 from devproxy.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Final
 
     from devproxy.check.finding import Finding, Report
@@ -91,17 +91,26 @@ def to_quarantine(report: Report, host: Host, *, now: float, by: int, before: Ho
         rule = rule_of(finding)
         if rule is None:
             continue
-        for unit in _named(finding, every):
-            against.setdefault(unit.name, []).append((rule, finding))
+        name = _name(finding, every)
+        if name:
+            against.setdefault(name, []).append((rule, finding))
     return tuple(_entry(name, pairs, now, by) for name, pairs in against.items())
 
 
-def _named(finding: Finding, every: tuple[Unit, ...]) -> Iterator[Unit]:
-    """The device that a finding is about. Of two that had one address the first that was there counts: the one now."""
+def _name(finding: Finding, every: tuple[Unit, ...]) -> str:
+    """The name of the device that a finding is about; empty where it is about none. Of two that had one address the one now counts,
+    unless it is the other that is lost.
+    """
     found = [unit for unit in every if finding.path in unit.subjects]
     if finding.code == "device-lost-since":
-        found.reverse()  # the one of before, which another may have replaced
-    yield from found[:1]
+        found.reverse()
+    if found:
+        return found[0].name
+    try:
+        check_name(finding.path)  # of a device that is not here any more
+    except InputError:
+        return ""
+    return finding.path
 
 
 def _entry(name: str, pairs: list[tuple[Rule, Finding]], now: float, by: int) -> Entry:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 _SIZES: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _TIMES: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DIGITS: Final = 12
+_MOMENT: Final = "for example 2h (ago), 2026-01-31T12:00, or @1769860800"
 
 
 def parse_size(text: str) -> int:
@@ -30,6 +31,23 @@ def parse_duration(text: str) -> float | None:
     if text == "forever":
         return None
     return float(_number(text.lower(), _TIMES, f"{text!r} is no time", "for example 90s, 30m, 2h, or 'forever'"))
+
+
+def parse_moment(text: str, now: float) -> float:
+    """Seconds since the epoch: a time ago (`2h`), a date and time (ISO 8601, of this place unless it says otherwise), or `@SECONDS`.
+
+    Errors: InputError.
+    """
+    if text.startswith("@"):
+        return float(_number(text[1:], {"": 1}, f"{text!r} is no moment", _MOMENT))
+    if "-" in text or ":" in text:
+        from datetime import datetime
+
+        try:
+            return datetime.fromisoformat(text).timestamp()
+        except ValueError:
+            raise InputError(f"{text!r} is no moment", hint=_MOMENT) from None
+    return now - _number(text.lower(), _TIMES, f"{text!r} is no moment", _MOMENT)
 
 
 def _number(text: str, units: dict[str, int], problem: str, hint: str) -> int:

@@ -9,6 +9,7 @@ from devproxy.errors import InputError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Final
 
 PLACE: Final = os.path.join(os.path.dirname(os.path.dirname(__file__)), "pages")
@@ -19,16 +20,27 @@ def codes() -> tuple[str, ...]:
     return tuple(sorted({check.code for check in CHECKS}))
 
 
+def pages() -> tuple[str, ...]:
+    """Every code that has a page: the doctor's, and those of `devproxy check`."""
+    return tuple(sorted(name.removesuffix(".md") for name in os.listdir(PLACE) if name.endswith(".md")))
+
+
 def page(code: str) -> str:
     """The page of a code, as Markdown.
 
     Errors: InputError for what is no code, with the nearest ones.
     """
-    if code not in codes():
-        from difflib import get_close_matches
-
-        near = get_close_matches(code, codes(), 3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "'devproxy doctor --list' lists them"
-        raise InputError(f"{code!r} is no code of the doctor's", hint=hint)
+    require(code, pages())
     with open(os.path.join(PLACE, f"{code}.md"), encoding="utf-8") as file:
         return file.read()
+
+
+def require(code: str, known: Iterable[str]) -> None:
+    """Errors: InputError for what is none of the known codes, with the nearest ones."""
+    known = tuple(known)
+    if code not in known:
+        from difflib import get_close_matches
+
+        near = get_close_matches(code, known, 3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "--list lists them"
+        raise InputError(f"{code!r} is no code that is looked for", hint=hint)

@@ -45,11 +45,16 @@ def read() -> dict[str, object]:
     """The document: `state` as in `NvmlState`, `why` it is no better, `during` which call it ended, `seconds` it took; the
     facts `driver`, `library`, `cuda`, `device_count`; `gpus`, each with its `rank` and facts as NVML tells them; `errors`.
     """
+    return ask(seconds_given())
+
+
+def seconds_given() -> float:
+    """How long NVML may take: DEVPROXY_NVML_SECONDS, where that is a time."""
     try:
         seconds = float(os.environ.get("DEVPROXY_NVML_SECONDS", _SECONDS))
     except ValueError:
         seconds = _SECONDS
-    return ask(seconds if 0 < seconds <= _MOST_SECONDS else _SECONDS)
+    return seconds if 0 < seconds <= _MOST_SECONDS else _SECONDS
 
 
 def ask(seconds: float) -> dict[str, object]:

@@ -43,6 +43,7 @@ OWN_CHECKS: Final[tuple[JobCheck, ...]] = (
     JobCheck("oom-since", _WARNING, "the kernel ended a process for lack of memory", since.oom_since),
     *settings.SETTING_CHECKS,
     *left.LEFT_CHECKS,
+    JobCheck("check-timeout", Severity.INCONCLUSIVE, "the host did not tell everything in time", sight.check_timeout),
     JobCheck("no-accelerator", Severity.INCONCLUSIVE, "there is nothing to check", sight.no_accelerator),
 )
 
@@ -51,9 +52,10 @@ def _doctors(check: Check) -> JobCheck:
     expected_too = expected.ALSO_EXPECTED.get(check.code)
 
     def run(case: JobCase) -> Iterator[Finding]:
-        if expected_too is not None:
-            yield from expected_too(case)
-        yield from check.run(case.doctors)
+        sharper = () if expected_too is None else tuple(expected_too(case))
+        yield from sharper
+        said = {finding.path for finding in sharper}
+        yield from (finding for finding in check.run(case.doctors) if finding.path not in said)
 
     return JobCheck(check.code, check.severity, check.title, run, check.reference)
 

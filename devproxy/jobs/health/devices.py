@@ -5,8 +5,8 @@ UUID: another UUID at the same address is another board.
 from __future__ import annotations
 
 from devproxy.check.doctor.case import seen, unknown
-from devproxy.check.doctor.nvml import lost_gpus
 from devproxy.check.finding import Finding, Severity
+from devproxy.errors import InputError
 from devproxy.host.accelerator_nodes import accelerator_nodes
 from devproxy.jobs.health.case import JobCase, Unit, units
 
@@ -21,29 +21,54 @@ _GPUS: Final = "/proc/driver/nvidia/gpus"
 _PCI: Final = "/sys/bus/pci/devices"
 
 
+def require_same(before: Host, now: Host, name: str) -> None:
+    """That `before`, from the file `name`, is the same machine.
+
+    Errors: InputError where they have GPUs at the same addresses, and not one UUID in common.
+    """
+    then, here = _uuids(before), _uuids(now)
+    if then.keys() & here.keys() and not {*then.values()} & {*here.values()}:
+        raise InputError(
+            f"not one GPU of {name!r} is on this host: {', '.join(sorted(then.values())[:3])} there, {', '.join(sorted(here.values())[:3])} here",
+            hint="it is of another machine, or it was anonymized: 'devproxy check --before FILE' makes one",
+        )
+
+
+def _uuids(host: Host) -> dict[str, str]:
+    return {gpu.address: gpu.uuid for gpu in (host.nvidia.gpus if host.nvidia is not None else ()) if gpu.uuid}
+
+
 def device_lost_since(case: JobCase) -> Iterator[Finding]:
-    """A GPU or TPU chip that was there, and is not."""
-    if case.before is None:
-        return
+    """A GPU or TPU chip that was there, as a recording or the job's lease says, and is not."""
     now = units(case.host)
-    for unit in units(case.before):
+    then = units(case.before) if case.before is not None else _leased(case)
+    for unit in then:
         if any(_is_same(unit, each) for each in now):
             continue
+        subject = unit.address or unit.name
         if not case.host.knows(_PCI) or (unit.kind == "GPU" and not case.host.knows(_GPUS)):
-            yield unknown("device-lost-since", unit.address, f"{_PCI} could not be seen: it may be there still")
+            yield unknown("device-lost-since", subject, f"{_PCI} could not be seen: it may be there still")
             continue
         on_bus = any(device.address == unit.address for device in case.host.pci)
-        found = "its PCI function is there, its driver does not have it" if on_bus else "not on the PCI bus"
+        found = "its PCI function is there, its driver does not have it" if on_bus else "not on this host"
         other = next((each for each in now if each.address == unit.address), None)
         if other is not None:
             found = f"another one is in its place: {other.describe()}"
         yield Finding(
-            "device-lost-since", Severity.ERROR, unit.address, unit.describe(), found,
-            why="it fell off the bus, was removed, or its driver let it go, since the recording of before",
-            hint=f"journalctl -k -g 'Xid|{unit.address[5:]}|pciehp|AER'; power-cycle the machine, and look at the board's seat and power",
-            evidence=(seen("before", unit.describe()), seen(_PCI, unit.address if on_bus else f"no {unit.address}")),
+            "device-lost-since", Severity.ERROR, subject, unit.describe(), found,
+            why="it fell off the bus, was removed, or its driver let it go, since the job began",
+            hint=f"journalctl -k -g 'Xid|{unit.address[5:] or 'NVRM'}|pciehp|AER'; power-cycle the machine, and look at the board's seat and power",
+            evidence=(seen("before", unit.describe()), seen(_PCI, subject if on_bus else f"no {subject}")),
             reference="DCGM_FR_GPU_LOST, Xid 79" if unit.kind == "GPU" else "",
         )  # fmt: skip
+
+
+def _leased(case: JobCase) -> tuple[Unit, ...]:
+    """The devices that a lease had, as far as their names tell what they are."""
+    return tuple(
+        Unit("GPU" if name.startswith("GPU-") else "device", name, "", "", frozenset((name,)), frozenset())
+        for name in sorted(case.devices or ())
+    )
 
 
 def device_appeared_since(case: JobCase) -> Iterator[Finding]:
@@ -63,14 +88,11 @@ def device_appeared_since(case: JobCase) -> Iterator[Finding]:
 
 def _is_same(one: Unit, other: Unit) -> bool:
     """A GPU whose UUID is not told (it may be dying) is taken for the one that was at its address."""
+    if not one.address:
+        return one.name in (other.name, other.address)
     if one.address != other.address:
         return False
     return one.name == other.name or one.address in (one.name, other.name)
-
-
-def device_lost(case: JobCase) -> Iterator[Finding]:
-    """What NVML says it lost, without opening anything."""
-    yield from lost_gpus(case.doctors)
 
 
 def driver_changed_since(case: JobCase) -> Iterator[Finding]:

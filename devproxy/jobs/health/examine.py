@@ -44,7 +44,7 @@ def check(
     wanted = wanted_codes(expect, only, skip)
     found = [finding for each in JOB_CHECKS if each.code in wanted for finding in each.run(case)]
     found += unseen_codes(case, found, wanted & NVML_CODES)
-    own, others = _scoped(case, _sharpest(found))
+    own, others = _scoped(case, found)
     ordered = sorted(dict.fromkeys(own), key=lambda finding: _ORDER.index(finding.severity))
     compared = (("checks", len(wanted)), ("devices", sum(is_of(unit, case.devices) for unit in units(host))))
     return Report(tuple(ordered), compared, _notes(case, others))
@@ -55,17 +55,6 @@ def wanted_codes(expect: Expectations | None, only: Sequence[str], skip: Sequenc
     switched_off = {code for code, on in (expect.checks if expect else ()) if not on}
     every = {each.code for each in JOB_CHECKS}
     return frozenset((set(only) & every if only else every - switched_off) - set(skip))
-
-
-def _sharpest(findings: list[Finding]) -> list[Finding]:
-    """Without what the doctor says of a code and device of which expectations say it too: theirs are told first."""
-    first: dict[tuple[str, str], Finding] = {}
-    kept = []
-    for finding in findings:
-        known = first.setdefault((finding.code, finding.path), finding)
-        if known is finding or known.expected == finding.expected:
-            kept.append(finding)
-    return kept
 
 
 def _scoped(case: JobCase, findings: list[Finding]) -> tuple[list[Finding], list[Finding]]:

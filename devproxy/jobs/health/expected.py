@@ -171,7 +171,7 @@ def told_unexpected(told: Told, case: JobCase) -> Iterator[Finding]:
         elif not told.fits(have, wanted):
             found, hint = told.words.format(_shown(have)), told.hint.format(i=subject)
             finding = _finding(case, told.code, subject, shown, found, hint, reference=told.reference)
-            evidence = (seen(case.now.nvml.source, f"GPU {gpu.rank}: {found}"), *finding.evidence)
+            evidence = (seen(case.now.nvml.source, f"GPU {gpu.rank}: {found}"), finding.evidence[-1])
             yield finding._replace(severity=told.severity, evidence=evidence)
     if not case.now.nvml.gpus and _gpus(case) and case.now.nvml.state is NvmlState.ANSWERED:
         yield unknown(told.code, "NVML", "it tells of no GPU")
@@ -265,7 +265,7 @@ def _finding(
 ) -> Finding:
     source = case.expect.source if case.expect is not None else ""
     evidence = (seen(path, found), seen(source, expected))
-    return Finding(code, Severity.ERROR, path, expected, found, f"{source} says so", hint, evidence, reference)
+    return Finding(code, Severity.ERROR, path, expected, found, f"so {source} says", hint, evidence, reference)
 
 
 def _gpus(case: JobCase) -> tuple[NvidiaGpu, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from devproxy.check.doctor.case import unknown
-from devproxy.check.finding import Finding, Severity
+from devproxy.check.finding import Finding, Report, Severity
 from devproxy.host.nvml_facts import NvmlState
 from devproxy.jobs.health.case import JobCase, units
 
@@ -24,6 +24,19 @@ def no_accelerator(case: JobCase) -> Iterator[Finding]:
     yield unknown(
         "no-accelerator", "/sys/bus/pci/devices", "this host has no accelerator that can be seen from here"
     )._replace(hint="devproxy doctor; 'count = 0' in the expectations says that there is none")
+
+
+def check_timeout(case: JobCase) -> Iterator[Finding]:
+    """A case is of a host that told everything in time: `too_late` is the report of another."""
+    del case
+    return iter(())
+
+
+def too_late(why: str) -> Report:
+    """The report on a host that did not tell everything in time: nothing is known of it."""
+    finding = unknown("check-timeout", "host", why)
+    hint = "ps -eo pid,stat,wchan:32,cmd | awk '$2 ~ /D/' shows who hangs; journalctl -k -g 'NVRM|Xid|hung'"
+    return Report((finding._replace(hint=hint),), (("checks", 1),))
 
 
 def unseen_codes(case: JobCase, found: Iterable[Finding], codes: frozenset[str]) -> Iterator[Finding]:

@@ -11,10 +11,11 @@ from typing import Final
 import pytest
 
 from devproxy.check.doctor.catalogue import CHECKS
-from devproxy.check.doctor.pages import PLACE, codes, page
+from devproxy.check.doctor.pages import PLACE, codes, page, pages
 from devproxy.check.doctor.words import together
 from devproxy.check.finding import Finding, Severity
 from devproxy.errors import InputError
+from devproxy.jobs.health.catalogue import JOB_CHECKS, OWN_CHECKS
 from tests.devproxy.check.doctor import test_cdi, test_devices, test_nodes, test_nvml, test_symptoms, test_system
 from tests.devproxy.cli import test_surroundings
 
@@ -49,10 +50,14 @@ def test_no_code_is_dropped_or_renamed() -> None:
     assert len(codes()) >= 60
 
 
-@pytest.mark.parametrize("code", codes())
+@pytest.mark.parametrize("code", pages())
 def test_each_code_is_looked_for_by_name_in_a_test(code: str) -> None:
-    """Tests of the doctor are rows that begin with a code: where it fires, and where it is silent."""
-    tests = [path.read_text() for path in Path(__file__).parents[2].rglob("test_*.py") if path != Path(__file__)]
+    """Tests of the doctor are rows that begin with a code: where it fires, and where it is silent. Those of check are mutations,
+    too: tests/devproxy/jobs/health says that each code of its own is told by one.
+    """
+    here = Path(__file__).parents[2]
+    paths = (*here.rglob("test_*.py"), here / "jobs" / "health" / "mutations.py")
+    tests = [path.read_text() for path in paths if path != Path(__file__)]
     assert any(f'"{code}"' in text for text in tests)
 
 
@@ -89,7 +94,7 @@ def test_the_wheel_takes_the_pages_along() -> None:
     assert not [line for line in (root / ".gitignore").read_text().splitlines() if "pages" in line or "md" in line]
 
 
-@pytest.mark.parametrize("code", codes())
+@pytest.mark.parametrize("code", pages())
 def test_each_code_has_a_page(code: str) -> None:
     text = page(code)
     assert text.startswith(f"# {code}\n")
@@ -99,7 +104,10 @@ def test_each_code_has_a_page(code: str) -> None:
 
 
 def test_there_is_no_page_without_a_code() -> None:
-    assert {name.removesuffix(".md") for name in os.listdir(PLACE)} == set(codes())
+    own = {check.code for check in OWN_CHECKS}
+    assert set(pages()) == set(codes()) | own == {name.removesuffix(".md") for name in os.listdir(PLACE)}
+    assert not own & set(codes())
+    assert {check.code for check in JOB_CHECKS} - own <= set(codes())
 
 
 def test_what_is_no_code_is_told_with_the_nearest() -> None:

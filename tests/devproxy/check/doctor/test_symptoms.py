@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-import devproxy.check
 from devproxy.bugreport.messages import MESSAGES
 from devproxy.bugreport.report import read_text
 from devproxy.check.doctor.case import Case
 from devproxy.check.doctor.examine import examine
+from devproxy.check.doctor.pages import PLACE
 from devproxy.check.doctor.symptoms import KNOWN, SYMPTOM_CHECKS
 from devproxy.check.finding import Severity
 
@@ -116,5 +116,5 @@ def test_every_name_is_of_a_message_and_every_own_code_has_a_page() -> None:
     assert KNOWN.keys() <= names | {"selinux-denial", "smi-none"}
     openings = {"open-denied-cgroup", "open-denied-mode", "open-busy", "open-nothing", "open-invalid"}
     assert names - KNOWN.keys() == openings
-    pages = Path(devproxy.check.__file__).parent / "pages"
+    pages = Path(PLACE)
     assert all((pages / f"{check.code}.md").exists() for check in SYMPTOM_CHECKS)

@@ -1,0 +1,59 @@
+"""Findings in words, as `doctor` and `check` print them."""
+
+from __future__ import annotations
+
+from devproxy.check.doctor.words import Told, together
+from devproxy.check.finding import Report, Severity
+from devproxy.cli.context import Context
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+_COLOURS: Final = {
+    Severity.ERROR: "red",
+    Severity.WARNING: "yellow",
+    Severity.INCONCLUSIVE: "yellow",
+    Severity.INFO: "",
+}
+_EVIDENCE: Final = 6
+
+
+def print_findings(report: Report, context: Context) -> None:
+    """Each finding, those that say the same of several devices as one, with an empty line before."""
+    for told in together(report.findings):
+        context.print()
+        _print_finding(told, context)
+
+
+def print_verdict(report: Report, verdict: str, context: Context) -> None:
+    """The last line, behind an empty one."""
+    context.print()
+    colour = "red" if report.errors else "yellow" if report.inconclusive else "green"
+    context.print(context.style(verdict, "bold", colour))
+
+
+def tell_events(report: Report, context: Context) -> None:
+    """The findings as events, where messages are JSON."""
+    if context.json_messages:
+        for finding in report.findings:
+            context.found(finding, error=finding in report.errors)
+
+
+def _print_finding(told: Told, context: Context) -> None:
+    finding = told.finding
+    colour = _COLOURS[finding.severity]
+    label = context.style(finding.severity.value, *(("bold", colour) if colour else ("bold",)))
+    context.print(f"{label} {context.style(finding.code, 'bold')}: {told.subject}")
+    each = " (the first of them)" if len(told.subjects) > 1 else ""
+    lines = [("found", f"{finding.found}{each}"), ("expected", finding.expected), ("why", finding.why)]
+    if finding.severity is Severity.INCONCLUSIVE:
+        lines = [("not seen", finding.why)]
+    for number, evidence in enumerate(finding.evidence[:_EVIDENCE]):
+        lines.append(("" if number else "read", f"{evidence.source}: {evidence.value}"))
+    if len(finding.evidence) > _EVIDENCE:
+        lines.append(("", f"and {len(finding.evidence) - _EVIDENCE} more"))
+    lines += [("do", finding.hint), ("known as", finding.reference)]
+    for name, value in lines:
+        if value:
+            context.print(f"  {context.style(f'{name:9}', 'dim')} {value}")
