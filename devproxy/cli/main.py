@@ -1,8 +1,8 @@
 """The `devproxy` command: finds the verb, makes the context, turns errors into messages and exit codes.
 
 Exit codes: 0 done, 1 failed, 2 bad usage or input, 3 an error was found (verify), or a difference (diff), 4 inconclusive, 130 interrupted.
-`run` has its own: the process's code, 125 when devproxy failed after the input was found good, 126 not executable, 127
-not found.
+Those that have a command's code as theirs (`run`, `lease`, `job`) end with 125 when devproxy failed after the input was found good, 126
+where it is not executable, 127 where it was not found.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def _carry_out(args: Namespace, context: Context) -> int:
         # What no room below has put into its own words; the path at least is known.
         where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
         context.error(f"{where}{(error.strerror or str(error)).lower()}")
-        return 125 if args.verb == "run" else 1
+        return 125 if args.verb in TAKES_COMMAND else 1
     except Exception as error:  # noqa: BLE001 (a defect of ours ends in a message too)
         context.error(
             f"a defect of devproxy: {type(error).__name__}: {error}", "with -v it says where; please report it"
@@ -143,7 +143,7 @@ def _carry_out(args: Namespace, context: Context) -> int:
             from traceback import format_exc
 
             context.note(format_exc())
-        return 125 if args.verb == "run" else 1
+        return 125 if args.verb in TAKES_COMMAND else 1
 
 
 def _tell(error: DevproxyError, *, json_messages: bool) -> int:

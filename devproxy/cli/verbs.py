@@ -54,6 +54,11 @@ VERBS: Final[tuple[Verb, ...]] = (
     Verb("setup", "devproxy.cli.setup", "make this host ready for jobs: modules, device nodes, links; and undo it"),
     Verb("lease", "devproxy.cli.lease", "accelerators for one command, nobody else's meanwhile; and who has which"),
     Verb("clean", "devproxy.cli.clean", "remove what a lease's command left behind, and only what is that lease's"),
+    Verb(
+        "job",
+        "devproxy.cli.job",
+        "a whole hardware job: lease, check, run a command, check, clean, and tell whose fault it is",
+    ),
     Verb("diff", "devproxy.cli.diff", "show what differs between two recordings, plans or reports"),
     Verb("check", "devproxy.cli.check", "say how the hardware is before and after a job, and what the job left behind"),
     Verb("quarantine", "devproxy.cli.quarantine", "keep a device out of leases and plans, with a reason"),
@@ -62,7 +67,7 @@ VERBS: Final[tuple[Verb, ...]] = (
 )
 
 
-TAKES_COMMAND: Final = ("run", "lease")
+TAKES_COMMAND: Final = ("run", "lease", "job")
 """The verbs after which `-- COMMAND` may stand."""
 
 

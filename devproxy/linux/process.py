@@ -19,6 +19,7 @@ else:
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_KEEPCAPS = 8
+_PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 
 # SIGKILL and SIGSTOP cannot be set; 32 and 33 belong to the C library.
@@ -46,6 +47,11 @@ def die_with_parent() -> None:
     The kernel forgets it when the process changes its user.
     """
     prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def adopt_orphans() -> None:
+    """Be the parent of every descendant whose own parent ends, instead of init (prctl(2), PR_SET_CHILD_SUBREAPER)."""
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def forbid_dumping() -> None:

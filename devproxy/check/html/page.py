@@ -57,6 +57,11 @@ def report_page(page: Page) -> str:
         ),
         element("main", *(element("section", element("h2", title), body, id=name) for name, title, body in chapters)),
     )
+    return whole_page(page.title, body)
+
+
+def whole_page(title: str, body: Html) -> str:
+    """The HTML around a body."""
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -68,7 +73,7 @@ def report_page(page: Page) -> str:
             http_equiv="Content-Security-Policy",
             content="default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
         ),
-        element("title", page.title),
+        element("title", title),
         Html(f"<style>{_style()}</style>"),
     )
     return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"

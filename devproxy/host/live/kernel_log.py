@@ -38,7 +38,7 @@ def read() -> dict[str, object]:
 
 def last_lines(records: Iterable[bytes]) -> dict[str, object]:
     """The last lines about accelerators, as many as a recording is to have."""
-    found = [(line, _sequence(record)) for record in records if (line := _line(record)) and concerns_accelerators(line)]
+    found = [(line, _sequence(record)) for record in records if (line := shown(record)) and concerns_accelerators(line)]
     kept: list[tuple[str, int | None]] = []
     size = 0
     for line, sequence in reversed(found[-_MOST_LINES:]):
@@ -85,7 +85,7 @@ def _sequence(record: bytes) -> int | None:
     return int(fields[1]) if len(fields) == 3 and fields[1].isdigit() and len(fields[1]) < 20 else None
 
 
-def _line(record: bytes) -> str:
+def shown(record: bytes) -> str:
     """`6,1234,5678901,-;NVRM: ...` and lines of properties, as dmesg shows it; empty for what is none of the kernel's."""
     head, semicolon, rest = record.decode("utf-8", "replace").partition(";")
     fields = head.split(",")

@@ -1,0 +1,344 @@
+"""A whole job, from the lease to the folder: real processes on recorded hosts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import tarfile
+import time
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from devproxy.check.finding import Finding, Report, Severity
+from devproxy.errors import DevproxyError, InputError
+from devproxy.host.facts import Host
+from devproxy.host.probe import probe
+from devproxy.jobs.devices import Wanted
+from devproxy.jobs.job import job as module
+from devproxy.jobs.job.artifacts import NAMES
+from devproxy.jobs.job.asked import Asked, Decides
+from devproxy.jobs.job.command import How
+from devproxy.jobs.job.job import run_job
+from devproxy.jobs.job.listener import Listener
+from devproxy.jobs.job.result import Fault, Hardware, Result
+from devproxy.jobs.listing import held
+from devproxy.jobs.quarantine import PLACE as KEPT_OUT
+from devproxy.jobs.quarantine import kept_out
+from devproxy.jobs.scope import Scope, read_scope
+from devproxy.jobs.state import State
+from tests.devproxy.check.test_report_junit import check_schema
+from tests.devproxy.jobs.job.hosts import FIRST_NAME, GPUS, XID, fallen
+
+pytestmark = pytest.mark.programs
+NOBODY = (None, None)
+
+
+class Place:
+    """Where a job has its state, its quarantine and its folder."""
+
+    def __init__(self, place: Path) -> None:
+        self.path = place
+        self.folder = place / "out"
+
+    def asked(self, *command: str, **more: object) -> Asked:
+        whole = Asked(
+            command,
+            Wanted(1),
+            host=GPUS,
+            artifacts=str(self.folder),
+            state=str(self.path / "leases"),
+            quarantine=str(self.path / "quarantine"),
+        )
+        return whole._replace(**more)  # type: ignore[arg-type]
+
+    def run(self, *command: str, **more: object) -> Result:
+        return run_job(self.asked(*command, **more), onward=NOBODY)
+
+    def document(self, name: str = "job.json") -> dict[str, object]:
+        found: dict[str, object] = json.loads((self.folder / name).read_text())
+        return found
+
+    def leased(self) -> int:
+        with State(str(self.path / "leases")) as state:
+            return len(held(state))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+class TestCodes:
+    @pytest.mark.parametrize(
+        ("script", "own"), [("exit 0", 0), ("exit 7", 7), ("kill -SEGV $$", 128 + 11), ("exit 125", 125)]
+    )
+    @pytest.mark.parametrize("bad", [False, True], ids=["good", "bad"])
+    @pytest.mark.parametrize("decides", list(Decides), ids=lambda each: each.value)
+    def test_the_commands_and_the_hardwares_stay_two(
+        self, place: Place, script: str, own: int, bad: bool, decides: Decides
+    ) -> None:
+        after = fallen(place.path) if bad else ""
+        result = place.run("sh", "-c", script, after=after, decides=decides, artifacts="")
+        both = own or (3 if bad else 0)
+        codes = {Decides.BOTH: both, Decides.COMMAND: own, Decides.HARDWARE: 3 if bad else 0}
+        assert result.verdict.code == codes[decides]
+        assert result.verdict.hardware is (Hardware.BAD if bad else Hardware.FINE)
+        assert result.verdict.fault is (Fault.HARDWARE if bad else Fault.COMMAND if own else Fault.NOBODY)
+        assert place.leased() == 0
+
+    @pytest.mark.parametrize(("word", "code"), [("no-such-program", 127), ("/etc/passwd", 126), ("/tmp", 126)])
+    def test_what_cannot_be_executed(self, place: Place, word: str, code: int) -> None:
+        result = place.run(word)
+        assert (result.verdict.code, result.verdict.fault) == (code, Fault.COMMAND)
+        assert result.ended is not None
+        assert result.ended.how is How.NOT_STARTED
+
+    def test_what_this_host_can_never_give(self, place: Place) -> None:
+        with pytest.raises(InputError, match="9 accelerators asked for"):
+            place.run("true", wanted=Wanted(9))
+        assert str(place.document()["state"]).startswith("broken off: 9 accelerators")
+
+    def test_nothing_free_in_time_starts_nothing(self, place: Place) -> None:
+        outer = place.asked("true", wanted=Wanted(8), artifacts="")
+        told: list[str] = []
+
+        class Inner(Listener):
+            def command_writes(self) -> None:
+                with pytest.raises(DevproxyError, match="could not be had"):
+                    place.run("sh", "-c", f"touch {place.path}/started", artifacts="")
+                told.append("refused")
+
+        assert run_job(outer, Inner(), onward=NOBODY).verdict.code == 0
+        assert told == ["refused"]
+        assert not (place.path / "started").exists()
+
+
+class TestLostDevice:
+    def test_it_is_named_and_kept_out_and_the_next_job_gets_another(self, place: Place) -> None:
+        result = place.run("sh", "-c", "exit 1", after=fallen(place.path))
+        assert result.verdict.devices == (FIRST_NAME,)
+        assert result.verdict.headline.endswith("the command failed (exit code 1): not its fault")
+        assert "Xid 79" in result.verdict.headline
+        assert [entry.name for entry in result.quarantined] == [FIRST_NAME]
+        assert kept_out(str(place.path / "quarantine")).keys() == {FIRST_NAME}
+        following = place.run("true")
+        assert following.scope is not None
+        assert FIRST_NAME not in following.scope.names
+        assert following.verdict.code == 0
+
+    def test_the_folder_tells_all_of_it(self, place: Place) -> None:
+        place.run("sh", "-c", "echo out; echo err >&2; exit 1", after=fallen(place.path))
+        folder = place.folder
+        verdict = place.document()["verdict"]
+        assert isinstance(verdict, dict)
+        assert (verdict["fault"], verdict["hardware"], verdict["devices"]) == ("hardware", "bad", [FIRST_NAME])
+        assert probe(str(folder / "before.tar"), deep=True).nvidia is not None
+        for name in ("before.tar", "after.tar"):
+            with tarfile.open(folder / name) as archive:
+                assert "manifest.json" in archive.getnames()
+        assert read_scope(str(folder / "lease.json")).names == {FIRST_NAME}
+        assert (folder / "stdout.log").read_bytes() == b"out\n"
+        assert (folder / "stderr.log").read_bytes() == b"err\n"
+        assert XID in (folder / "kernel.log").read_text()
+        assert "GPU 0 (0000:18:00.0): gone" in (folder / "diff.txt").read_text()
+        for name in ("diff.json", "check-before.json", "check-after.json", "clean.json", "timings.json"):
+            assert place.document(name)
+        finding = place.document("check-after.json")["findings"][0]  # type: ignore[index]
+        assert finding["code"] == "device-lost-since"
+        assert set(os.listdir(folder)) <= set(NAMES)
+
+    def test_junit_and_the_page_say_the_same(self, place: Place) -> None:
+        result = place.run("sh", "-c", "exit 1", after=fallen(place.path))
+        root = ET.fromstring((place.folder / "junit.xml").read_bytes())
+        check_schema(root)
+        (suite,) = root
+        cases = {case.attrib["name"]: case for case in suite.iter("testcase")}
+        assert list(cases) == ["command", "health before", "health after", "left behind", "cleaned"]
+        failed = [name for name, case in cases.items() if case.find("failure") is not None]
+        assert failed == ["command", "health after"]
+        assert suite.attrib["failures"] == "2"
+        page = text_of((place.folder / "report.html").read_text())
+        for words in (result.verdict.headline, FIRST_NAME, "fallen off the bus", "exit code 1", "device-lost-since"):
+            assert words in page
+
+    def test_a_rehearsal_puts_nothing_into_the_hosts_own_quarantine(self, place: Place) -> None:
+        result = place.run("true", after=fallen(place.path), quarantine=KEPT_OUT)
+        assert result.verdict.devices == (FIRST_NAME,)
+        assert result.quarantined == ()
+        assert FIRST_NAME not in kept_out()
+
+
+def text_of(page: str) -> str:
+    """A page's text; every element that is opened is closed."""
+    found: list[str] = []
+    open_: list[str] = []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            assert tag not in ("script", "img", "iframe", "object")
+            if tag not in ("meta", "br", "hr"):
+                open_.append(tag)
+
+        def handle_endtag(self, tag: str) -> None:
+            assert open_.pop() == tag
+
+        def handle_data(self, data: str) -> None:
+            found.append(data)
+
+    Reader().feed(page)
+    assert open_ == []
+    return "".join(found)
+
+
+class TestSignals:
+    """Sent from within: the listener hears when the command runs."""
+
+    def run_and(self, place: Place, script: str, *, then: Callable[[], None], **more: object) -> Result:
+        """Run a script; once it has made the file `ready`, do something in a child."""
+        ready = place.path / "ready"
+
+        class Then(Listener):
+            child = 0
+
+            def command_writes(self) -> None:
+                self.child = os.fork()
+                if self.child == 0:
+                    try:
+                        os.closerange(3, 1 << 16)
+                        while not ready.exists():
+                            time.sleep(0.01)
+                        then()
+                    finally:
+                        os._exit(0)
+
+        listener = Then()
+        result = run_job(place.asked("sh", "-c", script.format(ready=ready), **more), listener, NOBODY)
+        os.waitpid(listener.child, 0)
+        return result
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    def test_an_interrupt_is_the_commands_and_the_rest_follows(self, place: Place, number: int) -> None:
+        mine = os.getpid()
+        result = self.run_and(place, "touch {ready}; sleep 600", then=lambda: os.kill(mine, number))
+        assert result.ended is not None
+        assert (result.ended.how, result.ended.signal) == (How.KILLED, number)
+        assert (result.verdict.code, result.verdict.fault) == (128 + number, Fault.CALLER)
+        assert [phase.name for phase in result.phases][-4:] == ["check after", "difference", "clean", "release"]
+        assert place.document()["state"] == "over"
+
+    def test_one_that_catches_it_may_end_as_it_likes(self, place: Place) -> None:
+        mine = os.getpid()
+        script = "trap 'echo saved; exit 0' TERM; touch {ready}; while :; do sleep 0.02; done"
+        result = self.run_and(place, script, then=lambda: os.kill(mine, signal.SIGTERM))
+        assert result.ended is not None
+        assert (result.ended.code, result.ended.out.tail) == (0, b"saved\n")
+        assert result.verdict.code == 143
+
+    def test_a_second_one_kills(self, place: Place) -> None:
+        mine = os.getpid()
+
+        def twice() -> None:
+            os.kill(mine, signal.SIGINT)
+            time.sleep(0.1)
+            os.kill(mine, signal.SIGINT)
+
+        script = "trap '' INT; touch {ready}; while :; do sleep 0.02; done"
+        result = self.run_and(place, script, then=twice, grace=600.0)
+        assert result.ended is not None
+        assert (result.ended.how, result.ended.signal) == (How.KILLED, signal.SIGKILL)
+        assert result.verdict.code == 130
+        assert place.document()["state"] == "over"
+        assert place.leased() == 0
+
+    def test_a_timeout_asks_and_then_kills(self, place: Place) -> None:
+        script = "trap 'echo asked' TERM; while :; do sleep 0.02; done"
+        result = place.run("sh", "-c", script, timeout=0.3, grace=0.3)
+        assert result.ended is not None
+        assert (result.ended.how, result.ended.out.tail) == (How.TIMED_OUT, b"asked\n")
+        assert result.verdict.code == 124
+        assert "ended by --timeout" in result.verdict.headline
+
+
+class TestOutput:
+    def test_every_byte_is_passed_on_and_kept(self, place: Place) -> None:
+        data = os.urandom(300_000)
+        (place.path / "data").write_bytes(data)
+        with open(place.path / "got-out", "wb") as out, open(place.path / "got-err", "wb") as err:
+            script = f"cat {place.path}/data; tac {place.path}/data >&2"
+            run_job(place.asked("sh", "-c", script), onward=(out.fileno(), err.fileno()))
+        assert (place.path / "got-out").read_bytes() == data == (place.folder / "stdout.log").read_bytes()
+        assert (place.path / "got-err").read_bytes() == (place.folder / "stderr.log").read_bytes()
+        assert len((place.path / "got-err").read_bytes()) == len(data)
+
+    def test_a_slow_reader_gets_all_of_it(self, place: Place) -> None:
+        """Nothing is lost, and nothing is held in memory, when whoever reads is slower than the command."""
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(writer)
+            total = 0
+            while data := os.read(reader, 1000):
+                total += len(data)
+            os._exit(0 if total == 200_000 else 1)
+        os.close(reader)
+        run_job(place.asked("head", "-c", "200000", "/dev/zero"), onward=(writer, None))
+        os.close(writer)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    def test_a_reader_that_goes_away_ends_nothing(self, place: Place) -> None:
+        reader, writer = os.pipe()
+        os.close(reader)
+        result = run_job(place.asked("sh", "-c", "head -c 200000 /dev/zero; exit 5"), onward=(writer, None))
+        os.close(writer)
+        assert result.verdict.code == 5
+        assert (place.folder / "stdout.log").stat().st_size == 200_000
+
+    def test_what_is_left_behind_and_writes_on_does_not_keep_the_job(self, place: Place) -> None:
+        result = place.run("sh", "-c", "yes >&2 & exit 0")
+        assert result.verdict.code == 0
+        assert place.leased() == 0
+
+
+def test_the_command_is_told_of_lease_and_folder(place: Place) -> None:
+    place.run("sh", "-c", 'echo "$DEVPROXY_LEASE_ID $CUDA_VISIBLE_DEVICES"; echo mine > $DEVPROXY_ARTIFACTS/own.txt')
+    scope = read_scope(str(place.folder / "lease.json"))
+    assert (place.folder / "stdout.log").read_text() == f"{scope.ident} {FIRST_NAME}\n"
+    assert (place.folder / "own.txt").read_text() == "mine\n"
+    place.run("true")
+    assert (place.folder / "own.txt").exists()
+    assert (place.folder / "stdout.log").read_text() == ""
+
+
+def test_orphans_end_with_the_job(place: Place) -> None:
+    """A daemon with a session of its own, whose parent is gone."""
+    script = "setsid sh -c 'sleep 600 & echo $! > {0}/pid' & wait; while ! test -s {0}/pid; do sleep 0.01; done"
+    place.run("sh", "-c", script.format(place.path))
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((place.path / "pid").read_text()), 0)
+    assert place.leased() == 0
+
+
+def test_devices_that_are_bad_before_are_given_back_for_others(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as they can be kept out; the command runs once, on good ones."""
+
+    def check(host: Host, *, before: Host | None, expect: object, devices: Scope) -> Report:
+        bad = Finding("ecc-uncorrected", Severity.ERROR, FIRST_NAME, "0", "12", reference="Xid 48")
+        return Report((bad,) if FIRST_NAME in devices.names else (), (("devices", 1),))
+
+    monkeypatch.setattr(module, "check", check)
+    result = place.run("sh", "-c", "echo ran")
+    assert result.verdict.code == 0
+    assert result.scope is not None
+    assert FIRST_NAME not in result.scope.names
+    assert [refused.scope.names for refused in result.refused] == [{FIRST_NAME}]
+    assert "ecc-uncorrected" in text_of((place.folder / "report.html").read_text())
+    assert (place.folder / "stdout.log").read_text() == "ran\n"
+    every = place.run("sh", "-c", "echo ran", wanted=Wanted(8), quarantine=str(place.path / "other"))
+    assert (every.verdict.code, every.ended, every.verdict.fault) == (3, None, Fault.HARDWARE)
+    assert "was not started" in every.verdict.headline
+    assert place.leased() == 0

@@ -1,0 +1,120 @@
+"""`devproxy job` killed at any moment: nothing that it started goes on, nobody has the devices, the folder can be read."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+
+from devproxy.jobs.listing import held, waiters
+from devproxy.jobs.scope import IDENT, read_scope
+from devproxy.jobs.state import State
+from tests.devproxy.jobs.job.hosts import GPUS, HERE
+
+pytestmark = pytest.mark.programs
+# A daemon of its own session and one whose parent goes on, both with every descriptor closed but the first three.
+SCRIPT = """
+setsid sh -c 'sleep 600 & echo $! > {place}/daemon.new; mv {place}/daemon.new {place}/daemon; wait' </dev/null >/dev/null 2>&1 &
+sleep 600 &
+echo $! > {place}/child
+while ! test -e {place}/daemon; do sleep 0.01; done
+echo ready
+sleep 600
+"""
+
+
+def start(place: Path, *words: str) -> subprocess.Popen[bytes]:
+    script = SCRIPT.format(place=place)
+    options = ["--state", f"{place}/leases", "--host", GPUS, "--artifacts", f"{place}/out", *words]
+    argv = [sys.executable, "-m", "devproxy", "job", *options, "--", "sh", "-c", script]
+    return subprocess.Popen(argv, cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+
+def remaining(mark: bytes) -> list[int]:
+    """The processes that were started with something in their environment."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                if mark in Path(f"/proc/{name}/environ").read_bytes():
+                    found.append(int(name))
+            except OSError:
+                continue
+    return found
+
+
+def wait_until_gone(mark: bytes, state: str) -> None:
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        with State(state) as leases:
+            if not held(leases) and not waiters(leases) and not remaining(mark):
+                return
+        time.sleep(0.02)
+    raise AssertionError(f"still there: {remaining(mark)}")
+
+
+def check_folder(folder: Path) -> None:
+    """Whatever is there is whole."""
+    for name in os.listdir(folder) if folder.exists() else ():
+        path = folder / name
+        if name.endswith(".json"):
+            json.loads(path.read_text())
+        elif name.endswith(".tar"):
+            with tarfile.open(path) as archive:
+                assert archive.getnames()[0] == "manifest.json"
+        else:
+            assert name.endswith((".log", ".txt", ".xml", ".html", ".new"))
+
+
+def test_while_its_command_runs(tmp_path: Path) -> None:
+    child = start(tmp_path)
+    assert child.stdout is not None
+    with child.stdout:
+        assert child.stdout.readline() == b"ready\n"
+    scope = read_scope(f"{tmp_path}/out/lease.json")
+    mark = f"{IDENT}={scope.ident}\0".encode()
+    assert len(remaining(mark)) >= 4
+    child.kill()
+    child.wait()
+    wait_until_gone(mark, f"{tmp_path}/leases")
+    check_folder(tmp_path / "out")
+    told = json.loads((tmp_path / "out" / "job.json").read_text())
+    assert told["state"] == "in the phase 'command'"
+    assert told["devices"] == sorted(scope.names)
+
+
+def test_the_guard_killed_too(tmp_path: Path) -> None:
+    """Then the command goes with it, and its job says so."""
+    child = start(tmp_path)
+    assert child.stdout is not None
+    with child.stdout:
+        assert child.stdout.readline() == b"ready\n"
+        (guard,) = (int(pid) for pid in Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split())
+        os.kill(guard, signal.SIGKILL)
+        assert child.wait(60) == 137
+    told = json.loads((tmp_path / "out" / "job.json").read_text())
+    assert told["command"]["ended"] == "lost with its guard"
+    for name in ("daemon", "child"):  # nobody adopted them: they are what `devproxy clean` is for
+        os.kill(int((tmp_path / name).read_text()), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_at_any_moment(tmp_path: Path, seed: int) -> None:
+    child = start(tmp_path)
+    time.sleep(random.Random(seed).uniform(0.05, 0.7))
+    child.kill()
+    child.communicate()
+    wait_until_gone(f"DEVPROXY_ARTIFACTS={tmp_path}/out\0".encode(), f"{tmp_path}/leases")
+    check_folder(tmp_path / "out")
+    again = start(tmp_path, "--timeout", "0", "--grace", "0")
+    again.communicate(timeout=60)
+    assert again.returncode == 124
+    check_folder(tmp_path / "out")
