@@ -18,6 +18,7 @@ from devproxy.jobs.quarantine import PLACE, kept_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Final
 
     from devproxy.host.device_facts import Holder
@@ -34,16 +35,18 @@ class Busy:
     recorded host are nobody's business here.
     """
 
-    def __init__(self, host: Host, quarantine: str = PLACE) -> None:
+    def __init__(self, host: Host, quarantine: str = PLACE, is_ours: Callable[[int], bool] | None = None) -> None:
+        """`is_ours` says of a process whether what it has open is no other job's; without it that is this process alone."""
         self._host = host
         self._quarantine = quarantine
         self._functions = frozenset(function.address for function in host.pci)
-        self._looked = 0.0
+        self._is_ours = is_ours or (lambda pid: pid == os.getpid())
+        self._looked: float | None = None
         self._holders: tuple[Holder, ...] = ()
         self._complete = True
-        # What the probe was told a moment ago need not be asked again.
+        # What a deep probe was told a moment ago need not be asked again.
         self._nvml = Nvml(NvmlState.UNASKED) if host.details is None else host.details.nvml
-        self._asked = time.monotonic()
+        self._asked = None if host.details is None else time.monotonic()
 
     def why(self, device: Device) -> str:
         """Why a device cannot be given, in words; empty when nothing speaks against it."""
@@ -54,7 +57,12 @@ class Busy:
             return ""
         if device.address in self._functions and not os.path.lexists(f"{_FUNCTIONS}/{device.address}"):
             return "gone from the bus"  # since the probe: who waits may have waited for hours
-        return self._held(device) or (self._used(device) if device.kind is Kind.GPU else "")
+        holders = self._holders_of(device)
+        others = [f"{h.name} (pid {h.pid})" for h in holders if not self._is_ours(h.pid)]
+        if others:
+            return f"held by {', '.join(others[:4])}"
+        # Where we are the holders, the memory is ours too.
+        return self._used(device) if device.kind is Kind.GPU and not holders else ""
 
     def unseen(self, device: Device) -> str:
         """Why a device that was given may be in use all the same; empty where that could be seen."""
@@ -65,18 +73,13 @@ class Busy:
             return ""
         return "not every process could be looked at, and NVML tells nothing of its memory"
 
-    def _held(self, device: Device) -> str:
+    def _holders_of(self, device: Device) -> list[Holder]:
         self._look()
-        names = [
-            f"{h.name} (pid {h.pid})"
-            for h in self._holders
-            if set(h.paths) & set(device.nodes) and h.pid != os.getpid()
-        ]
-        return f"held by {', '.join(names[:4])}" if names else ""
+        return [holder for holder in self._holders if set(holder.paths) & set(device.nodes)]
 
     def _look(self) -> None:
         now = time.monotonic()
-        if self._looked and now - self._looked < _KEEP:
+        if self._looked is not None and now - self._looked < _KEEP:
             return
         with LiveReader() as reader:
             found = read_holders(HostRoot(reader))
@@ -85,7 +88,7 @@ class Busy:
         self._complete = found is not None and found.complete
 
     def _used(self, device: Device) -> str:
-        if time.monotonic() - self._asked >= _KEEP:
+        if self._asked is None or time.monotonic() - self._asked >= _KEEP:
             with LiveReader() as reader:
                 self._nvml = read_nvml(HostRoot(reader), self._host)
             self._asked = time.monotonic()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from devproxy.host.device_facts import Holder, Holders
 from devproxy.host.facts import PciDevice
 from devproxy.host.probe import probe
 from devproxy.jobs import busy
@@ -70,3 +72,20 @@ def test_one_that_has_left_the_bus_since_the_probe_is_passed_over(nvml: FakeNvml
     looking = Busy(probe()._replace(pci=(gone,)), str(tmp_path / "quarantine"))
     assert looking.why(first._replace(address=address)) == "gone from the bus"
     assert looking.why(second) == ""
+
+
+def test_what_we_have_open_ourselves_is_free_and_so_is_its_memory(
+    nvml: FakeNvml, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that has used CUDA keeps the device open, with memory in use, until its end."""
+    monkeypatch.setattr(busy, "_KEEP", 0.0)
+    monkeypatch.setenv("DEVPROXY_NVML_SECONDS", "60")
+    nvml.world(machine_of(2) | {"gpu 0": gpu(0, memory_used=7 << 30)})
+    device = devices()[0]._replace(nodes=("/dev/nvidia0",))
+    holders = [Holder(pid, "python3", 0, 0, ("/dev/nvidia0",)) for pid in (os.getpid(), 7)]
+    ours = Busy(probe(), str(tmp_path / "quarantine"), is_ours=lambda pid: pid in (os.getpid(), 7))
+    alone = Busy(probe(), str(tmp_path / "quarantine"))
+    for found, expected in ((holders, "held by python3 (pid 7)"), (holders[:1], "")):
+        monkeypatch.setattr(busy, "read_holders", lambda _, found=found: Holders(tuple(found), complete=True))
+        assert ours.why(device) == ""
+        assert alone.why(device) == expected
