@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # How many chips of a host libtpu can use by themselves, and its bounds for them (notes of the JAX and Ray projects).
 _TPU_BOUNDS: Final = {1: "1,1,1", 2: "1,2,1", 4: "2,2,1"}
 
+_TELLING: Final = ("/sys", "/sys/bus/pci/devices", "/proc", "/proc/devices", "/dev")
+
 
 class Kind(Choice):
     """What can be leased."""
@@ -86,6 +88,19 @@ def leasable(host: Host) -> tuple[Device, ...]:
         if chip.nodes and not chip.problem
     ]
     return tuple(found)
+
+
+def require_sight(host: Host, every: Sequence[Device]) -> None:
+    """That a host has nothing to lease is said only of one that could be looked at.
+
+    Errors: InputError where no accelerator was found, and something that tells of them was not seen.
+    """
+    hidden = next((each for each in host.unseen if each.path in _TELLING), None)
+    if not every and hidden is not None:
+        raise InputError(
+            f"no accelerator was found, but {hidden.path} could not be seen: {hidden.why}",
+            hint="'devproxy probe' lists what was not seen",
+        )
 
 
 def candidates(wanted: Wanted, devices: Sequence[Device]) -> tuple[Device, ...]:

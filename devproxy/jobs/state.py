@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from typing import Final, Self
 
 PLACE: Final = "/run/devproxy-leases"
+VARIABLE: Final = "DEVPROXY_LEASE_STATE"
+"""The variable that tells a lease's command where the lease is kept, where that is not the usual place."""
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PARTS: Final = (("devices", 0o755), ("queue", 0o1777), ("held", 0o1777))
 _OTHER: Final = "look at who made it; --state names another directory"
