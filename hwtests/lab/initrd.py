@@ -122,6 +122,9 @@ def _add_root(archive: Archive, kernel: Kernel, stubs: Path) -> None:
         archive.file(f"{_ROOT}/etc/udev/rules.d/{rules.name}", rules.read_bytes())
     archive.file(f"{_ROOT}/lab/udevadm", kernel.udevadm.read_bytes(), 0o755)
     archive.link(f"{_ROOT}/lab/systemd-udevd", "udevadm")
+    archive.file(f"{_ROOT}/lab/kmod", kernel.kmod.read_bytes(), 0o755)
+    for name in ("modprobe", "depmod"):
+        archive.link(f"{_ROOT}/lab/{name}", "kmod")
     archive.file(f"{_ROOT}/lab/busybox", _busybox(), 0o755)
     archive.file(f"{_ROOT}/lab/main", (_GUEST / "main").read_bytes(), 0o755)
     for made in stubs.iterdir():

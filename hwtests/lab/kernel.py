@@ -55,6 +55,11 @@ class Kernel:
         """The rules that come with it."""
         return self.directory / "lib/udev/rules.d"
 
+    @property
+    def kmod(self) -> Path:
+        """modprobe and depmod, one program."""
+        return self.directory / "bin/kmod"
+
     def module(self, name: str) -> bytes:
         """A module of MODULES, as insmod takes it."""
         path = self.directory / "lib/modules" / self.release / "kernel" / f"{name}.ko.xz"
@@ -79,11 +84,13 @@ def prepare(cache: Path) -> Kernel:
     release = newest_release()
     kernel = Kernel(cache / release, release)
     if kernel.directory.exists():
+        if not kernel.kmod.exists():
+            _unpack(kernel.directory, _KMOD)  # one that an older lab downloaded
         return kernel
     unfinished = cache / f"{release}.{os.getpid()}"
     unfinished.mkdir(parents=True)
     try:
-        _unpack(unfinished, release)
+        _unpack(unfinished, {**_packages(release), **_KMOD})
         _extract_image(unfinished, release)
         os.rename(unfinished, kernel.directory)
     finally:
@@ -94,11 +101,12 @@ def prepare(cache: Path) -> Kernel:
     return kernel
 
 
-def _unpack(directory: Path, release: str) -> None:
+def _packages(release: str) -> dict[str, list[str]]:
+    """The packages, each with what tar unpacks of it."""
     abi = release.removesuffix("-amd64")
     modules = [f"./lib/modules/{release}/kernel/{name}.ko.xz" for name in MODULES]
     headers = f"./usr/src/linux-headers-{abi}"
-    wanted = {
+    return {
         f"linux-image-{release}": ["--", f"./boot/vmlinuz-{release}", *modules],
         # Without vmlinux no BTF is made, which would need pahole.
         f"linux-headers-{release}": ["--exclude", f"{headers}-amd64/vmlinux"],
@@ -106,6 +114,12 @@ def _unpack(directory: Path, release: str) -> None:
         f"linux-kbuild-{abi}": [],
         "udev": ["--", "./bin/udevadm", "./lib/udev/rules.d"],
     }
+
+
+_KMOD: Final[dict[str, list[str]]] = {"kmod": ["--", "./bin/kmod"]}
+
+
+def _unpack(directory: Path, wanted: dict[str, list[str]]) -> None:
     _download(directory, list(wanted))
     for package, selection in wanted.items():
         (deb,) = directory.glob(f"{package}_*.deb")

@@ -28,8 +28,7 @@ def read_directories(root: HostRoot, host: Host) -> tuple[NodeDirectory, ...]:
     if not host.knows("/dev"):
         return ()
     names = {f"/dev/{name}" for name in root.listdir("/dev")}
-    nodes = {node.path.rpartition("/")[0] for node in host.nodes}
-    found = [path for path in _DIRECTORIES if path in names and path in nodes]
+    found = [path for path in _DIRECTORIES if path in names]
     if _LINKS in names and (host.nvidia is not None or host.tpus):
         found.append(_LINKS)
     looked = [(path, entry) for path in found if (entry := root.lstat(path)) is not None and stat.S_ISDIR(entry.mode)]

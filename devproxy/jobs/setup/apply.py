@@ -79,7 +79,9 @@ def _change_node(action: NodeChange, note: Note) -> None:
     parent, name = os.path.split(action.path)
     before, after = action.before, action.after
     with directory(parent) as folder:
-        _require(action.path, standing_at(folder, name), before)
+        found = standing_at(folder, name)
+        if not _is_half_way(found, action):
+            _require(action.path, found, before)
         if after is None:
             note(action)
             _remove(folder, name, action)
@@ -91,6 +93,17 @@ def _change_node(action: NodeChange, note: Note) -> None:
         else:
             _make_node(folder, name, action, note)
         _require(action.path, standing_at(folder, name), after)
+
+
+def _is_half_way(found: Standing | None, action: NodeChange) -> bool:
+    """Whether a node has the owner of one side and the mode of the other: these are two system calls, and whoever made the first may have
+    been killed before the second.
+    """
+    before, after = action.before, action.after
+    if found is None or before is None or after is None or not (found.same_device(before) and found.same_device(after)):
+        return False
+    owners = ((before.uid, before.gid), (after.uid, after.gid))
+    return (found.uid, found.gid) in owners and found.mode in (before.mode, after.mode)
 
 
 def _remove(folder: int, name: str, action: NodeChange) -> None:
@@ -131,19 +144,9 @@ def _make_node(folder: int, name: str, action: NodeChange, note: Note) -> None:
         if action.before is None:
             rename_new(folder, other, name)
         else:
-            exchange(folder, other, name)
-            _keep_or_put_back(folder, other, name, action)
+            _take_the_place(folder, other, name, lambda: standing_at(folder, other) == action.before)
     finally:
         _unlink_quietly(folder, other)
-
-
-def _keep_or_put_back(folder: int, other: str, name: str, action: NodeChange) -> None:
-    """The old one has the temporary name now: it goes if it is what it was thought to be, and else comes back."""
-    try:
-        _require(action.path, standing_at(folder, other), action.before)
-    except Changed:
-        exchange(folder, other, name)
-        raise
 
 
 def _permit(folder: int, name: str, after: Standing) -> None:
@@ -188,10 +191,7 @@ def _turn(folder: int, name: str, action: LinkChange, note: Note) -> None:
     os.symlink(action.after, other, dir_fd=folder)
     try:
         note(action)
-        exchange(folder, other, name)
-        if _target(folder, other) != action.before:
-            exchange(folder, other, name)
-            raise Changed(f"{action.path} was changed meanwhile")
+        _take_the_place(folder, other, name, lambda: _target(folder, other) == action.before)
     finally:
         _unlink_quietly(folder, other)
 
@@ -254,12 +254,23 @@ def _write(folder: int, name: str, action: FileChange, note: Note) -> None:
         if action.before is None:
             rename_new(folder, other, name)
         else:
-            exchange(folder, other, name)
-            if read_file(folder, other) != action.before:
-                exchange(folder, other, name)
-                raise Changed(f"{action.path} was changed meanwhile")
+            _take_the_place(folder, other, name, lambda: read_file(folder, other) == action.before)
     finally:
         _unlink_quietly(folder, other)
+
+
+def _take_the_place(folder: int, other: str, name: str, is_what_was_seen: Callable[[], bool]) -> None:
+    """Let what was made under another name change places with what is to go, and look at that once more: if it is not what was seen,
+    somebody was quicker, and it comes back.
+    """
+    exchange(folder, other, name)
+    try:
+        if is_what_was_seen():
+            return
+    except Changed:
+        pass  # it is of another type
+    exchange(folder, other, name)
+    raise Changed(f"{name} was changed by somebody else meanwhile, and is left alone")
 
 
 def _unlink_quietly(folder: int, name: str) -> None:

@@ -115,7 +115,7 @@ def _held(host: Host, path: str) -> str:
     holders = host.details.devices.holders if host.details is not None else None
     found = holders.of(path) if holders is not None else ()
     names = ", ".join(f"{each.name} (pid {each.pid})" for each in found[:4])
-    return f"; {names} has the old one open, and keeps it" if names else ""
+    return f"; open in {names}: there the old device stays" if names else ""
 
 
 def _directories(host: Host, paths: Sequence[str]) -> Iterator[NodeChange]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 
+from devproxy.host.accelerator_nodes import is_accelerator
 from devproxy.host.blindness import empty_places
 from devproxy.host.details import Details, DeviceDetails, SystemDetails
 from devproxy.host.device_facts import CharLink
@@ -75,12 +76,14 @@ def _is_coming(host: Host) -> bool:
 
 
 def _other_links(root: HostRoot, known: tuple[CharLink, ...]) -> Iterator[CharLink]:
-    """Links to NVIDIA's nodes by numbers that none of them has: whoever repaired a node may have left the link of its old one."""
+    """Links to accelerators' nodes that are not there, or do not have that number: whoever repaired or removed a node may have left
+    the link of it.
+    """
     paths = {link.path for link in known}
     for name in root.listdir(LINKS):
         path = f"{LINKS}/{name}"
         target = root.follow(path) if path not in paths else ""
-        if target.startswith("/dev/nvidia"):
+        if is_accelerator(target):
             yield CharLink(path, target, dangling=root.lstat(target) is None)
 
 

@@ -237,7 +237,7 @@ def test_who_holds_the_old_device_is_told() -> None:
     if host.details.devices.holders is None or not host.details.devices.holders.of("/dev/nvidia-uvm"):
         pytest.fail("the fact has another form by now")
     [change] = [action for action in prepare(host) if isinstance(action, NodeChange)]
-    assert "python (pid 4711) has the old one open" in change.reason
+    assert "open in python (pid 4711): there the old device stays" in change.reason
 
 
 # links

@@ -37,6 +37,7 @@ def broken() -> Machine:
     machine.node("/dev/nvidia-uvm", (511, 0)).link("/dev/char/511:0", "../nvidia-uvm")
     machine.node("/dev/nvidia2", (195, 2), 0o1232).node("/dev/nvidiactl", (0, 255)).node("/dev/nvidia5", (195, 6))
     machine.node("/dev/nvidia-caps/nvidia-cap1", (462, 1), 0o444).link("/dev/char/195:0", "/dev/nvidia1")
+    machine._entries["/dev/nvidia6"] = machine._entries["/dev/nvidia6"]._replace(mode=0o020600, uid=1000, gid=44)
     return machine.link("/dev/char/511:1", "../nvidia-uvm-tools")
 
 
