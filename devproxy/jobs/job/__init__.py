@@ -11,3 +11,23 @@ The command's code and the hardware's state are two things, and stay two: a red 
 """
 
 from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from devproxy.jobs.job.asked import Asked
+    from devproxy.jobs.job.job import run_job
+
+__all__ = ["Asked", "run_job"]
+
+
+def __getattr__(name: str) -> object:
+    """`Asked` and `run_job` are imported when they are first used: the command line declares its arguments without them."""
+    if name == "Asked":
+        from devproxy.jobs.job.asked import Asked
+
+        return Asked
+    if name == "run_job":
+        from devproxy.jobs.job.job import run_job
+
+        return run_job
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

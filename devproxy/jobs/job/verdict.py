@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import errno
+from signal import SIGKILL
 
 from devproxy.check.finding import Finding, Severity
 from devproxy.jobs.job.asked import Decides
@@ -131,9 +132,19 @@ def _headline(known: Known, hardware: Hardware, blamed: tuple[Finding, ...]) -> 
         return f"hardware bad: {why}; {command}{innocent}"
     state = "hardware fine" if hardware is Hardware.FINE else f"hardware unknown: {_unseen(known)}"
     own = f"; devproxy failed: {known.problems[0]}" if known.problems else ""
+    command += _memory(known)
     if known.interrupted and ended is None:
         return f"interrupted before the command ran, {state}{own}"
     return f"{command}, {state}{own}"
+
+
+def _memory(known: Known) -> str:
+    """Whether the kernel ran out of memory, where a SIGKILL came from nobody here."""
+    killed = known.ended is not None and known.ended.how is How.KILLED and known.ended.signal == SIGKILL
+    if not killed or known.interrupted or known.after is None:
+        return ""
+    lacked = any(finding.code == "oom-since" for finding in known.after.report.findings)
+    return " (the kernel ran out of memory and ended a process)" if lacked else ""
 
 
 def _told(ended: Ended) -> str:

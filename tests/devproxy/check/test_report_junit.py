@@ -47,6 +47,7 @@ SCHEMA: dict[str, tuple[set[str], set[str], set[str]]] = {
     "error": (set(), set(), {"type", "message"}),
     "skipped": (set(), set(), {"type", "message"}),
     "system-out": (set(), set(), set()),
+    "system-err": (set(), set(), set()),
 }
 
 

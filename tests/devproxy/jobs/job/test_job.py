@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -21,10 +22,14 @@ from devproxy.host.probe import probe
 from devproxy.jobs.devices import Wanted
 from devproxy.jobs.job import job as module
 from devproxy.jobs.job.artifacts import NAMES
-from devproxy.jobs.job.asked import Asked, Decides
+from devproxy.jobs.job.asked import Asked
+from devproxy.jobs.job.bounded import bounded
 from devproxy.jobs.job.command import How
+from devproxy.jobs.job.interrupts import Interrupts
 from devproxy.jobs.job.job import run_job
 from devproxy.jobs.job.listener import Listener
+from devproxy.jobs.job.look import Taken
+from devproxy.jobs.job.look import take as really_take
 from devproxy.jobs.job.result import Fault, Hardware, Result
 from devproxy.jobs.listing import held
 from devproxy.jobs.quarantine import PLACE as KEPT_OUT
@@ -74,19 +79,13 @@ def place(tmp_path: Path) -> Place:
 
 
 class TestCodes:
-    @pytest.mark.parametrize(
-        ("script", "own"), [("exit 0", 0), ("exit 7", 7), ("kill -SEGV $$", 128 + 11), ("exit 125", 125)]
-    )
+    @pytest.mark.parametrize(("script", "own"), [("exit 0", 0), ("exit 7", 7), ("kill -SEGV $$", 128 + 11)])
     @pytest.mark.parametrize("bad", [False, True], ids=["good", "bad"])
-    @pytest.mark.parametrize("decides", list(Decides), ids=lambda each: each.value)
-    def test_the_commands_and_the_hardwares_stay_two(
-        self, place: Place, script: str, own: int, bad: bool, decides: Decides
-    ) -> None:
+    def test_the_commands_and_the_hardwares_stay_two(self, place: Place, script: str, own: int, bad: bool) -> None:
+        """All other ends: test_verdict.py."""
         after = fallen(place.path) if bad else ""
-        result = place.run("sh", "-c", script, after=after, decides=decides, artifacts="")
-        both = own or (3 if bad else 0)
-        codes = {Decides.BOTH: both, Decides.COMMAND: own, Decides.HARDWARE: 3 if bad else 0}
-        assert result.verdict.code == codes[decides]
+        result = place.run("sh", "-c", script, after=after, artifacts="")
+        assert result.verdict.code == (own or (3 if bad else 0))
         assert result.verdict.hardware is (Hardware.BAD if bad else Hardware.FINE)
         assert result.verdict.fault is (Fault.HARDWARE if bad else Fault.COMMAND if own else Fault.NOBODY)
         assert place.leased() == 0
@@ -342,3 +341,85 @@ def test_devices_that_are_bad_before_are_given_back_for_others(place: Place, mon
     assert (every.verdict.code, every.ended, every.verdict.fault) == (3, None, Fault.HARDWARE)
     assert "was not started" in every.verdict.headline
     assert place.leased() == 0
+
+
+class TestWhatHangs:
+    def test_a_driver_in_a_look_leaves_the_verdict_open_and_the_rest_is_done(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        looked = []
+
+        def take(source: str, interrupts: Interrupts) -> Taken:
+            looked.append(source)
+            if len(looked) > 2:  # for the lease, before, and then
+                return bounded("looking at the host", lambda: time.sleep(600), 0.1, interrupts)  # type: ignore[return-value]
+            return really_take(source, interrupts)
+
+        monkeypatch.setattr(module, "take", take)
+        result = place.run("sh", "-c", "exit 7")
+        assert (result.verdict.code, result.verdict.fault) == (7, Fault.COMMAND)
+        assert result.verdict.hardware is Hardware.UNKNOWN
+        assert "did not answer within 0.1 s" in result.verdict.headline
+        states = {phase.name: phase.state.value for phase in result.phases}
+        assert states["check after"] == states["difference"] == "inconclusive"
+        assert states["clean"] == states["release"] == "done"
+        suite = ET.fromstring((place.folder / "junit.xml").read_bytes())[0]
+        assert suite.attrib["skipped"] == "1"
+        assert "did not answer" in text_of((place.folder / "report.html").read_text())
+        assert place.leased() == 0
+
+    def test_a_command_that_cannot_be_killed_is_left_to_its_guard(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As one that waits in the kernel for a driver: here the signals for it are lost."""
+        monkeypatch.setattr("devproxy.jobs.job.command._DYING", 0.1)
+        monkeypatch.setattr("devproxy.jobs.job.guard.Guard.signal", lambda self, number: None)
+        result = place.run("sleep", "600", timeout=0.1, grace=0.1)
+        assert result.ended is not None
+        assert result.ended.how is How.STUCK
+        assert (result.verdict.hardware, result.verdict.code) == (Hardware.BAD, 137)
+        assert "cannot be killed" in result.verdict.headline
+        assert place.leased() == 0
+
+
+def test_a_folder_that_cannot_be_written_is_devproxys_failure(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command is not ended for it, and its own code counts for more."""
+    really = os.rename
+
+    def full(source: str, target: str, **more: int) -> None:
+        if target.endswith(".tar"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), target)
+        really(source, target, **more)
+
+    monkeypatch.setattr(os, "rename", full)
+    result = place.run("true")
+    assert (result.verdict.code, result.verdict.fault) == (125, Fault.DEVPROXY)
+    assert "before.tar: no space left on device" in result.verdict.headline
+    verdict = place.document()["verdict"]
+    assert isinstance(verdict, dict)
+    assert verdict["code"] == 125
+    assert place.run("sh", "-c", "exit 7").verdict.code == 7
+
+
+def test_expectations_are_held_up_before_the_command_runs(place: Place) -> None:
+    expect = place.path / "expect.toml"
+    expect.write_text("[gpu]\ncount = 9\n")
+    result = place.run("touch", str(place.path / "started"), expect=str(expect))
+    assert (result.verdict.code, result.ended) == (3, None)
+    assert "gpu-count-unexpected" in result.verdict.headline
+    assert not (place.path / "started").exists()
+    assert place.run("true", expect=str(expect), anyway=True).ended is not None
+    expect.write_text("[gpus]\n")
+    with pytest.raises(InputError, match="expect"):
+        place.run("true", expect=str(expect))
+
+
+def test_what_a_hostile_command_writes_is_text_on_the_page(place: Place) -> None:
+    script = (
+        r"""printf '</div><script>alert(1)</script>\033[31mred\033[0m\033]0;title\007\342\200\256<b>\0' >&2; exit 1"""
+    )
+    place.run("sh", "-c", script)
+    page = text_of((place.folder / "report.html").read_text())
+    assert "</div><script>alert(1)</script>red" in page
+    assert "\u202e" not in page
+    check_schema(ET.fromstring((place.folder / "junit.xml").read_bytes()))
