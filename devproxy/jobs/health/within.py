@@ -39,9 +39,7 @@ def recorded_within(seconds: float | None) -> tuple[Host, bytes]:
         DevproxyError: the process that probed ended before it was done.
     """
     if seconds is None:
-        with LiveReader() as reader:
-            recorder = Recorder(reader)
-            host = probe_reader(recorder, name="live", simulated=False, deep=True)
+        host, recorder = recorder_of("live")
         return host, encode(recorder.recording(), recorded_at=int(time.time()))
     from base64 import b64decode
 
@@ -54,6 +52,13 @@ def recorded_within(seconds: float | None) -> tuple[Host, bytes]:
         raise DevproxyError(f"the process that probed this host {error}", hint="devproxy probe") from error
     archive = b64decode(line)
     return probe_reader(RecordedReader(decode(archive)), name="live", simulated=False, deep=True), archive
+
+
+def recorder_of(name: str) -> tuple[Host, Recorder]:
+    """The running machine, and what was read of it."""
+    with LiveReader() as reader:
+        recorder = Recorder(reader)
+        return probe_reader(recorder, name=name, simulated=False, deep=True), recorder
 
 
 def _probed(limit: float) -> Iterator[str]:
