@@ -16,8 +16,8 @@ _GROUPS: Final = {
     "devices": ("node", "link", "misc device"),
 }
 _REST: Final = "system"
-# Processes come and go: they are told last, and are no difference of the machine.
-_MINOR: Final = {"holder": "processes"}
+# Processes and their memory come and go: they are told last, and are no difference of the machine.
+_MINOR: Final = {"holder": "processes", "shared memory": "shared memory"}
 _ORDER: Final = (*_GROUPS, _REST, *_MINOR.values())
 
 

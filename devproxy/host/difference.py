@@ -78,6 +78,7 @@ _KINDS: Final = (
     "kernel", "machine", "driver", "module", "NVIDIA driver", "NVIDIA parameter", "PCI device", "GPU", "MIG device", "NVSwitch",
     "TPU", "accelerator", "IOMMU group", "node", "link", "misc device", "limit", "NVML", "NVML's GPU", "library", "firmware", "service",
     "runtime", "CDI spec", "SELinux", "control groups", "NUMA node", "lock file", "who probed", "holder",
+    "shared memory",
 )  # fmt: skip
 
 
@@ -190,6 +191,6 @@ def _is_unseen(host: Host, kind: str) -> bool:
 _DEEP: Final = frozenset(
     (
         "link", "module", "NVML", "NVML's GPU", "who probed", "library", "firmware", "service", "runtime", "CDI spec", "SELinux", "control groups",
-        "NUMA node", "lock file", "holder",
+        "NUMA node", "lock file", "holder", "shared memory",
     )
 )  # fmt: skip

@@ -117,6 +117,28 @@ def _holders(details: Details) -> Iterator[Fact]:
         yield Fact("holder", f"{holder.pid}@{holder.started}", (("name", holder.name), ("of", ", ".join(holder.paths))))
 
 
+def _shared_memory(details: Details) -> Iterator[Fact]:
+    """What outlives its makers; how large it is at the moment, and who uses it, is none of it."""
+    memory = details.system.shared_memory
+    if memory is None:
+        return
+    for entry in memory.entries:
+        yield Fact(
+            "shared memory", entry.path, (("kind", entry.kind), ("owner", str(entry.uid)), ("inode", str(entry.inode)))
+        )
+    for segment in memory.segments or ():
+        subject = f"shmid {segment.ident}"
+        yield Fact("shared memory", subject, (("owner", str(segment.uid)), ("creator", str(segment.creator))))
+    for each in memory.mps:
+        daemon = str(each.daemon) if each.alive and each.daemon is not None else ""
+        yield Fact("shared memory", f"MPS {each.role} {each.path}", (("owner", str(each.uid)), ("daemon", daemon)))
+
+
+def _sees_shared_memory(details: Details) -> bool:
+    memory = details.system.shared_memory
+    return memory is not None and memory.segments is not None and not (memory.left_out or memory.segments_left_out)
+
+
 def _digest(text: str) -> str:
     from zlib import crc32
 
@@ -140,4 +162,5 @@ DETAILS: Final[dict[str, tuple[Callable[[Details], bool], Callable[[Details], It
     "NUMA node": (lambda _: True, _numa),
     "lock file": (lambda _: True, _lock),
     "holder": (lambda details: details.devices.holders is not None and details.devices.holders.complete, _holders),
+    "shared memory": (_sees_shared_memory, _shared_memory),
 }

@@ -223,3 +223,19 @@ def test_a_name_that_the_system_has_too_stays_and_is_told() -> None:
     assert probed(made.recording).details == probed(recording).details
     assert "/dev/nvidia-uvm" in made.recording.files
     assert b"/home/uvm/" not in made.recording.facts["caller"]
+
+
+def test_names_in_shared_memory_are_replaced_and_what_it_is_stays() -> None:
+    from tests.devproxy.jobs.health.mutations import ENTRY
+
+    entry = {**ENTRY, "path": "/dev/shm/sem.mariposa-7c9e6679-7425-40de-944b-e07fc1f90ae7"}
+    machine = Machine().fact("shared_memory", {"entries": [entry], "mps": [], "segments": [], "left_out": 3})
+    made = anonymize(machine.record(), Names(users=frozenset(("mariposa",))))
+    assert b"mariposa" not in written(made)
+    assert b"7c9e6679" not in written(made)
+    before, after = (probed(each).details.system.shared_memory for each in (machine.record(), made.recording))  # type: ignore[union-attr]
+    assert before is not None
+    assert after is not None
+    (was,), (now,) = before.entries, after.entries
+    assert now.path.startswith("/dev/shm/sem.")
+    assert (now._replace(path=was.path), len(now.path), after.left_out) == (was, len(was.path), 3)

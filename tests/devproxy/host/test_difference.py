@@ -14,6 +14,7 @@ from devproxy.host.device_facts import Holder, Holders
 from devproxy.host.difference import Difference, differences
 from devproxy.host.facts import Host, HostNode, MajorLine, Unseen
 from devproxy.host.probe import probe
+from devproxy.host.shared_memory_facts import MpsDirectory, SharedEntry, SharedMemory, SharedSegment
 from devproxy.host.system_facts import CdiFile, KernelModule, ServiceSocket
 from devproxy.node import DeviceNumber, NodeKind
 from tests.hosts.make import RECORDINGS
@@ -92,6 +93,18 @@ SOCKET: Final = ServiceSocket("nvidia-persistenced", "/run/nvidia-persistenced/s
 HOLDER: Final = Holder(7, "python3", 0, 99, ("/dev/nvidia0",))
 
 
+ENTRY: Final = SharedEntry("/dev/shm/x", "file", 1000, 0o600, 4096, 27, 5, 1.0, 1.0)
+SEGMENT: Final = SharedSegment(3, 0, 1000, 1000, 0o600, 4096, 0, 7, 7, 1.0)
+MPS: Final = MpsDirectory("/tmp/nvidia-mps", "pipe", "directory", 0, 0o755, 27, 6, 1.0, 99, alive=True)
+
+
+def sharing(
+    *entries: SharedEntry, left_out: int = 0, segments: bool = True, mps: tuple[MpsDirectory, ...] = ()
+) -> Host:
+    memory = SharedMemory(entries, (SEGMENT,) if segments else None, mps, left_out)
+    return with_details(SystemDetails(shared_memory=memory))
+
+
 def with_details(system: SystemDetails | None = None, devices: DeviceDetails | None = None) -> Host:
     return GPU8._replace(details=Details(system=system or SystemDetails(), devices=devices or DeviceDetails()))
 
@@ -115,6 +128,14 @@ def holding(*holders: Holder, complete: bool = True) -> Host:
         (holding(HOLDER), holding(HOLDER._replace(started=100)),
          ["holder 7@99 is gone (was name python3, of /dev/nvidia0)",
           "holder 7@100 appeared: name python3, of /dev/nvidia0"]),
+        (sharing(), sharing(ENTRY, mps=(MPS,)),
+         ["shared memory /dev/shm/x appeared: kind file, owner 1000, inode 5",
+          "shared memory MPS pipe /tmp/nvidia-mps appeared: owner 0, daemon 99"]),
+        (sharing(ENTRY), sharing(ENTRY._replace(size=1, users=3, changed=9.0)), []),
+        (sharing(ENTRY), sharing(ENTRY._replace(inode=6)), ["shared memory /dev/shm/x: inode 5 -> 6"]),
+        (sharing(ENTRY), sharing(left_out=7), []),
+        (sharing(segments=False), sharing(), []),
+        (sharing(), with_details(), []),
     ],
 )  # fmt: skip
 def test_deep_facts(before: Host, after: Host, words: list[str]) -> None:

@@ -9,6 +9,7 @@ import os
 import random
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -44,6 +45,38 @@ def make_nodes(directory: Path) -> None:
 
 def found(document: dict[str, Any]) -> dict[int, list[str]]:
     return {holder["pid"]: holder["paths"] for holder in document["holders"]}
+
+
+@pytest.mark.root
+def test_the_lease_of_a_holder_is_what_it_was_started_with_and_nothing_else_of_its_environment(nodes: Path) -> None:
+    """An environment that a process made for itself later counts for nothing, and what is no number of a lease neither."""
+    ident = "0123456789abcdef" * 2
+    for said, lease in ((ident, ident), ("", ""), ("SECRET", ""), (ident.upper(), "")):
+        environment = {"DEVPROXY_LEASE_ID": said, "TOKEN": "SECRET"} if said else {"TOKEN": "SECRET"}
+        script = 'exec 3<>"$1"; read -r line'
+        reader, writer = os.pipe()
+        child = os.fork()
+        if not child:
+            os.dup2(reader, 0)
+            os.close(writer)
+            os.execve("/bin/sh", ["sh", "-c", f"echo >&1; {script}", "sh", str(nodes / "nvidia0")], environment)
+        os.close(reader)
+        try:
+            document = await_holder(child)
+            assert [each["lease"] for each in document["holders"] if each["pid"] == child] == [lease]
+            assert "SECRET" not in str(document)
+        finally:
+            os.close(writer)
+            os.waitpid(child, 0)
+
+
+def await_holder(pid: int) -> dict[str, Any]:
+    for _ in range(500):
+        document = holders_of(PATHS, frozenset())
+        if pid in found(document):
+            return document
+        time.sleep(0.01)
+    raise AssertionError(f"{pid} never held it")
 
 
 def opened(path: Path) -> int:

@@ -94,6 +94,30 @@ def test_records_become_lines_and_only_the_kernels_own_count() -> None:
     }
 
 
+@pytest.mark.root
+@pytest.mark.skipif(not os.path.exists("/dev/kmsg"), reason="no kernel log here")
+def test_the_span_of_the_log_moves_on_with_each_record() -> None:
+    """What is written to /dev/kmsg is one record; that of a program is none of the kernel's, whatever it says."""
+    before: Any = loads(read_live_fact("kernel_log").decode())
+    with open("/dev/kmsg", "wb", buffering=0) as log:
+        log.write(b"NVRM: Xid (PCI:0000:3a:00): 79, devproxy's test, by a program\n")
+    after: Any = loads(read_live_fact("kernel_log").decode())
+    assert before["complete"]
+    assert after["complete"]
+    assert after["span"][1] > before["span"][1]
+    assert after["span"][0] >= before["span"][0]
+    assert "devproxy's test" not in str(after)
+    assert all(before["span"][0] <= sequence < before["span"][1] for sequence in before["sequences"])
+
+
+def test_an_empty_log_has_an_empty_span(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "kmsg").write_bytes(b"")
+    monkeypatch.setattr("devproxy.host.live.kernel_log._KMSG", str(tmp_path / "kmsg"))
+    assert loads(read_live_fact("kernel_log").decode()) == {
+        "complete": True, "left_out": 0, "lines": [], "sequences": [], "span": [0, 0],
+    }  # fmt: skip
+
+
 def test_a_log_full_of_them_is_cut_to_the_last() -> None:
     records = [b"6,%d,%d,-;NVRM: %s" % (n, n * 1000000, b"x" * 500) for n in range(5000)]
     document: dict[str, Any] = last_lines(records)
