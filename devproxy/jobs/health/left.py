@@ -26,7 +26,7 @@ _COMMON: Final = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", 
 
 
 def holder_left_behind(case: JobCase) -> Iterator[Finding]:
-    """A process that holds a device and did not before."""
+    """A process that holds a device and did not before; without a before, one that says itself that it is the lease's."""
     if case.before is None and not case.ident:
         return
     holders = case.now.devices.holders
@@ -39,13 +39,15 @@ def holder_left_behind(case: JobCase) -> Iterator[Finding]:
     known = {(each.pid, each.started) for each in then.holders} if then is not None and not is_rebooted(case) else set()
     for holder in holders.holders:
         held = _held(case, holder)
-        if held and (holder.pid, holder.started) not in known and not _is_anothers(case, holder):
+        if held and (holder.pid, holder.started) not in known and _may_be_left(case, holder):
             yield _left(case, holder, held)
 
 
-def _is_anothers(case: JobCase, holder: Holder) -> bool:
-    """Whether a process says that it is of another lease."""
-    return bool(case.ident and holder.lease and holder.lease != case.ident)
+def _may_be_left(case: JobCase, holder: Holder) -> bool:
+    """Whether a process may be the job's: it says so, or it was not there before and does not say that it is of another lease."""
+    if case.before is None:
+        return holder.lease == case.ident
+    return not (case.ident and holder.lease and holder.lease != case.ident)
 
 
 def _held(case: JobCase, holder: Holder) -> tuple[str, ...]:

@@ -98,6 +98,9 @@ def test_a_holder_of_a_lease_needs_no_recording_of_before() -> None:
         "holder-left-behind"
     ]
     assert check(host, only=["holder-left-behind"]).findings == ()
+    for lease in ("", OTHER):
+        others = held(sound(), "/dev/nvidia0", lease=lease).host()
+        assert check(others, devices=scope(0), only=["holder-left-behind"]).findings == ()
 
 
 def test_holders_that_could_not_be_seen_are_inconclusive() -> None:
