@@ -60,6 +60,10 @@ class Plain(Listener):
         names = ", ".join(f"{each.kind.value} {each.rank} ({each.name})" for each in scope.devices)
         self.say(f"leased {names}")
 
+    def doubts(self, words: str) -> None:
+        """A warning."""
+        self.warn(words)
+
     def ends(self, phase: Phase) -> None:
         """What did not go well is said at once, the rest with -v."""
         told = f"{phase.name}: {phase.words or phase.state.value} ({phase.seconds:.2f} s)"

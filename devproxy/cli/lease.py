@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
@@ -14,6 +15,7 @@ from devproxy.jobs.busy import Busy
 from devproxy.jobs.devices import Kind, Wanted, environment, leasable, require_sight
 from devproxy.jobs.lease import Asking, Waiting, acquire
 from devproxy.jobs.listing import held, waiters
+from devproxy.jobs.program import why_not
 from devproxy.jobs.quarantine import PLACE as KEPT_OUT
 from devproxy.jobs.scope import scope_document
 from devproxy.jobs.size import parse_duration, parse_size
@@ -111,17 +113,10 @@ def _become(command: list[str], more: dict[str, str]) -> int:
         os.execvpe(  # noqa: S606 (what is leased for)
             command[0], command, {**os.environ, **more}
         )
-    except FileNotFoundError:
-        raise NotStarted(f"{command[0]!r} was not found", 127) from None
     except OSError as error:
-        # execvp(3) says EACCES of a directory in PATH that may not be searched, too.
-        if isinstance(error, PermissionError) and "/" not in command[0] and not _is_in_path(command[0]):
+        if why_not(command[0], error.errno or 0) == errno.ENOENT:
             raise NotStarted(f"{command[0]!r} was not found", 127) from None
         raise NotStarted(f"{command[0]!r} cannot be executed: {(error.strerror or '').lower()}", 126) from error
-
-
-def _is_in_path(name: str) -> bool:
-    return any(os.path.lexists(os.path.join(place, name)) for place in os.get_exec_path())
 
 
 class _Progress:

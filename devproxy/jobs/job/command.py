@@ -11,6 +11,7 @@ from devproxy.choice import Choice
 from devproxy.jobs.job.guard import EXITED, KILLED, REFUSED, RUNS, Guard, Start
 from devproxy.jobs.job.interrupts import ENDING, Interrupts
 from devproxy.jobs.job.output import Stream, Written
+from devproxy.jobs.program import why_not
 from devproxy.record import Record
 
 TYPE_CHECKING = False
@@ -88,6 +89,7 @@ class Running:
 
     def __init__(self, start: Start, streams: Sequence[Stream], limits: Limits, interrupts: Interrupts) -> None:
         self.began = time.time()
+        self._program = start.argv[0]
         self._since = time.monotonic()
         self.guard = Guard(start)
         self._streams = streams
@@ -123,7 +125,7 @@ class Running:
             return None
         self.drain(_DRAINING)
         if what == REFUSED:
-            return self._ended(How.NOT_STARTED)._replace(errno=number)
+            return self._ended(How.NOT_STARTED)._replace(errno=why_not(self._program, number))
         if self._timed_out and what in (EXITED, KILLED):
             return self._ended(How.TIMED_OUT)
         if what == EXITED:

@@ -9,7 +9,7 @@ from devproxy.difference.comparison import Comparison
 from devproxy.difference.hosts import compare_hosts
 from devproxy.errors import DevproxyError
 from devproxy.jobs.busy import Busy
-from devproxy.jobs.devices import environment, leasable
+from devproxy.jobs.devices import environment, leasable, require_sight
 from devproxy.jobs.health import check
 from devproxy.jobs.health.catalogue import JOB_CHECKS
 from devproxy.jobs.health.expectations import load_expectations
@@ -26,7 +26,7 @@ from devproxy.jobs.job.kernel_log import KernelLog, lines_since
 from devproxy.jobs.job.listener import Listener
 from devproxy.jobs.job.look import take
 from devproxy.jobs.job.result import Look, Phase, Refused, Result, State
-from devproxy.jobs.job.standard import Standard, words_of
+from devproxy.jobs.job.standard import Standard, place_of, words_of
 from devproxy.jobs.job.verdict import Known, errors_of, judge
 from devproxy.jobs.lease import Asking, Lease, acquire
 from devproxy.jobs.quarantine import Entry
@@ -173,6 +173,7 @@ class _Job:
     def _acquire(self, note: _Note) -> None:
         host = take(self._asked.host, self._interrupts).host
         self._every = leasable(host)
+        require_sight(host, self._every)
         busy = Busy(host, self._asked.quarantine)
         asking = Asking(self._every, self._asked.wanted, words_of(self._asked), busy.why)
         self._lease = acquire(self._leases, asking, wait=self._asked.wait, progress=self._listener.waits)
@@ -181,6 +182,9 @@ class _Job:
         note.words = ", ".join(f"{each.kind.value} {each.rank} ({each.name})" for each in self._scope.devices)
         self._folder.lease(self._scope)
         self._listener.leased(self._scope)
+        for device in self._scope.devices:
+            if why := busy.unseen(device):
+                self._listener.doubts(f"whether {device.kind.value} {device.rank} is in use was not seen: {why}")
 
     def _look(self, name: str, source: str, note: _Note) -> Look:
         """The host now, recorded and judged."""
@@ -205,7 +209,7 @@ class _Job:
     def _command(self, onward: tuple[int | None, int | None], note: _Note) -> None:
         assert self._lease is not None
         with Standard(onward, self._folder) as standard:
-            more = environment(self._lease.scope, self._every) | self._folder.variables()
+            more = environment(self._lease.scope, self._every) | place_of(self._asked) | self._folder.variables()
             start = standard.start(self._asked, more, self._lease.descriptors)
             limits = Limits(self._asked.timeout, self._asked.grace)
             self._listener.command_writes()

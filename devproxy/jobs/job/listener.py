@@ -24,6 +24,9 @@ class Listener:
     def leased(self, scope: Scope) -> None:
         """They were had."""
 
+    def doubts(self, words: str) -> None:
+        """Something about them that could not be seen."""
+
     def command_writes(self) -> None:
         """From now on the command writes to the same streams."""
 

@@ -8,6 +8,7 @@ import sys
 import devproxy
 from devproxy.jobs.job.guard import Start
 from devproxy.jobs.job.output import Log, Stream, Written
+from devproxy.jobs.state import PLACE, VARIABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +36,11 @@ def argv_of(asked: Asked) -> tuple[str, ...]:
     place = os.path.dirname(os.path.dirname(os.path.abspath(devproxy.__file__)))
     run = (sys.executable, "-P", "-c", _ENTRY, place, "run", asked.bundle, "--host", asked.host, *asked.run)
     return (*run, "--", *asked.command) if asked.command else run
+
+
+def place_of(asked: Asked) -> dict[str, str]:
+    """Where the lease is kept, for those below that lease a part of it; nothing where that is the usual place."""
+    return {} if asked.state == PLACE else {VARIABLE: os.path.abspath(asked.state)}
 
 
 class Standard:
