@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+
 from devproxy.check.doctor.words import has_accelerators
 from devproxy.cli.arguments import add_format_arguments, add_host_argument, wants_json
 from devproxy.cli.context import Context
 from devproxy.errors import InputError
+from devproxy.jobs.devices import leasable
 from devproxy.jobs.setup import journal, persist, work
 from devproxy.jobs.setup.prepare import Prepared, look
 from devproxy.jobs.setup.survey import survey
 from devproxy.jobs.setup.work import Outcome, Work
+from devproxy.jobs.state import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +36,7 @@ examples:
 It goes by what the driver says: majors by the exact names in /proc/devices, modes and owners by /proc/driver/nvidia. A node with
 another number is replaced; a file, directory or link in its place is not removed. Where the driver says that nobody is to touch its
 nodes (ModifyDeviceFiles: 0) only links are made. What is done is written down first, in {journal.PLACE}.
+From then on every user can lease what is ready.
 
 exit codes: 0 ready (a dry run: nothing stands in the way); 1 something failed; 2 bad usage, no root, inside a container, no
 /proc/devices; 3 something is still not ready, and is told; 4 something that had to be seen could not be.
@@ -72,11 +77,19 @@ def run(args: Namespace, context: Context) -> int:
         work.require_possible(host)
         with journal.Journal(args.record) as kept:
             found = work.carry_out(host, _settings(args, live=True), kept, group=group)
+        _open_leases(survey(args.host))
     context.done("set up")
     _tell(found, host.name, args, context)
     if not has_accelerators(host):
         context.say("this host has no accelerator, as far as can be seen")
     return found.exit_code
+
+
+def _open_leases(host: Host) -> None:
+    """Ordinary users can lease what root has made a file for. --undo leaves it: it is gone with the next boot, and somebody may have a lease."""
+    with State() as state:
+        for device in leasable(host):
+            os.close(state.device(device.name))
 
 
 def _undo(args: Namespace, context: Context) -> int:

@@ -60,6 +60,10 @@ ExecStart={command}
 TimeoutStartSec=2min
 StateDirectory=devproxy
 StateDirectoryMode=0755
+# Where leases are kept, for every user: it stays when this is done.
+RuntimeDirectory=devproxy-leases
+RuntimeDirectoryMode=0755
+RuntimeDirectoryPreserve=yes
 UMask=0022
 # What it needs: to make nodes and give them away, to load modules, to see who holds devices.
 CapabilityBoundingSet=CAP_MKNOD CAP_CHOWN CAP_FOWNER CAP_DAC_OVERRIDE CAP_SYS_MODULE CAP_SYS_PTRACE

@@ -13,8 +13,11 @@ import pytest
 from devproxy.check.doctor.case import Case
 from devproxy.check.doctor.examine import examine
 from devproxy.host.facts import Host
+from devproxy.jobs.devices import Wanted, leasable
+from devproxy.jobs.lease import Asking, acquire
 from devproxy.jobs.setup.journal import PLACE
 from devproxy.jobs.setup.survey import survey
+from devproxy.jobs.state import State
 from devproxy.process import run
 from tests.devproxy.jobs.setup.rig import bare, identities, on, setup, tree
 from tests.devproxy.jobs.setup.test_prepare import COVERED, facts
@@ -327,3 +330,20 @@ def test_parameters_that_cannot_be_read_are_not_guessed() -> None:
     code, said, found = on(new_driver(hgx_h100), work)
     assert (code, found) == (4, [])
     assert "inconclusive" in said
+
+
+def test_every_user_can_lease_what_is_ready() -> None:
+    def work() -> Any:
+        setup()
+        with State() as state:
+            known = state.devices()
+        os.setresuid(12345, 12345, 12345)
+        with State() as state:
+            asking = Asking(leasable(survey()), Wanted(8), ("job",), lambda _: "")
+            return known, sorted(
+                device.name for device in acquire(state, asking, wait=0, progress=lambda _: None).devices
+            )
+
+    known, leased = on(new_driver(partitioned), work)
+    assert len(known) == 8
+    assert leased == known
