@@ -12,7 +12,7 @@
  *                   noise.<call> = text        it writes text to every descriptor that is open, before it answers
  *                   print.<call> = text        it prints text, and a line's end in a call of its own
  *                   delay_ms = N               every call takes so long
- * A GPU with `needs = PATH` is lost while there is nothing at that path.
+ * A GPU with `needs = PATH` is lost once there is nothing at that path, and not counted any more by who asks then.
  * Calls are named as pynvml names them, without the version at the end. Types and codes are those of nvml.h.
  */
 #define _GNU_SOURCE
@@ -108,6 +108,26 @@ static int has(const char *section)
 	return 0;
 }
 
+static int is_gone(const char *section)
+{
+	const char *needed = get(section, "needs");
+	return needed && access(needed, F_OK);
+}
+
+/* The section of the GPU with an index, and how many there are before the end. */
+static int section_at(unsigned rank, unsigned *count)
+{
+	char section[32];
+	for (int gpu = *count = 0; gpu < GPUS; gpu++) {
+		snprintf(section, sizeof section, "gpu %d", gpu);
+		if (!has(section))
+			break;
+		if (!is_gone(section) && (*count)++ == rank)
+			return gpu;
+	}
+	return (int)rank;
+}
+
 static const char *directive(const char *section, const char *what, const char *call)
 {
 	char key[96];
@@ -165,8 +185,7 @@ static int enter_device(Device device, const char *call)
 		return result;
 	if (!device)
 		return INVALID_ARGUMENT;
-	const char *needed = get(section_of(device), "needs");
-	if (!has(section_of(device)) || (needed && access(needed, F_OK)))
+	if (!has(section_of(device)) || is_gone(section_of(device)))
 		return GPU_IS_LOST; /* its section, or what it needs, is gone: fallen off the bus */
 	result = fault(section_of(device), call, ++device->calls);
 	if (!result && device->mig >= 0)
@@ -235,14 +254,9 @@ int nvmlSystemGetCudaDriverVersion_v2(int *out)
 
 int nvmlDeviceGetCount_v2(unsigned *out)
 {
-	char section[32];
 	const char *told = get("system", "count");
 	SYSTEM(nvmlDeviceGetCount);
-	for (*out = 0; *out < GPUS; ++*out) {
-		snprintf(section, sizeof section, "gpu %u", *out);
-		if (!has(section))
-			break;
-	}
+	section_at(GPUS, out);
 	if (told)
 		*out = (unsigned)strtoul(told, NULL, 0);
 	return SUCCESS;
@@ -253,8 +267,10 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned rank, Device *out)
 	SYSTEM(nvmlDeviceGetHandleByIndex);
 	if (rank >= GPUS)
 		return INVALID_ARGUMENT;
-	Device device = &gpus[rank];
-	device->gpu = (int)rank, device->mig = -1;
+	unsigned before;
+	int section = section_at(rank, &before);
+	Device device = &gpus[section];
+	device->gpu = section, device->mig = -1;
 	DEVICE(nvmlDeviceGetHandleByIndex);
 	*out = device;
 	return SUCCESS;

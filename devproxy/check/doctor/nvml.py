@@ -262,13 +262,15 @@ def _name(case: Case, gpu: int | None) -> str:
     """What a finding about a GPU is about: its address, from whoever tells it."""
     if gpu is None:
         return "NVML"
-    address = next((each.address for each in case.details.nvml.gpus if each.rank == gpu), "")
-    nvidia = case.host.nvidia
-    if not address and nvidia is not None:
-        address = next(
-            (each.address for each in nvidia.gpus if each.rank == gpu and each.source.startswith("/proc/")), ""
-        )
-    return address or f"GPU {gpu}"
+    told = {each.address: each.rank for each in case.details.nvml.gpus}
+    of_rank = [address for address, rank in told.items() if rank == gpu]
+    if not of_rank and case.host.nvidia is not None:
+        of_rank = [
+            each.address for each in case.host.nvidia.gpus if each.rank == gpu and each.source.startswith("/proc/")
+        ]
+        # Where a GPU is gone, the two count differently: one that NVML tells by another index is not the one.
+        of_rank = [address for address in of_rank if address not in told]
+    return next(filter(None, of_rank), f"GPU {gpu}")
 
 
 def _about(gpu: int | None) -> str:

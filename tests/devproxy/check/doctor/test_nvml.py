@@ -305,6 +305,20 @@ def test_a_lost_gpu_is_lost_and_no_other_error() -> None:
     assert "device-lost" in {found.code for found in examine(case(document)).findings}
 
 
+def test_a_lost_gpu_that_the_driver_has_let_go_is_not_the_next_one() -> None:
+    """The driver counts seven then, and NVML eight: its index 4 is the rank of a GPU that is well."""
+    host = host_of(hgx_h100)
+    assert host.nvidia is not None
+    left = [gpu for gpu in host.nvidia.gpus if gpu.rank != 4]
+    seven = tuple(gpu._replace(rank=rank) for rank, gpu in enumerate(left))
+    document = healthy()
+    document["gpus"].pop(4)
+    document["errors"] = [{"call": "nvmlDeviceGetHandleByIndex", "code": 15, "name": "GPU_IS_LOST", "gpu": 4}]
+    looked = case(document)
+    looked = Case(looked.host._replace(nvidia=host.nvidia._replace(gpus=seven)))
+    assert [finding.path for finding in lost_gpus(looked)] == ["GPU 4"]
+
+
 def test_what_was_told_before_a_hang_is_judged() -> None:
     document = changed(ecc_uncorrected=1) | {"state": "timeout", "during": "nvmlShutdown", "why": "no answer in time"}
     codes = [finding.code for finding in examine(case(document)).errors]
