@@ -81,7 +81,11 @@ class Plain(Listener):
         """The verdict."""
         verdict = result.verdict
         for each in result.left:
-            self.say(f"left behind: {each.what}: {each.done}")
+            words = f"left behind: {each.what}: {each.done}"
+            if each.ours:
+                self.say(words)
+            else:  # perhaps somebody else's: on a host that is shared there is always something
+                self.context.note(self.words(words))
         for entry in result.quarantined:
             self.say(f"{entry.name} is quarantined ({entry.code}): {entry.reason}")
         for problem in result.problems:

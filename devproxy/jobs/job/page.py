@@ -107,6 +107,10 @@ def _lease(result: Result) -> Html:
 def _chapters(result: Result) -> Iterator[tuple[str, str, Html]]:
     after = result.after or result.before
     yield "evidence", "The evidence", _evidence(result)
+    written = ("output", "What the command wrote last", output(result.ended))
+    first = result.verdict.fault is Fault.COMMAND  # then that is the evidence
+    if first:
+        yield written
     if result.left:
         rows = [
             (each.what, each.done, "" if each.gone else "still there" if each.ours else "left alone")
@@ -114,7 +118,8 @@ def _chapters(result: Result) -> Iterator[tuple[str, str, Html]]:
         ]
         yield "left", "Left behind", table("What the command left behind", ("What", "What became of it", ""), rows)
     yield "changed", "What changed", changed(result.difference)
-    yield "output", "What the command wrote last", output(result.ended)
+    if not first:
+        yield written
     if result.kernel:
         yield "kernel", "The kernel's log meanwhile", kernel_lines(result.kernel, result.scope)
     yield "timings", "Timings", phases_table(result.phases)

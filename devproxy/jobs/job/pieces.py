@@ -71,7 +71,7 @@ def _stream(name: str, written: Written) -> Html | None:
     cut = len(lines) > len(shown) or written.size > len(written.tail)
     told = f"{name}: {'the last lines of ' if cut else ''}{written.size} bytes"
     kept = f", all in {' and '.join(written.files)}" if written.files and not written.lost else ""
-    text = element("div", "\n".join(shown), class_="output", role="region", aria_label=name, tabindex="0")
+    text = _window(name, element("div", "\n".join(shown)))
     return join((element("h3", f"{told}{kept}"), text))
 
 
@@ -82,7 +82,12 @@ def kernel_lines(lines: Sequence[str], scope: Scope | None) -> Html:
         element("span", f"{line}\n", class_="hot" if any(address in line for address in addresses) else None)
         for line in lines[-_LINES * 2 :]
     ]
-    return element("div", join(shown), class_="output", role="region", aria_label="the kernel's log", tabindex="0")
+    return _window("the kernel's log", element("div", join(shown)))
+
+
+def _window(name: str, inner: Html) -> Html:
+    """Lines that scroll by themselves, reached by keyboard."""
+    return element("div", inner, class_="output", role="region", aria_label=name, tabindex="0")
 
 
 def changed(difference: Comparison | None) -> Html:

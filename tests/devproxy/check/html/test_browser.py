@@ -45,8 +45,8 @@ def browse(tmp_path: Path, text: str, *arguments: str) -> str:
     return run(isolated, timeout=90, cwd=str(tmp_path)).out
 
 
-def measured(tmp_path: Path, width: int, *arguments: str) -> dict[str, object]:
-    text = re.sub(r"<meta http-equiv[^>]*>", "", report_page(page())).replace("</body>", MEASURE + "</body>")
+def measured(tmp_path: Path, width: int, *arguments: str, text: str = "") -> dict[str, object]:
+    text = re.sub(r"<meta http-equiv[^>]*>", "", text or report_page(page())).replace("</body>", MEASURE + "</body>")
     drawn = browse(tmp_path, text, f"--window-size={width},900", "--dump-dom", *arguments)
     found = re.search(r"MEASURED(\{.*?\})</title>", drawn)
     assert found is not None

@@ -172,6 +172,18 @@ class TestLostDevice:
         assert FIRST_NAME not in kept_out()
 
 
+@pytest.mark.parametrize("width", [1400, 500])
+def test_a_browser_shows_all_of_the_page(place: Place, width: int) -> None:
+    from tests.devproxy.check.html.test_browser import measured
+
+    script = "for i in $(seq 200); do echo line $i; done; seq 1000 | tr '\\n' x >&2; exit 1"
+    place.run("sh", "-c", script, after=fallen(place.path))
+    found = measured(place.path, width, text=(place.folder / "report.html").read_text())
+    assert found["wide"] == []
+    assert found["page"] == found["window"] == width
+    assert found["hidden"] == 0
+
+
 def text_of(page: str) -> str:
     """A page's text; every element that is opened is closed."""
     found: list[str] = []
