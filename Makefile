@@ -55,7 +55,7 @@ soak-vfs: $(VENV)/.dev
 
 # devproxy killed a thousand times at random moments, and a thousand times at system calls.
 soak-kills: $(VENV)/.dev
-	@DEVPROXY_KILLS=$(KILLS) $(VENV)/bin/python -m pytest tests/kills
+	@DEVPROXY_KILLS=$(KILLS) $(VENV)/bin/python -m pytest tests/kills tests/devproxy/jobs/setup/test_kills.py
 
 # The races of images that change while they are built, a minute each.
 soak-races: $(VENV)/.dev

@@ -10,6 +10,7 @@ from devproxy.cli.context import Context
 from devproxy.errors import InputError
 from devproxy.jobs.devices import leasable
 from devproxy.jobs.setup import journal, persist, work
+from devproxy.jobs.setup.action import ModuleChange
 from devproxy.jobs.setup.prepare import Prepared, look
 from devproxy.jobs.setup.survey import survey
 from devproxy.jobs.setup.work import Outcome, Work
@@ -205,11 +206,17 @@ def _verdict(found: Work, *, undo: bool) -> str:
         return f"would be: {told}" if number[Outcome.INTENDED] else f"{told}, {left} left" if left else told
     did = number[Outcome.DONE]
     if number[Outcome.INTENDED]:
-        told = f"{_things(number[Outcome.INTENDED])} to be done"
+        more = ", and links once the module has a number" if _waits(found) else ""
+        told = f"{_things(number[Outcome.INTENDED])} to be done{more}"
         return f"{told}, and {_things(left)} in the way" if left else told
     state = "ready" if not left else "not ready" if found.exit_code != 4 else "inconclusive"
     done = f"{_things(did)} done; 'devproxy setup --undo' takes back" if did else "nothing was to be done"
     return f"{state}: {done}" + (f"; {_things(left)} left" if left else "")
+
+
+def _waits(found: Work) -> bool:
+    """Whether links are not told yet: their names are numbers that a driver gets when it is loaded."""
+    return any(isinstance(step.action, ModuleChange) for step in found.steps)
 
 
 def _things(number: int) -> str:

@@ -221,10 +221,12 @@ def read_file(folder: int, name: str) -> str | None:
         return None
     except OSError as error:
         raise Changed(f"{name} is no regular file: {(error.strerror or '').lower()}") from None
-    with open(file, "rb") as opened:
+    try:
         if not stat.S_ISREG(os.fstat(file).st_mode):
             raise Changed(f"{name} is no regular file")
-        return opened.read(_FILE_LIMIT).decode("utf-8", "backslashreplace")
+        return os.read(file, _FILE_LIMIT).decode("utf-8", "backslashreplace")
+    finally:
+        os.close(file)
 
 
 def _change_file(action: FileChange, note: Note) -> None:

@@ -200,10 +200,18 @@ def _parsed(words: object) -> tuple[str, Action]:
 def _read(name: str, value: object) -> object:
     """A field's value. Errors: TypeError, ValueError."""
     if isinstance(value, dict) and name in ("before", "after"):
-        standing = Standing(**value)
-        pair = standing.number
-        number = None if pair is None else DeviceNumber(*(int(each) for each in pair))
-        return standing._replace(number=number)
+        return _read_standing(Standing(**value))
     if isinstance(value, str | bool) or (value is None and name in ("before", "after")):
         return value
     raise TypeError(f"{name} is {value!r}")
+
+
+def _read_standing(standing: Standing) -> Standing:
+    """One whose number is a list still. Errors: TypeError, ValueError."""
+    pair: object = standing.number
+    numbers = [standing.mode, standing.uid, standing.gid, *(pair if isinstance(pair, list) else ())]
+    if standing.kind not in ("c", "b", "d") or (pair is None) != (standing.kind == "d"):
+        raise ValueError(f"{standing} is neither a device node nor a directory")
+    if any(type(each) is not int or not 0 <= each < 1 << 32 for each in numbers):
+        raise TypeError(f"{standing} has something that is no number")
+    return standing if pair is None else standing._replace(number=DeviceNumber(*numbers[3:]))
