@@ -8,6 +8,7 @@ from devproxy.cli.context import Context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Final
 
 _COLOURS: Final = {
@@ -21,9 +22,9 @@ _EVIDENCE: Final = 6
 
 def print_findings(report: Report, context: Context) -> None:
     """Each finding, those that say the same of several devices as one, with an empty line before."""
-    for told in together(report.findings):
+    for codes, told in _unseen_alike(together(report.findings)):
         context.print()
-        _print_finding(told, context)
+        _print_finding(codes, told, context)
 
 
 def print_verdict(report: Report, verdict: str, context: Context) -> None:
@@ -40,11 +41,22 @@ def tell_events(report: Report, context: Context) -> None:
             context.found(finding, error=finding in report.errors)
 
 
-def _print_finding(told: Told, context: Context) -> None:
+def _unseen_alike(every: Iterable[Told]) -> list[tuple[str, Told]]:
+    """What could not be seen for one and the same reason, once for all its codes; everything else by its own."""
+    found: dict[tuple[object, ...], list[Told]] = {}
+    for told in every:
+        finding = told.finding
+        unseen = finding.severity is Severity.INCONCLUSIVE
+        key = (told.subjects, finding.why, finding.hint) if unseen else (finding.code, id(told))
+        found.setdefault(key, []).append(told)
+    return [(", ".join(told.finding.code for told in alike), alike[0]) for alike in found.values()]
+
+
+def _print_finding(codes: str, told: Told, context: Context) -> None:
     finding = told.finding
     colour = _COLOURS[finding.severity]
     label = context.style(finding.severity.value, *(("bold", colour) if colour else ("bold",)))
-    context.print(f"{label} {context.style(finding.code, 'bold')}: {told.subject}")
+    context.print(f"{label} {context.style(codes, 'bold')}: {told.subject}")
     each = " (the first of them)" if len(told.subjects) > 1 else ""
     lines = [("found", f"{finding.found}{each}"), ("expected", finding.expected), ("why", finding.why)]
     if finding.severity is Severity.INCONCLUSIVE:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -95,3 +100,24 @@ def test_a_driver_that_hangs_is_inconclusive_within_the_deadline(
     assert code == 4
     told = {finding["code"]: finding["severity"] for finding in document["findings"]}
     assert told["nvml-timeout"] == "inconclusive"
+
+
+def test_an_interrupt_while_a_driver_hangs_is_130_and_leaves_nothing(nvml: FakeNvml, tmp_path: Path) -> None:
+    nvml.world(machine_of(2) | {"system": {"hang.nvmlInitWithFlags": 1}})
+    before = tmp_path / "before.tar"
+    environment = {**os.environ, "DEVPROXY_NVML_SECONDS": "300"}
+    child = subprocess.Popen(
+        [sys.executable, "-m", "devproxy", "check", "--deadline", "10m", "--before", str(before)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, env=environment,
+    )  # fmt: skip
+    try:
+        while not Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text():
+            assert child.poll() is None
+            time.sleep(0.01)
+        os.killpg(child.pid, signal.SIGINT)
+        out, err = child.communicate(timeout=60)
+    finally:
+        child.kill()
+    assert (child.returncode, out) == (130, b"")
+    assert b"Traceback" not in err
+    assert not before.exists()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from devproxy.host.facts import Host
+    from devproxy.host.shared_memory_facts import Clock
 
 _GPUS: Final = "/proc/driver/nvidia/gpus"
 _PCI: Final = "/sys/bus/pci/devices"
@@ -24,14 +25,21 @@ _PCI: Final = "/sys/bus/pci/devices"
 def require_same(before: Host, now: Host, name: str) -> None:
     """That `before`, from the file `name`, is the same machine.
 
-    Errors: InputError where they have GPUs at the same addresses, and not one UUID in common.
+    Errors: InputError where they have GPUs at the same addresses, and not one UUID in common; or where `now` was earlier.
     """
+    first, second = _clock(before), _clock(now)
+    if first and second and first.boot == second.boot and first.monotonic > second.monotonic:
+        raise InputError(f"{name!r} was made after this host was looked at", hint="they are the wrong way round")
     then, here = _uuids(before), _uuids(now)
     if then.keys() & here.keys() and not {*then.values()} & {*here.values()}:
         raise InputError(
             f"not one GPU of {name!r} is on this host: {', '.join(sorted(then.values())[:3])} there, {', '.join(sorted(here.values())[:3])} here",
             hint="it is of another machine, or it was anonymized: 'devproxy check --before FILE' makes one",
         )
+
+
+def _clock(host: Host) -> Clock | None:
+    return host.details.system.clock if host.details is not None else None
 
 
 def _uuids(host: Host) -> dict[str, str]:

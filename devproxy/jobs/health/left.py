@@ -6,6 +6,8 @@ of that very lease: what says that it is another lease's is another job's.
 
 from __future__ import annotations
 
+from shlex import quote
+
 from devproxy.check.doctor.case import seen, unknown
 from devproxy.check.finding import Finding, Severity
 from devproxy.jobs.health.case import JobCase, JobCheck, is_of, units
@@ -108,7 +110,7 @@ def _entry(entry: SharedEntry) -> Finding:
     size = f", {entry.size / _MEBIBYTE:.1f} MiB" if entry.kind == "file" else ""
     return Finding(
         "shm-left-behind", Severity.WARNING, entry.path, "what was there before", f"a new {entry.kind} of user {entry.uid}{size}",
-        why=f"{used}; it takes memory until it is removed", hint=f"fuser -v '{entry.path}'; 'devproxy clean' removes the lease's",
+        why=f"{used}; it takes memory until it is removed", hint=f"fuser -v {quote(entry.path)}; 'devproxy clean' removes the lease's",
         evidence=(seen(entry.source, f"inode {entry.inode}, {entry.size} bytes, users {entry.users}"),),
     )  # fmt: skip
 
@@ -146,7 +148,7 @@ def mps_left_behind(case: JobCase) -> Iterator[Finding]:
             "mps-left-behind", Severity.ERROR if each.alive else Severity.WARNING, each.path, "MPS as it was before", found,
             why="programs find it there and share the GPU by its server, as the user who started it" if alive
             else "programs that find the directory may try to reach a server that is not there (CUDA error 805)",
-            hint=f"echo quit | CUDA_MPS_PIPE_DIRECTORY={each.path} nvidia-cuda-mps-control" if alive else f"rm -r '{each.path}'",
+            hint=f"echo quit | CUDA_MPS_PIPE_DIRECTORY={quote(each.path)} nvidia-cuda-mps-control" if alive else f"rm -r {quote(each.path)}",
             evidence=(seen(each.source, f"daemon {each.daemon}, alive: {each.alive}, inode {each.inode}"),),
         )  # fmt: skip
 

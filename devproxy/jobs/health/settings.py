@@ -106,7 +106,7 @@ def changes_of(setting: Setting, case: JobCase) -> Iterator[Finding]:
     if case.before is None or case.before.nvidia is None or not case.before.nvidia.gpus:
         return
     if case.then.nvml.state is not NvmlState.ANSWERED:
-        why = f"before, NVML was {case.then.nvml.state.value}: what was set then is not known"
+        why = f"NVML did not answer before ({case.then.nvml.state.value}): what was set then is not known"
         yield unknown(setting.code, "NVML", why)
         return
     now = {gpu.address: gpu for gpu in case.now.nvml.gpus}

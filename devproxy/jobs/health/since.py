@@ -40,7 +40,9 @@ def lines_since(case: JobCase) -> Lines:
         return _from(case, log, lambda event: _is_after(event, start))
     if is_rebooted(case):
         return Lines(log, "the log of the boot before is gone with it; 'journalctl -k -b -1' may have it")
-    span = case.then.system.log_span
+    span, now = case.then.system.log_span, case.now.system.log_span
+    if span is not None and now is not None and now.following < span.following:
+        return Lines(log, "the log is another one than that of before: its records have lower numbers")
     if span is not None and span.complete:
         return _from(
             case, log, lambda event: event.sequence is None or event.sequence >= span.following, span.following

@@ -181,6 +181,20 @@ def test_a_log_that_may_not_be_read_is_inconclusive() -> None:
     assert report.exit_code == 4
 
 
+def test_a_log_that_begins_anew_is_no_continuation() -> None:
+    """Where the boot's number is not known, lower numbers of records tell that it is another one's."""
+    nameless = sound().fact("clock", lambda document: document.update(boot="")).host()
+
+    def begin(document: dict[str, Any]) -> None:
+        document.update(lines=[xid(79)], sequences=[300], span=[0, 400])
+
+    report = check(later(sound()).fact("kernel_log", begin).host(), before=nameless, only=["xid-since"])
+    assert [(f.severity, f.found) for f in report.findings] == [
+        (Severity.ERROR, "Xid 79 once"),
+        (Severity.INCONCLUSIVE, "not seen"),
+    ]
+
+
 def test_of_an_overwritten_log_how_much_is_missing_is_told() -> None:
     start = before().details.system.log_span  # type: ignore[union-attr]
     assert start is not None
@@ -268,6 +282,9 @@ def test_a_recording_of_another_machine_is_refused() -> None:
         require_same(other, before(), "x.tar")
     require_same(before(), before(), "x.tar")
     require_same(before("tpu-v4"), before(), "x.tar")
+    require_same(before(), later(sound()).host(), "x.tar")
+    with pytest.raises(InputError, match="was made after"):
+        require_same(later(sound()).host(), before(), "x.tar")
     require_same(before(), gone("0000:18:00.0", "/dev/nvidia0")(sound()).host(), "x.tar")
 
 
