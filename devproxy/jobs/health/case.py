@@ -41,8 +41,8 @@ class JobCase(Record):
 
     @property
     def doctors(self) -> Case:
-        """The same for the doctor's checks. What would fail a job is an error before one."""
-        return Case(self.host, before_job=self.before is None)
+        """The same for the doctor's checks. What would fail a job is an error on the devices that one is about to have."""
+        return Case(self.host, before_job=self.before is None and self.devices is not None)
 
 
 class JobCheck(Record):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from devproxy.host.shared_memory_facts import SharedEntry, SharedMemory, SharedSegment
 
 _MEBIBYTE: Final = 1 << 20
+# Clock ticks a second in /proc (USER_HZ), the same on every Linux that has accelerators.
+_TICKS: Final = 100
 _SHM: Final = "/dev/shm"  # noqa: S108
 # Nodes that every program opens, whichever GPU it uses: who has only these holds none.
 _COMMON: Final = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/vfio/vfio", "/dev/nvidia-modeset")
@@ -41,8 +43,22 @@ def holder_left_behind(case: JobCase) -> Iterator[Finding]:
     known = {(each.pid, each.started) for each in then.holders} if then is not None and not is_rebooted(case) else set()
     for holder in holders.holders:
         held = _held(case, holder)
-        if held and (holder.pid, holder.started) not in known and _may_be_left(case, holder):
+        if not held or (holder.pid, holder.started) in known or not _may_be_left(case, holder):
+            continue
+        if _was_there_unseen(case, holder):
+            why = f"{holder.name} holds {', '.join(held)} and is older than the recording of before, which did not see every process"
+            yield unknown("holder-left-behind", f"pid {holder.pid}", why)
+        else:
             yield _left(case, holder, held)
+
+
+def _was_there_unseen(case: JobCase, holder: Holder) -> bool:
+    """Whether a process was there before, when not everybody who held something was seen. One of the lease's was not."""
+    then, clock = case.then.devices.holders, case.then.system.clock
+    if case.before is None or (case.ident and holder.lease == case.ident) or is_rebooted(case):
+        return False
+    seen_all = then is not None and then.complete
+    return not seen_all and (clock is None or holder.started < clock.boottime * _TICKS)
 
 
 def _may_be_left(case: JobCase, holder: Holder) -> bool:

@@ -111,6 +111,28 @@ def test_holders_that_could_not_be_seen_are_inconclusive() -> None:
     assert (finding.severity, finding.why) == (Severity.INCONCLUSIVE, "3 may not be read")
 
 
+def test_a_holder_that_before_could_not_see_is_not_blamed_on_the_job() -> None:
+    blind = sound().fact("holders", lambda document: document.update(complete=False, why="x")).host()
+    for started, severity in (
+        (8_000_000, Severity.INCONCLUSIVE),
+        (8_700_000, Severity.ERROR),
+    ):  # before was 8,640,000 ticks after boot
+        host = held(later(sound()), "/dev/nvidia0", started=started).host()
+        (finding,) = check(host, before=blind, only=["holder-left-behind"]).findings
+        assert finding.severity is severity
+    proven = held(later(sound()), "/dev/nvidia0", started=8_000_000, lease=IDENT).host()
+    (finding,) = check(proven, before=blind, devices=scope(0), only=["holder-left-behind"]).findings
+    assert finding.severity is Severity.ERROR
+
+
+def test_a_device_that_is_busy_is_an_error_for_the_job_that_is_to_have_it() -> None:
+    host = held(sound(), "/dev/nvidia0").host()
+    for devices, severity in ((None, Severity.WARNING), (scope(0), Severity.ERROR)):
+        (finding,) = check(host, devices=devices, only=["device-busy"]).findings
+        assert finding.severity is severity
+    assert check(host, devices=scope(1), only=["device-busy"]).findings == ()
+
+
 @pytest.mark.parametrize(("uid", "left"), [(1000, True), (1001, False)])
 def test_memory_of_other_users_is_not_the_leases(uid: int, left: bool) -> None:
     edited = listed("shared_memory", "mps", MPS)(listed("shared_memory", "entries", ENTRY)(later(sound())))
