@@ -25,20 +25,19 @@ from devproxy.jobs.job.interrupts import Interrupts
 from devproxy.jobs.job.kernel_log import KernelLog, lines_since
 from devproxy.jobs.job.listener import Listener
 from devproxy.jobs.job.look import take
-from devproxy.jobs.job.result import Look, Phase, Refused, Result, State
+from devproxy.jobs.job.result import Left, Look, Phase, Refused, Result, State
 from devproxy.jobs.job.standard import Standard, place_of, words_of
 from devproxy.jobs.job.verdict import Known, errors_of, judge
-from devproxy.jobs.lease import Asking, Lease, acquire
+from devproxy.jobs.lease import Asking, Lease, Waiting, acquire
 from devproxy.jobs.quarantine import Entry
 from devproxy.jobs.state import State as Leases
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Final
 
     from devproxy.jobs.devices import Device
-    from devproxy.jobs.job.result import Left
     from devproxy.jobs.scope import Scope
 
 # What its guard kills after the job's own cleaning dies at once, or waits in the kernel.
@@ -83,6 +82,7 @@ class _Job:
     ) -> None:
         self._asked = asked
         self._listener = listener
+        self._heard = True
         self._folder = folder
         self._interrupts = interrupts
         self._leases = leases
@@ -122,13 +122,21 @@ class _Job:
         self._folder.result(result)
         if self._folder.problems:
             result = self._result()
-        self._listener.over(result)
+        self._tell(lambda: self._listener.over(result))
         return result
+
+    def _tell(self, say: Callable[[], None]) -> None:
+        """Tell the listener. When nobody reads any more what it writes, the job goes on all the same."""
+        try:
+            if self._heard:
+                say()
+        except OSError:
+            self._heard = False
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[_Note]:
         """A phase: told, timed, written down. What goes wrong in it is a problem, and no reason to leave out what follows."""
-        self._listener.begins(name)
+        self._tell(lambda: self._listener.begins(name))
         self._folder.phase(name, self._phases)
         began, since, note = time.time(), time.monotonic(), _Note()
         try:
@@ -143,7 +151,7 @@ class _Job:
         finally:
             phase = Phase(name, began, time.monotonic() - since, note.state, note.words)
             self._phases.append(phase)
-            self._listener.ends(phase)
+            self._tell(lambda: self._listener.ends(phase))
 
     # before the command
 
@@ -176,13 +184,19 @@ class _Job:
         require_sight(host, self._every)
         busy = Busy(host, self._asked.quarantine)
         asking = Asking(self._every, self._asked.wanted, words_of(self._asked), busy.why)
-        self._lease = acquire(self._leases, asking, wait=self._asked.wait, progress=self._listener.waits)
+        self._lease = lease = acquire(self._leases, asking, wait=self._asked.wait, progress=self._waits)
         self._interrupts.keep()
         self._scope = self._lease.scope
         note.words = ", ".join(f"{each.kind.value} {each.rank} ({each.name})" for each in self._scope.devices)
         self._folder.lease(self._scope)
-        self._listener.leased(self._scope)
-        for device in self._scope.devices:
+        self._tell(lambda: self._say_leased(lease.scope, busy))
+
+    def _waits(self, waiting: Waiting) -> None:
+        self._tell(lambda: self._listener.waits(waiting))
+
+    def _say_leased(self, scope: Scope, busy: Busy) -> None:
+        self._listener.leased(scope)
+        for device in scope.devices:
             if why := busy.unseen(device):
                 self._listener.doubts(f"whether {device.kind.value} {device.rank} is in use was not seen: {why}")
 
@@ -212,13 +226,13 @@ class _Job:
             more = environment(self._lease.scope, self._every) | place_of(self._asked) | self._folder.variables()
             start = standard.start(self._asked, more, self._lease.descriptors)
             limits = Limits(self._asked.timeout, self._asked.grace)
-            self._listener.command_writes()
+            self._tell(self._listener.command_writes)
             try:
                 self._running = Running(start, standard.streams, limits, self._interrupts)
                 standard.started()
                 ended = self._running.wait()
             finally:
-                self._listener.command_wrote(line_ended=standard.line_ended)
+                self._tell(lambda: self._listener.command_wrote(line_ended=standard.line_ended))
             out, err = standard.written()
         self._problems += standard.problems
         self._ended = ended._replace(out=out, err=err)
@@ -274,6 +288,7 @@ class _Job:
             if self._running is not None and not self._running.guard.finish(_GUARD_ENDS):
                 note.state = State.INCONCLUSIVE
                 note.words = "a process cannot be killed: the devices are leased until it ends"
+                self._left += (Left("a process of the command", note.words, gone=False, ours=True),)
             self._release_lease()
 
     def _release_lease(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -134,6 +135,43 @@ def test_in_a_bundles_root_with_the_leased_devices_alone(tmp_path: Path) -> None
     assert {"nvidia0", "nvidia1"} <= set(out.split())
     assert "nvidia2" not in out
     assert (tmp_path / "out" / "stdout.log").read_text() == out
+
+
+@pytest.mark.root
+def test_a_timeout_ends_a_bundles_process_that_does_not_listen(tmp_path: Path) -> None:
+    """The first process of a pid namespace hears of no signal that it does not handle (pid_namespaces(7))."""
+    bundle = str(HERE / "example" / "bundle")
+    limits = ("--timeout", "1", "--grace", "0", "--artifacts", f"{tmp_path}/out")
+    code, _, err = job(tmp_path, *limits, "--bundle", bundle, "--", "sh", "-c", "sleep 600")
+    assert code == 124
+    assert "ended by --timeout" in err
+    assert json.loads((tmp_path / "out" / "job.json").read_text())["left"] == []
+
+
+@pytest.mark.programs
+def test_ctrl_c_on_a_terminal(tmp_path: Path) -> None:
+    """It reaches the command once, and nothing of the checks that follow; standard input is not the terminal."""
+    script = "trap 'echo heard; exit 9' INT; cat; echo ready; while :; do sleep 0.02; done"
+    options = ["--state", f"{tmp_path}/leases", "--host", GPUS, "--artifacts", f"{tmp_path}/out"]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(HERE)
+        os.execv(sys.executable, [sys.executable, "-m", "devproxy", "job", *options, "--", "sh", "-c", script])
+    shown = b""
+    while b"ready" not in shown:
+        shown += os.read(terminal, 4096)
+    os.write(terminal, b"\x03")
+    try:
+        while data := os.read(terminal, 4096):
+            shown += data
+    except OSError:
+        pass  # EIO: nobody has the other end any more
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
+    assert shown.count(b"heard") == 1
+    told = json.loads((tmp_path / "out" / "job.json").read_text())
+    assert told["command"]["code"] == 9
+    assert told["verdict"]["hardware"] == "fine"
 
 
 def test_usage_is_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,6 +25,7 @@ from devproxy.jobs.job.artifacts import NAMES
 from devproxy.jobs.job.asked import Asked
 from devproxy.jobs.job.bounded import bounded
 from devproxy.jobs.job.command import How
+from devproxy.jobs.job.guard import Guard
 from devproxy.jobs.job.interrupts import Interrupts
 from devproxy.jobs.job.job import run_job
 from devproxy.jobs.job.listener import Listener
@@ -385,13 +386,45 @@ class TestWhatHangs:
     ) -> None:
         """As one that waits in the kernel for a driver: here the signals for it are lost."""
         monkeypatch.setattr("devproxy.jobs.job.command._DYING", 0.1)
-        monkeypatch.setattr("devproxy.jobs.job.guard.Guard.signal", lambda self, number: None)
+        monkeypatch.setattr(Guard, "signal", lambda self, number: None)
         result = place.run("sleep", "600", timeout=0.1, grace=0.1)
         assert result.ended is not None
         assert result.ended.how is How.STUCK
         assert (result.verdict.hardware, result.verdict.code) == (Hardware.BAD, 137)
         assert "cannot be killed" in result.verdict.headline
         assert place.leased() == 0
+
+    def test_one_that_the_guard_cannot_kill_either_makes_the_hardware_bad(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def finish(guard: Guard, seconds: float) -> bool:
+            assert really(guard, 60)
+            return False
+
+        really = Guard.finish
+        monkeypatch.setattr(Guard, "finish", finish)
+        result = place.run("true")
+        assert (result.verdict.code, result.verdict.hardware) == (3, Hardware.BAD)
+        assert "could not be removed" in result.verdict.headline
+
+
+def test_a_listener_that_nobody_reads_does_not_end_a_job(place: Place) -> None:
+    class Broken(Listener):
+        def begins(self, phase: str) -> None:
+            raise BrokenPipeError
+
+    result = run_job(place.asked("sh", "-c", "exit 7"), Broken(), NOBODY)
+    assert result.verdict.code == 7
+    assert place.leased() == 0
+
+
+def test_the_package_offers_it() -> None:
+    import devproxy.jobs.job as package
+
+    assert package.run_job is run_job
+    assert package.Asked is Asked
+    with pytest.raises(AttributeError, match="no attribute 'other'"):
+        _ = package.other
 
 
 def test_a_folder_that_cannot_be_written_is_devproxys_failure(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,16 +102,43 @@ def test_the_guard_killed_too(tmp_path: Path) -> None:
         assert child.wait(60) == 137
     told = json.loads((tmp_path / "out" / "job.json").read_text())
     assert told["command"]["ended"] == "lost with its guard"
-    for name in ("daemon", "child"):  # nobody adopted them: they are what `devproxy clean` is for
-        os.kill(int((tmp_path / name).read_text()), signal.SIGKILL)
+    assert len([each for each in told["left"] if each["what"].startswith("process ") and each["gone"]]) >= 3
+    wait_until_gone(f"DEVPROXY_ARTIFACTS={tmp_path}/out\0".encode(), f"{tmp_path}/leases")
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_at_any_moment(tmp_path: Path, seed: int) -> None:
+def test_both_killed_at_once(tmp_path: Path) -> None:
+    """The command goes; what it started is what `devproxy clean` is for, and the devices are leased until then."""
+    child = start(tmp_path)
+    assert child.stdout is not None
+    with child.stdout:
+        assert child.stdout.readline() == b"ready\n"
+    (guard,) = (int(pid) for pid in Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split())
+    child.send_signal(signal.SIGSTOP)
+    os.kill(guard, signal.SIGKILL)
+    child.kill()
+    child.wait()
+    mark = f"DEVPROXY_ARTIFACTS={tmp_path}/out\0".encode()
+    assert remaining(mark)
+    with State(f"{tmp_path}/leases") as leases:
+        assert len(held(leases)) == 1
+    clean = [sys.executable, "-m", "devproxy", "clean", "--lease", f"{tmp_path}/out/lease.json"]
+    done = subprocess.run(
+        [*clean, "--state", f"{tmp_path}/leases"], cwd=HERE, capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr
+    assert done.stdout.count("process") >= 3, done.stdout + done.stderr
+    wait_until_gone(mark, f"{tmp_path}/leases")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("seed", range(2))
+def test_at_any_moment(tmp_path: Path, seed: int, number: int) -> None:
     child = start(tmp_path)
     time.sleep(random.Random(seed).uniform(0.05, 0.7))
-    child.kill()
+    child.send_signal(number)
     child.communicate()
+    # Before devproxy's first line, SIGTERM kills as it kills anything.
+    assert child.returncode in (-number, 128 + number)
     wait_until_gone(f"DEVPROXY_ARTIFACTS={tmp_path}/out\0".encode(), f"{tmp_path}/leases")
     check_folder(tmp_path / "out")
     again = start(tmp_path, "--timeout", "0", "--grace", "0")
