@@ -145,7 +145,7 @@ def _asked(args: Namespace) -> Asked:
 
 def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < len(text) < 6 and int(text)):
-        raise InputError(f"{text!r} accelerators asked for, expected a number")
+        raise InputError(f"{text!r} accelerators asked for, expected a number", hint="the command stands behind '--'")
     return int(text)
 
 

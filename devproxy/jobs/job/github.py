@@ -8,7 +8,7 @@ the older form `##[NAME KEY=VALUE;]DATA` wherever it stands in a line. Data ends
 
 from __future__ import annotations
 
-from devproxy.jobs.job.result import Fault, Hardware, Result
+from devproxy.jobs.job.result import Fault, Hardware, Refused, Result
 from devproxy.jobs.job.verdict import errors_of, named
 
 TYPE_CHECKING = False
@@ -53,19 +53,24 @@ def resume_commands(token: str) -> str:
 
 
 def annotate(result: Result) -> list[str]:
-    """The lines that say whose fault it is: none where all is well."""
+    """The lines that say whose fault it is; none where all is well and was from the beginning."""
     verdict = result.verdict
-    if verdict.fault is Fault.NOBODY and verdict.hardware is Hardware.FINE:
-        return []
-    if verdict.fault is Fault.NOBODY:
-        return [annotation("warning", "hardware unknown", verdict.headline)]
     devices = result.scope.devices if result.scope else ()
-    lines = [annotation("error", _TITLES[verdict.fault], verdict.headline)]
-    errors = errors_of(result.after or result.before)[: _MOST - 1]
-    return [
-        *lines,
-        *(annotation("error", f"hardware: {named(each, devices)}", _told(each)) for each in errors),
-    ]
+    errors = errors_of(result.after or result.before)
+    lines = [_refused(refused) for refused in result.refused[:_MOST]]
+    if verdict.fault is Fault.NOBODY:
+        if verdict.hardware is not Hardware.FINE:
+            lines.append(annotation("warning", "hardware unknown", verdict.headline))
+        return lines
+    lines.append(annotation("error", _TITLES[verdict.fault], verdict.headline))
+    lines += [annotation("error", f"hardware: {named(each, devices)}", _told(each)) for each in errors[: _MOST - 1]]
+    return lines
+
+
+def _refused(refused: Refused) -> str:
+    told = "\n".join(finding.describe() for finding in refused.report.errors)
+    names = ", ".join(sorted(refused.scope.names))
+    return annotation("warning", f"hardware: {names} was bad, and was given back for another", told)
 
 
 _TITLES: Final = {

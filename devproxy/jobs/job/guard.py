@@ -19,6 +19,7 @@ import signal
 import socket
 import struct
 
+from devproxy.linux.paths import LAST_DESCRIPTOR, close_range
 from devproxy.linux.process import adopt_orphans, block_signals, die_with_parent, reset_signals
 from devproxy.record import Record
 
@@ -138,13 +139,24 @@ def _guard(end: socket.socket, start: Start) -> NoReturn:
         os.setsid()
         adopt_orphans()
         command = _start(end, start)
-        for descriptor in start.streams:
-            os.close(descriptor)
+        _let_go(end.fileno(), start.inherited)
         if command is not None:
             _watch(end, command)
         _end_all()
     finally:
         os._exit(0)
+
+
+def _let_go(end: int, inherited: tuple[int, ...]) -> None:
+    """Keep the stream and the lease, and nothing else: whoever reads devproxy's output must not wait for what cannot be killed."""
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for number in range(3):
+        os.dup2(null, number)
+    first = 3
+    for kept in sorted((end, *inherited)):
+        close_range(first, kept - 1)
+        first = kept + 1
+    close_range(first, LAST_DESCRIPTOR)
 
 
 def _start(end: socket.socket, start: Start) -> int | None:

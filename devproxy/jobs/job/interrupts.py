@@ -22,7 +22,7 @@ class Interrupted(KeyboardInterrupt):
     """An ending signal came while nothing was to be kept or cleaned yet."""
 
     def __init__(self, number: int) -> None:
-        super().__init__()
+        super().__init__("interrupted before a device was had")
         self.number = number
 
 

@@ -26,7 +26,7 @@ from devproxy.jobs.job.kernel_log import KernelLog, lines_since
 from devproxy.jobs.job.listener import Listener
 from devproxy.jobs.job.look import take
 from devproxy.jobs.job.result import Left, Look, Phase, Refused, Result, State
-from devproxy.jobs.job.standard import Standard, place_of, words_of
+from devproxy.jobs.job.standard import Standard, place_of, require_process, words_of
 from devproxy.jobs.job.verdict import Known, errors_of, judge
 from devproxy.jobs.lease import Asking, Lease, Waiting, acquire
 from devproxy.jobs.quarantine import Entry
@@ -87,6 +87,8 @@ class _Job:
         self._interrupts = interrupts
         self._leases = leases
         self._began = time.time()
+        if asked.bundle:
+            require_process(asked)
         self._expected = load_expectations(asked.expect, (each.code for each in JOB_CHECKS)) if asked.expect else None
         self._phases: list[Phase] = []
         self._problems: list[str] = []

@@ -6,9 +6,11 @@ import os
 import sys
 
 import devproxy
+from devproxy.errors import InputError
 from devproxy.jobs.job.guard import Start
 from devproxy.jobs.job.output import Log, Stream, Written
 from devproxy.jobs.state import PLACE, VARIABLE
+from devproxy.oci.load import load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +38,12 @@ def argv_of(asked: Asked) -> tuple[str, ...]:
     place = os.path.dirname(os.path.dirname(os.path.abspath(devproxy.__file__)))
     run = (sys.executable, "-P", "-c", _ENTRY, place, "run", asked.bundle, "--host", asked.host, *asked.run)
     return (*run, "--", *asked.command) if asked.command else run
+
+
+def require_process(asked: Asked) -> None:
+    """Errors: InputError for what is no bundle, or has nothing to run: before anything is leased."""
+    if load(asked.bundle).process is None and not asked.command:
+        raise InputError("config.json has no process", hint="give a command behind '--'")
 
 
 def place_of(asked: Asked) -> dict[str, str]:

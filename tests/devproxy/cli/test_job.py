@@ -54,7 +54,7 @@ class TestPlain:
             (("--timeout", "soon", "--", "true"), 2, "'soon' is no time"),
             (("--grace", "forever", "--", "true"), 2, "--grace needs an end"),
             (("--artifacts", "/etc", "--", "true"), 2, "has files of somebody else"),
-            (("--bundle", "/nonexistent"), 2, ""),
+            (("--bundle", "/nonexistent"), 2, "/nonexistent"),
             (("--timeout", "1s", "--", "sleep", "600"), 124, "ended by --timeout after 1 s"),
         ],
     )

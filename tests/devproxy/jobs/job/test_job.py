@@ -25,6 +25,7 @@ from devproxy.jobs.job.artifacts import NAMES
 from devproxy.jobs.job.asked import Asked
 from devproxy.jobs.job.bounded import bounded
 from devproxy.jobs.job.command import How
+from devproxy.jobs.job.github import annotate
 from devproxy.jobs.job.guard import Guard
 from devproxy.jobs.job.interrupts import Interrupts
 from devproxy.jobs.job.job import run_job
@@ -350,6 +351,8 @@ def test_devices_that_are_bad_before_are_given_back_for_others(place: Place, mon
     assert [refused.scope.names for refused in result.refused] == [{FIRST_NAME}]
     assert "ecc-uncorrected" in text_of((place.folder / "report.html").read_text())
     assert (place.folder / "stdout.log").read_text() == "ran\n"
+    (line,) = annotate(result)
+    assert line.startswith(f"::warning title=hardware%3A {FIRST_NAME} was bad")
     every = place.run("sh", "-c", "echo ran", wanted=Wanted(8), quarantine=str(place.path / "other"))
     assert (every.verdict.code, every.ended, every.verdict.fault) == (3, None, Fault.HARDWARE)
     assert "was not started" in every.verdict.headline
@@ -416,6 +419,18 @@ def test_a_listener_that_nobody_reads_does_not_end_a_job(place: Place) -> None:
     result = run_job(place.asked("sh", "-c", "exit 7"), Broken(), NOBODY)
     assert result.verdict.code == 7
     assert place.leased() == 0
+
+
+def test_the_guard_has_the_lease_and_nothing_else_of_the_jobs(place: Place) -> None:
+    """Whoever reads what devproxy writes must not wait for a process that cannot be killed."""
+    script = "ls -l /proc/$PPID/fd"
+    place.run("sh", "-c", script)
+    lines = (place.folder / "stdout.log").read_text().splitlines()
+    links = [line.partition(" -> ")[2] for line in lines if " -> " in line]
+    kept = [link for link in links if link.startswith(str(place.path))]
+    assert len(kept) == 2, links  # the device's lock and the claim
+    assert not [link for link in links if link.startswith(str(place.folder))]
+    assert links.count("/dev/null") >= 3
 
 
 def test_the_package_offers_it() -> None:
