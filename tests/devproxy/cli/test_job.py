@@ -48,13 +48,6 @@ class TestPlain:
         ("words", "code", "told"),
         [
             (("--", "no-such-program"), 127, "could not be executed"),
-            (("9", "--", "true"), 2, "9 accelerators asked for, of which this host has 8"),
-            (("two", "--", "true"), 2, "expected a number"),
-            ((), 2, "no command to run"),
-            (("--timeout", "soon", "--", "true"), 2, "'soon' is no time"),
-            (("--grace", "forever", "--", "true"), 2, "--grace needs an end"),
-            (("--artifacts", "/etc", "--", "true"), 2, "has files of somebody else"),
-            (("--bundle", "/nonexistent"), 2, "/nonexistent"),
             (("--timeout", "1s", "--", "sleep", "600"), 124, "ended by --timeout after 1 s"),
         ],
     )
@@ -62,6 +55,25 @@ class TestPlain:
         found = job(tmp_path, *words)
         assert found[0] == code
         assert told in found[2]
+
+    @pytest.mark.parametrize(
+        ("words", "told"),
+        [
+            (("9", "--", "true"), "9 accelerators asked for, of which this host has 8"),
+            (("two", "--", "true"), "expected a number"),
+            ((), "no command to run"),
+            (("--timeout", "soon", "--", "true"), "'soon' is no time"),
+            (("--grace", "forever", "--", "true"), "--grace needs an end"),
+            (("--artifacts", "/etc", "--", "true"), "has files of somebody else"),
+            (("--bundle", "/nonexistent"), "/nonexistent"),
+            (("--expect", "/nonexistent", "--", "true"), "/nonexistent"),
+        ],
+    )
+    def test_what_cannot_be_is_told_before_anything_is_started(
+        self, tmp_path: Path, words: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["job", "--state", f"{tmp_path}/leases", "--host", GPUS, *words]) == 2
+        assert told in capsys.readouterr().err
 
     def test_an_interrupt_while_it_waits(self, tmp_path: Path) -> None:
         options = ["--state", f"{tmp_path}/leases", "--host", GPUS]
