@@ -11,7 +11,7 @@ from devproxy.check.report_json import report_document
 from devproxy.cli.arguments import add_format_arguments, add_host_argument, add_report_arguments, wants_json
 from devproxy.cli.context import Context
 from devproxy.cli.findings import print_findings, print_verdict, tell_events
-from devproxy.errors import InputError
+from devproxy.errors import DevproxyError, InputError
 from devproxy.host.probe import probe
 from devproxy.jobs.health.catalogue import JOB_CHECKS
 from devproxy.jobs.health.examine import check, wanted_codes
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from devproxy.cli.quick import Parser
     from devproxy.host.facts import Host
+    from devproxy.jobs.devices import Device
     from devproxy.jobs.health.expectations import Expectations
     from devproxy.jobs.quarantine import Entry
     from devproxy.jobs.scope import Scope
@@ -80,13 +81,14 @@ def add_arguments(parser: Parser) -> None:
 
 
 class _Checked(Record):
-    """What was checked, and what came of it."""
+    """What was checked, and what came of it; `failure` is why a device could not be kept out."""
 
     host: Host | None
     report: Report
     before: Host | None = None
     scope: Scope | None = None
     kept_out: tuple[Entry, ...] = ()
+    failure: DevproxyError | None = None
 
     @property
     def verdict(self) -> str:
@@ -112,6 +114,8 @@ def run(args: Namespace, context: Context) -> int:
     _tell(checked, args, context)
     if checked.host is not None:
         _write_files(checked, checked.host, expect, args)
+    if checked.failure is not None:
+        raise checked.failure
     return checked.report.exit_code
 
 
@@ -165,7 +169,8 @@ def _check(args: Namespace, expect: Expectations | None, context: Context) -> _C
     since = _since(args.since, host)
     report = check(host, before=before, expect=expect, since=since, devices=scope, only=args.only, skip=args.skip)
     context.done("check")
-    return _Checked(host, report, before, scope, _keep_out(report, host, before, args) if args.quarantine else ())
+    checked = _Checked(host, report, before, scope)
+    return _keep_out(checked, host, args) if args.quarantine else checked
 
 
 def _probe(source: str, seconds: float | None) -> tuple[Host | None, bytes, str]:
@@ -208,18 +213,31 @@ def _scope(note: str | None, host: Host) -> Scope | None:
         return None
     from devproxy.jobs.devices import leasable
 
-    devices = tuple(device for device in leasable(host) if device.name in names)
+    here = {device.name: device for device in leasable(host)}
+    devices = tuple(here.get(name) or _missing(name) for name in sorted(names))
     return Scope(os.environ.get(IDENT, ""), os.getuid(), 0.0, devices)
 
 
-def _keep_out(report: Report, host: Host, before: Host | None, args: Namespace) -> tuple[Entry, ...]:
+def _missing(name: str) -> Device:
+    """A device of a lease that the host does not have any more, or cannot use."""
+    from devproxy.jobs.devices import Device, Kind
+
+    return Device(Kind.GPU if name.startswith("GPU-") else Kind.TPU, name, -1, "", "", -1, None, ())
+
+
+def _keep_out(checked: _Checked, host: Host, args: Namespace) -> _Checked:
+    """The same with the devices that are kept out now. What goes wrong there is told behind the report, not in its place."""
     from devproxy.jobs.quarantine import add
     from devproxy.jobs.rules import to_quarantine
 
-    found = to_quarantine(report, host, now=time.time(), by=os.getuid(), before=before)
-    for entry in found:
-        add(entry, args.place)
-    return found
+    kept: list[Entry] = []
+    for entry in to_quarantine(checked.report, host, now=time.time(), by=os.getuid(), before=checked.before):
+        try:
+            add(entry, args.place)
+        except DevproxyError as error:
+            return checked._replace(kept_out=tuple(kept), failure=error)
+        kept.append(entry)
+    return checked._replace(kept_out=tuple(kept))
 
 
 # telling

@@ -33,7 +33,11 @@ OWN_CHECKS: Final[tuple[JobCheck, ...]] = (
     *expected.EXPECTED_CHECKS,
     JobCheck("rebooted-since", _WARNING, "the machine was started anew", since.rebooted_since),
     JobCheck(
-        "device-lost-since", _ERROR, "a device of before is gone", devices.device_lost_since, "DCGM_FR_GPU_LOST, Xid 79"
+        "device-lost-since",
+        _ERROR,
+        "a device of before is gone",
+        devices.device_lost_since,
+        "DCGM_FR_FALLEN_OFF_BUS, Xid 79",
     ),
     JobCheck("device-appeared-since", _INFO, "a device came since before", devices.device_appeared_since),
     JobCheck("driver-changed-since", _WARNING, "another driver than before", devices.driver_changed_since),

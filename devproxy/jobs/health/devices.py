@@ -67,7 +67,7 @@ def device_lost_since(case: JobCase) -> Iterator[Finding]:
             why="it fell off the bus, was removed, or its driver let it go, since the job began",
             hint=f"journalctl -k -g 'Xid|{unit.address[5:] or 'NVRM'}|pciehp|AER'; power-cycle the machine, and look at the board's seat and power",
             evidence=(seen("before", unit.describe()), seen(_PCI, subject if on_bus else f"no {subject}")),
-            reference="DCGM_FR_GPU_LOST, Xid 79" if unit.kind == "GPU" else "",
+            reference="DCGM_FR_FALLEN_OFF_BUS, Xid 79" if unit.kind == "GPU" else "",
         )  # fmt: skip
 
 

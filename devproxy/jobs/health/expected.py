@@ -82,7 +82,7 @@ def gpu_count_unexpected(case: JobCase) -> Iterator[Finding]:
         addresses = ", ".join(gpu.address for gpu in gpus) or "none"
         yield _finding(
             case, "gpu-count-unexpected", _GPUS, f"{wanted} GPUs", f"{len(gpus)} ({addresses})",
-            "lspci -d 10de: shows what the bus has; journalctl -k -g 'Xid|NVRM|pciehp' why one is not there", reference="DCGM_FR_GPU_LOST",
+            "lspci -d 10de: shows what the bus has; journalctl -k -g 'Xid|NVRM|pciehp' why one is not there",
         )  # fmt: skip
 
 
@@ -287,7 +287,6 @@ EXPECTED_CHECKS: Final = (
         Severity.ERROR,
         "more or fewer GPUs than expected",
         gpu_count_unexpected,
-        "DCGM_FR_GPU_LOST",
     ),
     JobCheck("gpu-model-unexpected", Severity.ERROR, "a GPU of another model than expected", gpu_model_unexpected),
     JobCheck("tpu-count-unexpected", Severity.ERROR, "more or fewer TPU chips than expected", tpu_count_unexpected),

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 _MARGIN: Final = 5.0
 _SHOWN: Final = 3
+# What DCGM's health watch fails a GPU for, and its code (DcgmHealthWatch).
+DCGM_FAILS: Final = {
+    79: "DCGM_FR_FALLEN_OFF_BUS",
+    95: "DCGM_FR_UNCONTAINED_ERROR",
+    **dict.fromkeys((48, 74, 94, 119, 120, 140), "DCGM_FR_XID_ERROR"),
+}
 
 
 class Lines(Record):
@@ -130,7 +136,10 @@ def _told(case: JobCase, code: str, look: Callable[[Case], Iterable[Finding]], e
     narrowed = doctors._replace(host=case.host._replace(details=case.now._replace(system=system)))
     since = " since the recording of before" if case.before is not None else "" if case.since is None else " since then"
     for finding in look(narrowed):
-        yield finding._replace(expected=f"{expected}{since}")
+        number = finding.reference.removeprefix("Xid ")
+        dcgm = DCGM_FAILS.get(int(number)) if number.isdigit() else None
+        reference = f"{dcgm}, {finding.reference}" if dcgm else finding.reference
+        yield finding._replace(expected=f"{expected}{since}", reference=reference)
     if gpus and lines.missing:
         yield unknown(code, "/dev/kmsg", lines.missing)
 

@@ -167,6 +167,21 @@ def test_findings_of_other_devices_are_not_this_leases(
     assert document["lease"] == "0" * 32
 
 
+@pytest.mark.programs
+def test_in_a_leases_command_its_devices_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As 'devproxy lease' sets its environment: of a GPU that this machine has lost, or never had."""
+    uuid = "GPU-00000000-1111-2222-3333-444444444444"
+    monkeypatch.setenv("DEVPROXY_LEASE", uuid)
+    monkeypatch.setenv("DEVPROXY_LEASE_ID", "0" * 32)
+    assert check("--only", "device-lost-since", "--json") == 3
+    document = json.loads(capsys.readouterr().out)
+    assert [finding["path"] for finding in document["findings"]] == [uuid]
+    assert document["lease"] == "0" * 32
+    assert document["notes"] == [f"looked at for {uuid}"]
+
+
 # quarantine by rule
 
 
@@ -181,6 +196,20 @@ def test_devices_are_kept_out_by_rule(bad: str, tmp_path: Path, capsys: pytest.C
         assert f"devproxy quarantine lift {entry.name} --check" in out
     assert check("--host", EXAMPLE, "--after", EXAMPLE, "--quarantine", "--place", str(tmp_path / "none")) == 0
     assert not (tmp_path / "none").exists()
+
+
+def test_a_quarantine_that_cannot_be_written_costs_no_report(
+    bad: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place, junit = tmp_path / "file", tmp_path / "r.xml"
+    place.write_text("")
+    words = ("--host", bad, "--after", EXAMPLE, "--quarantine", "--place", str(place), "--junit", str(junit))
+    assert check(*words, "--text") == 1
+    told = capsys.readouterr()
+    assert "error xid-since" in told.out
+    assert "quarantined GPU" not in told.out
+    assert f"cannot write in {place}" in told.err
+    assert junit.exists()
 
 
 def test_what_was_not_seen_for_one_reason_is_printed_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from devproxy.host.facts import Host
 from devproxy.jobs.health import check
 from devproxy.jobs.health.case import units
 from devproxy.jobs.health.catalogue import JOB_CHECKS
+from devproxy.jobs.health.since import DCGM_FAILS
 from devproxy.jobs.quarantine import Entry, add, kept_out
 from devproxy.jobs.rules import RULES, rule_of, to_quarantine
 from tests.devproxy.check.doctor.edits import Edited
@@ -139,6 +140,7 @@ def test_an_error_that_names_a_gpu_in_the_catalogue_of_xids_has_a_rule_or_is_the
     """What is left out is deliberate: errors of the driver, the display or an engine that no job of ours uses."""
     numbers = {number for number, each in XIDS.items() if each.severity is Severity.ERROR}
     with_rule = {int(rule.code.split()[1]) for rule in RULES if rule.code.startswith("xid")}
+    assert set(DCGM_FAILS) <= with_rule
     assert numbers - with_rule == {38, 56, 65, 73, 80, 81}
     assert rule_of(Finding("xid-since", Severity.ERROR, "x", "", "Xid 38 once")) is None
 

@@ -190,7 +190,7 @@ def test_the_same_xid_again_is_counted_from_the_recording_on() -> None:
     (finding,) = check(again.host(), before=then.host(), only=["xid-since"]).findings
     assert finding.found == "Xid 74 2 times"
     assert finding.expected == "no Xid since the recording of before"
-    assert finding.reference == "Xid 74"
+    assert finding.reference == "DCGM_FR_XID_ERROR, Xid 74"
 
 
 def test_a_log_that_may_not_be_read_is_inconclusive() -> None:
