@@ -1,4 +1,4 @@
-"""The machine's own facts, what each test saw of it, and the switch that turns a missing device into a failure."""
+"""The machine's own facts, and what each test saw of it. Devices are leased, and missing, by devproxy's own plugin for pytest."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -20,7 +20,6 @@ _results = pytest.StashKey[list[dict[str, Any]]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--require-hardware", action="store_true", help="fail, rather than skip, without the hardware")
     parser.addoption("--evidence", metavar="FILE.tar", help="leave what was seen: a recording, each test's evidence")
 
 
@@ -64,34 +63,24 @@ def tell(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.fixture(scope="session")
-def gpu_host(request: pytest.FixtureRequest) -> Host:
+def gpu_host(devproxy_host: Host, missing_hardware: Callable[[str], NoReturn]) -> Host:
     """The live host, with GPUs that have nodes."""
-    host = devproxy.probe()
-    missing = ""
-    if host.nvidia is None or not host.nvidia.gpus:
-        missing = "this host has no NVIDIA GPU"
-    elif host.node("/dev/nvidiactl") is None:
-        missing = "this host's NVIDIA driver has no device nodes"
-    elif os.geteuid() != 0:
-        missing = "needs root"
-    return _present(host, missing, request)
+    if devproxy_host.nvidia is None or not devproxy_host.nvidia.gpus:
+        missing_hardware("this host has no NVIDIA GPU")
+    if devproxy_host.node("/dev/nvidiactl") is None:
+        missing_hardware("this host's NVIDIA driver has no device nodes")
+    if os.geteuid() != 0:
+        missing_hardware("needs root")
+    return devproxy_host
 
 
 @pytest.fixture(scope="session")
-def tpu_host(request: pytest.FixtureRequest) -> Host:
+def tpu_host(devproxy_host: Host, missing_hardware: Callable[[str], NoReturn]) -> Host:
     """The live host, with TPUs that can be used."""
-    host = devproxy.probe()
-    missing = ""
-    if not host.tpus:
-        missing = "this host has no TPU"
-    elif not any(chip.nodes for chip in host.tpus):
-        missing = f"no TPU of this host can be used: {host.tpus[0].problem}"
-    elif os.geteuid() != 0:
-        missing = "needs root"
-    return _present(host, missing, request)
-
-
-def _present(host: Host, missing: str, request: pytest.FixtureRequest) -> Host:
-    if missing:
-        (pytest.fail if request.config.getoption("--require-hardware") else pytest.skip)(missing)
-    return host
+    if not devproxy_host.tpus:
+        missing_hardware("this host has no TPU")
+    if not any(chip.nodes for chip in devproxy_host.tpus):
+        missing_hardware(f"no TPU of this host can be used: {devproxy_host.tpus[0].problem}")
+    if os.geteuid() != 0:
+        missing_hardware("needs root")
+    return devproxy_host

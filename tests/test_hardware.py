@@ -46,7 +46,7 @@ def test_required_hardware_that_is_missing_is_a_failure(kind: str) -> None:
     done = hwtests(kind, "--require-hardware")
     assert done.code == 1
     assert "skipped" not in done.out.splitlines()[-1]
-    assert f"Failed: {KINDS[kind]}" in done.out
+    assert f"\n{KINDS[kind]}\n" in done.out
 
 
 def test_the_evidence_says_what_did_not_run(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hwtests.conftest import Tell
 
 @pytest.fixture(scope="session")
 def deep_host(gpu_host: Host) -> Host:
-    """The live host with everything that is known of it."""
+    """The live host with everything that is known of it, looked at once more."""
     del gpu_host
     return probe(deep=True)
 

@@ -11,6 +11,7 @@ from devproxy.host.facts import Host
 from devproxy.host.live.opens import open_each
 from devproxy.host.probe import probe
 from devproxy.host.watch import _look
+from devproxy.pytest_plugin.leasing import Accelerators
 from hwtests.conftest import Tell
 
 pytestmark = pytest.mark.gpu
@@ -21,8 +22,9 @@ def nodes_of(host: Host) -> list[str]:
     return [f"/dev/nvidia{gpu.minor}" for gpu in host.nvidia.gpus if gpu.minor is not None]
 
 
-def test_who_holds_a_gpu_is_found_and_gone_again(gpu_host: Host, tell: Tell) -> None:
-    path = nodes_of(gpu_host)[0]
+@pytest.mark.accelerators(1, kind="gpu", wait="1m")
+def test_who_holds_a_gpu_is_found_and_gone_again(accelerators: Accelerators, tell: Tell) -> None:
+    path = accelerators.nodes[0]
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
         holders = probe(deep=True).details.devices.holders  # type: ignore[union-attr]

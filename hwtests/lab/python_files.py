@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 TREE: Final = Path(__file__).parent.parent.parent
-_NEEDED: Final = ("devproxy", "pytest")
+_NEEDED: Final = ("devproxy", "pytest", "pytest-xdist")
 _SOURCES: Final = ("devproxy", "vfs", "hwtests")
 _FILES: Final = ("README.md", "pyproject.toml", "tests/__init__.py", "tests/bundles.py")
 # Of the standard library, what no test imports: most of its size.

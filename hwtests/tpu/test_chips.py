@@ -15,6 +15,7 @@ import pytest
 
 import devproxy
 from devproxy.host.facts import Host, TpuChip
+from devproxy.pytest_plugin.leasing import Accelerators
 from hwtests.conftest import Tell
 
 GOOGLE = "0x1ae0"
@@ -86,23 +87,22 @@ def test_two_probes_agree(tpu_host: Host, tell: Tell) -> None:
     assert (again.tpus, again.iommu_groups, again.nodes) == (tpu_host.tpus, tpu_host.iommu_groups, tpu_host.nodes)
 
 
+# A chip that somebody has is not waited for: run this when no job does.
+a_chip = pytest.mark.accelerators(1, kind="tpu", wait=0)
+
+
 @pytest.fixture
-def held(usable: list[TpuChip], tell: Tell) -> Iterator[str]:
-    """A chip's node, opened; the first that nobody has."""
-    for path in (path for chip in usable for path in chip.nodes):
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except OSError as error:
-            tell(path, f"open: {errno.errorcode.get(error.errno or 0, error.errno)}")
-            continue
-        try:
-            yield path
-        finally:
-            os.close(descriptor)
-        return
-    pytest.fail("every chip is in use: run this when no job does")
+def held(accelerators: Accelerators) -> Iterator[str]:
+    """The leased chip's node, opened."""
+    path = accelerators.nodes[0]
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        yield path
+    finally:
+        os.close(descriptor)
 
 
+@a_chip
 def test_a_chip_in_use_says_so(held: str, tell: Tell) -> None:
     """One opener at a time: the second is told EBUSY (a vfio group: drivers/vfio/group.c)."""
     try:
@@ -114,6 +114,7 @@ def test_a_chip_in_use_says_so(held: str, tell: Tell) -> None:
     assert said == "EBUSY"
 
 
+@a_chip
 def test_the_holder_is_found(held: str, tell: Tell) -> None:
     details = devproxy.probe(deep=True).details
     assert details is not None
