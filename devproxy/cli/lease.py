@@ -19,7 +19,7 @@ from devproxy.jobs.program import why_not
 from devproxy.jobs.quarantine import PLACE as KEPT_OUT
 from devproxy.jobs.scope import scope_document
 from devproxy.jobs.size import parse_duration, parse_size
-from devproxy.jobs.state import PLACE, VARIABLE, State
+from devproxy.jobs.state import PLACE, State, elsewhere
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,9 +93,7 @@ def run(args: Namespace, context: Context) -> int:
         save(scope_document(lease.scope).encode(), args.note, what="note")
     for descriptor in lease.descriptors:
         os.set_inheritable(descriptor, True)  # noqa: FBT003 (os has it so)
-    # Those below, pytest among them, look there whether the lease still is one.
-    place = {} if args.state == PLACE else {VARIABLE: os.path.abspath(args.state)}
-    return _become(args.command, environment(lease.scope, every) | place)
+    return _become(args.command, environment(lease.scope, every) | elsewhere(args.state))
 
 
 def _number(text: str) -> int:

@@ -31,6 +31,11 @@ _OTHER: Final = "look at who made it; --state names another directory"
 _HINT: Final = "root makes it: sudo devproxy lease list"
 
 
+def elsewhere(place: str) -> dict[str, str]:
+    """What is set for a lease's command, so that those below it (pytest) can see whether the lease still is one."""
+    return {} if place == PLACE else {VARIABLE: os.path.abspath(place)}
+
+
 class State:
     """The directory, open: a context manager.
 
