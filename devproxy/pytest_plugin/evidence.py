@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from devproxy.pytest_plugin.leasing import Given
     from devproxy.pytest_plugin.session import Session
 
-# For a deep probe in a process of its own, in seconds. A driver that hangs costs a session this once, not once a test.
-DEADLINE: Final = 30.0
 _LIMIT: Final = 1 << 20
 _MOST: Final = 20
 _EVIDENCE: Final = 3
@@ -113,12 +111,14 @@ def _record(item: pytest.Item, given: Given) -> Recorded:
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     environment = {**os.environ, "PYTHONPATH": package, "PYTHONSAFEPATH": "1"}
     command = [sys.executable, "-m", "devproxy", "record", path]
-    heard = listen(command, seconds=DEADLINE, limit=_LIMIT, env=environment)
+    # A driver that hangs costs a session this once, not once a test.
+    seconds = options.evidence_timeout(session.config)
+    heard = listen(command, seconds=seconds, limit=_LIMIT, env=environment)
     if heard.code == 0:
         return Recorded(path)
     why = f"'devproxy record' ended with {heard.ending}"
     if heard.code is None:
-        why = f"'devproxy record' gave {heard.ending} ({DEADLINE:g} s): a driver may hang"
+        why = f"'devproxy record' gave {heard.ending} ({seconds} s): a driver may hang"
         session.hangs = f"{why}; not tried again"
     return Recorded("", why)
 

@@ -39,9 +39,13 @@ def accelerators(request: pytest.FixtureRequest) -> Iterator[Accelerators]:
 @pytest.fixture(scope="session")
 def devproxy_host(pytestconfig: pytest.Config) -> Host:
     """This host as a deep probe sees it (devproxy.probe), or the recording that `--host FILE` names; once a session and worker."""
+    from devproxy.errors import DevproxyError
     from devproxy.pytest_plugin.session import session_of
 
-    return session_of(pytestconfig).host(deep=True)
+    try:
+        return session_of(pytestconfig).host(deep=True)
+    except DevproxyError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 @pytest.fixture

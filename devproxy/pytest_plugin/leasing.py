@@ -13,7 +13,7 @@ from devproxy.jobs.devices import Device, Wanted, candidates, environment
 from devproxy.jobs.job.kernel_log import KernelLog
 from devproxy.jobs.lease import Asking, Lease, acquire
 from devproxy.jobs.scope import Scope
-from devproxy.jobs.state import PLACE, VARIABLE, State
+from devproxy.jobs.state import State, elsewhere
 from devproxy.pytest_plugin import options
 from devproxy.pytest_plugin.session import Session, session_of
 from devproxy.pytest_plugin.waiting import Progress, who_has
@@ -81,7 +81,7 @@ def leased(item: pytest.Item) -> Iterator[Given]:
         held.callback(lease.release)
         # To stand at the log's end costs two system calls; it is read only where the test fails.
         log = None if session.simulated else held.enter_context(closing(KernelLog()))
-        more = environment(lease.scope, offer.every) | ({} if offer.place == PLACE else {VARIABLE: offer.place})
+        more = environment(lease.scope, offer.every) | elsewhere(offer.place)
         given = Given(session, Accelerators(lease.scope, more, session.host(deep=False).name), log)
         try:
             yield given
@@ -107,12 +107,21 @@ def _require_some(config: pytest.Config, wanted: Wanted, offer: Offer) -> None:
         raise InputError(
             f"how much memory {told} has is not known", hint="'devproxy probe' says why NVML does not tell"
         )
+    if not any(wanted.kind in (None, device.kind) for device in offer.devices):
+        reason = f"this host has no {wanted.kind.value.upper() if wanted.kind else 'accelerator'}"
+    else:
+        reason = _why_none(wanted, offer)
+    if options.requires_hardware(config):
+        raise InputError(reason)
+    pytest.skip(reason)
+
+
+def _why_none(wanted: Wanted, offer: Offer) -> str:
     try:
         candidates(wanted, offer.devices)
     except InputError as error:
-        if options.requires_hardware(config):
-            raise
-        pytest.skip(error.message)
+        return error.message
+    raise AssertionError("none of them fits")
 
 
 def _acquire(item: pytest.Item, wish: Wish, offer: Offer, state: State) -> Lease:

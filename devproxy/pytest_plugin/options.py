@@ -38,6 +38,7 @@ _INI: Final = (
     ("devproxy_state", "where leases are kept", ""),
     ("devproxy_wait", "how long a test waits for busy accelerators", WAIT),
     ("devproxy_artifacts", "where the recordings of failed tests are kept, relative to the configuration file", ""),
+    ("devproxy_evidence_timeout", "how many seconds a recording of this host may take when a test has failed", "30"),
     ("devproxy_bundle", "the bundle that devproxy_root builds, relative to the configuration file", ""),
 )
 
@@ -68,12 +69,15 @@ def pass_over_value(config: pytest.Config, args: list[str]) -> None:
 
 
 def require_sound(config: pytest.Config) -> None:
-    """Errors: pytest.UsageError for a recording that is not there, and for a time that is none."""
+    """Errors: pytest.UsageError for a recording that is not there, and for times that are none."""
     source = host(config)
     if source != "live" and not os.path.isfile(source):
         raise pytest.UsageError(
             f"--host {source}: no such file, expected a recording that 'devproxy record FILE.tar' made"
         )
+    seconds = config.getini("devproxy_evidence_timeout")
+    if not (str(seconds).isdecimal() and int(seconds)):
+        raise pytest.UsageError(f"devproxy_evidence_timeout is {seconds!r}, expected whole seconds")
     words = _words(config, "devproxy_wait")
     if words != WAIT:
         from devproxy.errors import InputError
@@ -109,13 +113,19 @@ def state(config: pytest.Config) -> str | None:
 
 
 def artifacts(config: pytest.Config) -> str | None:
-    """The directory for recordings of failed tests, where one is named."""
-    return _path(config, "devproxy_artifacts")
+    """The directory for recordings of failed tests, where one is named: that of `devproxy job`, where pytest is its command."""
+    of_job = os.environ.get("DEVPROXY_ARTIFACTS")
+    return _path(config, "devproxy_artifacts") or (os.path.abspath(of_job) if of_job else None)
 
 
 def bundle(config: pytest.Config) -> str | None:
     """The bundle to build where no marker names one."""
     return _path(config, "devproxy_bundle")
+
+
+def evidence_timeout(config: pytest.Config) -> int:
+    """How many seconds a recording may take."""
+    return int(config.getini("devproxy_evidence_timeout"))
 
 
 def _words(config: pytest.Config, name: str) -> str:

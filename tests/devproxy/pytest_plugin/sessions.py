@@ -17,7 +17,6 @@ EIGHT = str(HERE / "example" / "host-8gpu.tar")
 TWO = str(HERE / "tests" / "hosts" / "before-550.tar")
 TPUS = str(HERE / "tests" / "hosts" / "tpu-v4.tar")
 NONE = str(HERE / "tests" / "hosts" / "cpu-only.tar")
-PLUGINS = ("-p", "devproxy.pytest_plugin", "-p", "xdist.plugin")
 # Locks of another kind (fcntl(2)) than those that leases are made of, and a line for each beginning and end.
 WITNESS = """
 import fcntl, os, time
@@ -50,7 +49,8 @@ class Directory:
             (path / f"{name}.py").write_text(source)
 
     def command(self, *words: str, host: str = EIGHT) -> list[str]:
-        """Of a session; `host` is the recording that stands for the host."""
+        """Of a session; `host` is the recording that stands for the host. pytest-xdist is there where workers are asked for."""
+        plugins = ["-p", "devproxy.pytest_plugin", *(["-p", "xdist.plugin"] if "-n" in words else [])]
         more = [
             f"--host={host}",
             f"--devproxy-state={self.state}",
@@ -58,7 +58,7 @@ class Directory:
             "-p",
             "no:cacheprovider",
         ]
-        return [sys.executable, "-m", "pytest", *PLUGINS, *more, "-ra", *words]
+        return [sys.executable, "-m", "pytest", *plugins, *more, "-ra", *words]
 
     def run(self, *words: str, host: str = EIGHT) -> Completed:
         """A session to its end."""

@@ -12,7 +12,7 @@ import pytest
 from devproxy.host.probe import probe
 from devproxy.jobs.devices import Device, leasable
 from devproxy.jobs.scope import Scope
-from devproxy.pytest_plugin import evidence
+from devproxy.pytest_plugin import evidence, options
 from devproxy.pytest_plugin.leasing import Accelerators, Given
 from devproxy.pytest_plugin.session import Session
 from tests.devproxy.pytest_plugin.sessions import EIGHT
@@ -28,7 +28,7 @@ class Log:
 
 
 @pytest.fixture
-def report(request: pytest.FixtureRequest) -> Any:
+def report() -> Any:
     return SimpleNamespace(sections=[], user_properties=[])
 
 
@@ -37,17 +37,18 @@ def given(pytestconfig: pytest.Config, tmp_path: Path, monkeypatch: pytest.Monke
     """What a test of a live host would have been given; recordings go to a directory that is not there yet."""
     session = Session(pytestconfig)
     session.source = "live"
-    monkeypatch.setattr(evidence, "_directory", lambda _: str(tmp_path / "artifacts" / "of this run"))
+    monkeypatch.setenv("DEVPROXY_ARTIFACTS", str(tmp_path / "artifacts" / "of this job"))
     scope = Scope("ab" * 16, 0, 0.0, ())
     return Given(session, Accelerators(scope, {"DEVPROXY_LEASE": ""}, "live"), Log())  # type: ignore[arg-type]
 
 
 @pytest.mark.programs
-def test_a_recording_of_this_machine_is_left_and_named(request: pytest.FixtureRequest, given: Any, report: Any) -> None:
+def test_a_recording_of_this_machine_is_left_and_named(tmp_path: Path, given: Any, report: Any) -> None:
     item = SimpleNamespace(nodeid="tests/test_x.py::test_y[a/../b c]", user_properties=[])
     evidence.attach(item, report, given)  # type: ignore[arg-type]
     told = dict(report.user_properties)
     path = Path(told["devproxy.recording"])
+    assert path.parent == tmp_path / "artifacts" / "of this job"
     assert path.name == "tests_test_x.py_test_y_a_.._b_c-abababab.tar"
     assert probe(str(path), deep=True).kernel == probe().kernel
     assert [name for name, _ in report.sections] == [
@@ -64,7 +65,7 @@ def test_a_driver_that_hangs_costs_a_session_its_deadline_once(
     given: Any, report: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No interpreter starts in so short a time."""
-    monkeypatch.setattr(evidence, "DEADLINE", 0.001)
+    monkeypatch.setattr(options, "evidence_timeout", lambda _: 0.001)
     item: Any = SimpleNamespace(nodeid="test_y", user_properties=[])
     evidence.attach(item, report, given)
     findings = dict(report.user_properties)["devproxy.findings"]

@@ -87,24 +87,24 @@ def test_a_worker_that_is_killed_frees_what_it_had(tmp_path: Path) -> None:
 
 
 BUSY = """
-import os, pytest
+import pytest
 
 @pytest.mark.accelerators(1, wait=0.2)
 def test_late(): ...
 
+@pytest.mark.accelerators(3)
+def test_three(): ...
+
 @pytest.mark.accelerators(1, wait="forever")
 def test_waits(accelerators):
     assert len(accelerators.devices) == 1
-
-@pytest.mark.accelerators(3)
-def test_three(): ...
 """
 
 
 def test_a_busy_device_is_waited_for_and_who_has_it_is_named(tmp_path: Path) -> None:
-    """The workers tell what is waited for past pytest, and a limit becomes a failure. What can never be is none to wait for."""
+    """A worker tells what is waited for past pytest, and a limit becomes a failure. What can never be is none to wait for."""
     directory = Directory(tmp_path, test_busy=BUSY)
-    with directory.holder(2, TWO) as holder, directory.started("-n", "2", "-v", host=TWO) as session:
+    with directory.holder(2, TWO) as holder, directory.started("-n", "1", "-v", host=TWO) as session:
         told = until(session, "test_waits waits for accelerators: gpu 0, 1 leased", "ERROR test_busy.py::test_late")
         assert f"pid {holder.pid}" in "".join(told)
         assert holder.stdin is not None
@@ -120,16 +120,13 @@ def test_a_busy_device_is_waited_for_and_who_has_it_is_named(tmp_path: Path) -> 
 
 
 INTERRUPTED = """
-import os, pathlib, time, pytest
+import time, pytest
 
+@pytest.mark.parametrize("which", ["one", "other"])
 @pytest.mark.accelerators(2)
-def test_has_them(accelerators):
-    pathlib.Path("has").touch()
+def test_has_both(which):
     print("has them", flush=True)
     time.sleep(60)
-
-@pytest.mark.accelerators(1)
-def test_wants_one(): ...
 """
 
 
@@ -140,7 +137,7 @@ def test_what_is_interrupted_gives_back_and_waits_no_more(tmp_path: Path, worker
     """
     directory = Directory(tmp_path, test_interrupted=INTERRUPTED)
     with directory.started("-n", workers, "-v", "-s", host=TWO) as session:
-        until(session, "has them" if workers == "0" else "test_wants_one waits for accelerators")
+        until(session, "has them" if workers == "0" else "waits for accelerators: ")
         os.killpg(session.pid, signal.SIGINT)
         rest, _ = session.communicate(timeout=60)
     assert session.returncode == pytest.ExitCode.INTERRUPTED, rest

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -64,9 +66,17 @@ def test_a_test_is_given_what_its_marker_says_and_nothing_is_left(
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "of before")
     directory = Directory(tmp_path, test_given=GIVEN.replace("EXAMPLE", str(HERE / "example")))
-    done = directory.run(f"--devproxy-bundle={HERE}/example/bundle", "-p", "no:xdist")
+    done = directory.run(f"--devproxy-bundle={HERE}/example/bundle")
     assert "8 passed" in done.out, done.out
     assert "warning" not in done.out
+
+
+def test_the_example_of_the_readme_runs(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```python\n(# test_gpus\.py: .*?)```", (HERE / "README.md").read_text(), re.DOTALL)
+    assert len(example.splitlines()) < 15
+    shutil.copytree(HERE / "example" / "bundle", tmp_path / "bundle", symlinks=True)
+    done = Directory(tmp_path, test_gpus=example).run("-n", "0")
+    assert "2 passed" in done.out, done.out
 
 
 MISSING = """
@@ -77,6 +87,9 @@ def test_any(): ...
 
 @pytest.mark.accelerators(1, kind="gpu")
 def test_gpu(): ...
+
+@pytest.mark.accelerators(1, kind="tpu", model="v5p")
+def test_model(): ...
 
 @pytest.mark.accelerators(3)
 def test_three(): ...
@@ -92,17 +105,18 @@ def test_missing_hardware_is_a_skip_with_a_reason_or_if_it_is_required_a_failure
 ) -> None:
     directory = Directory(tmp_path, test_missing=MISSING)
     done = directory.run(*["--require-hardware"] * required, host=NONE)
-    assert ("1 failed, 3 errors" if required else "4 skipped") in done.out.splitlines()[-1], done.out
+    assert ("1 failed, 4 errors" if required else "5 skipped") in done.out.splitlines()[-1], done.out
     for told in (
-        "1 accelerator asked for, of which this host has 0: no accelerator",
-        "1 gpu asked for, of which this host has 0: no accelerator",
+        "this host has no accelerator",
+        "this host has no GPU",
         "there is no NVLink",
     ):
         assert told in done.out
-    done = directory.run(*["--require-hardware"] * required, "-k", "gpu or three", host=TPUS)
-    assert "1 gpu asked for, of which this host has 0: 4 tpu (v4)" in done.out
+    done = directory.run(*["--require-hardware"] * required, "-k", "gpu or model or three", host=TPUS)
+    assert "this host has no GPU" in done.out
+    assert "1 tpu of model 'v5p' asked for, of which this host has 0: 4 tpu (v4)" in done.out
     assert "3 TPU chips asked for, which libtpu cannot use of a host's 4" in done.out  # never a skip
-    assert ("2 deselected, 2 errors" if required else "1 skipped, 2 deselected, 1 error") in done.out.splitlines()[-1]
+    assert ("2 deselected, 3 errors" if required else "2 skipped, 2 deselected, 1 error") in done.out.splitlines()[-1]
 
 
 FAILING = """
@@ -137,12 +151,11 @@ def test_fails_as_expected():
 """
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
-def test_a_failed_test_says_what_it_had_and_what_is_wrong_with_it(tmp_path: Path, workers: str) -> None:
-    """In the terminal and in JUnit XML, from a worker too; and nothing is said of tests that passed."""
+def test_a_failed_test_says_what_it_had_and_what_is_wrong_with_it(tmp_path: Path) -> None:
+    """In the terminal and in JUnit XML, from a worker; and nothing is said of tests that passed."""
     directory = Directory(tmp_path, test_failing=FAILING)
     host = str(HERE / "tests" / "hosts" / "without-uvm.tar")
-    done = directory.run("-n", workers, "--junitxml=junit.xml", host=host)
+    done = directory.run("-n", "1", "--junitxml=junit.xml", host=host)
     assert "1 failed, 1 passed, 1 xfailed, 3 errors" in done.out.splitlines()[-1], done.out
     cases: dict[str, dict[str, str]] = {}
     for case in ET.fromstring((tmp_path / "junit.xml").read_text()).iter("testcase"):
@@ -282,7 +295,7 @@ class TestInOtherPeoplesSessions:
 
 def test_it_says_what_it_offers_and_refuses_what_cannot_be_meant(tmp_path: Path) -> None:
     directory = Directory(tmp_path)
-    told = directory.run("--markers", "--fixtures", "-v").out
+    told = directory.run("--markers").out
     assert (
         "@pytest.mark.accelerators(number=1, *, kind=None, model='', mem=None, numa=None, wait=None): lease so many"
         in told
@@ -299,6 +312,7 @@ def test_it_says_what_it_offers_and_refuses_what_cannot_be_meant(tmp_path: Path)
     for words, expected in (
         (("--host=none.tar",), "none.tar: no such file, expected a recording"),
         (("--devproxy-wait=soon",), "--devproxy-wait: 'soon' is no time"),
+        (("-o", "devproxy_evidence_timeout=0"), "devproxy_evidence_timeout is '0', expected whole seconds"),
     ):
         done = directory.run(*words)
         assert (done.code, expected in done.err) == (pytest.ExitCode.USAGE_ERROR, True), done
