@@ -7,14 +7,14 @@ import os
 from devproxy.check.doctor.words import has_accelerators
 from devproxy.cli.arguments import add_format_arguments, add_host_argument, wants_json
 from devproxy.cli.context import Context
-from devproxy.errors import InputError
+from devproxy.errors import DevproxyError, InputError
 from devproxy.jobs.devices import leasable
 from devproxy.jobs.setup import journal, persist, work
-from devproxy.jobs.setup.action import ModuleChange
+from devproxy.jobs.setup.action import ModuleChange, Obstacle
 from devproxy.jobs.setup.prepare import Prepared, look
 from devproxy.jobs.setup.survey import survey
 from devproxy.jobs.setup.work import Outcome, Work
-from devproxy.jobs.state import State
+from devproxy.jobs.state import PLACE, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,8 +77,8 @@ def run(args: Namespace, context: Context) -> int:
     else:
         work.require_possible(host)
         with journal.Journal(args.record) as kept:
-            found = work.carry_out(host, _settings(args, live=True), kept, group=group)
-        _open_leases(survey(args.host))
+            found, host = work.carry_out(host, _settings(args, live=True), kept, group=group)
+        found = _with_leases(found, host)
     context.done("set up")
     _tell(found, host.name, args, context)
     if not has_accelerators(host):
@@ -86,11 +86,18 @@ def run(args: Namespace, context: Context) -> int:
     return found.exit_code
 
 
-def _open_leases(host: Host) -> None:
-    """Ordinary users can lease what root has made a file for. --undo leaves it: it is gone with the next boot, and somebody may have a lease."""
-    with State() as state:
-        for device in leasable(host):
-            os.close(state.device(device.name))
+def _with_leases(found: Work, host: Host) -> Work:
+    """Ordinary users can lease what root has made a file for. --undo leaves it: it is gone with the next boot, and somebody may have
+    a lease.
+    """
+    try:
+        with State() as state:
+            for device in leasable(host):
+                os.close(state.device(device.name))
+    except DevproxyError as error:
+        left = Obstacle(PLACE, f"users other than root can lease nothing: {error.message}", error.hint)
+        return found._replace(obstacles=(*found.obstacles, left))
+    return found
 
 
 def _undo(args: Namespace, context: Context) -> int:

@@ -43,11 +43,12 @@ class Traced:
                 os._exit(code)
         os.close(reader)
         _ptrace(_SEIZE, self.pid, _OPTIONS)
-        os.close(writer)
         self.stops = 0
         self._attached = {self.pid}
-        # Until the first stop it runs untraced: SEIZE does not stop it.
+        # Until the first stop it runs untraced: SEIZE does not stop it. It is stopped while it waits for the other end to close, so
+        # that little work is not done before.
         os.kill(self.pid, signal.SIGSTOP)
+        os.close(writer)
 
     def run_until(self, stop: int, kill: Callable[[int], None]) -> bool:
         """Go on until the border number `stop`; then `kill` is called with the process that stands there, and all others are let

@@ -58,6 +58,12 @@ class Journal:
             raise DevproxyError(f"{self._path} cannot be written: no space left on device")
         os.fsync(self._file)
 
+    def drop_last(self) -> None:
+        """Cross out what was written down last: it was not done."""
+        text = os.pread(self._file, _LIMIT, 0)
+        os.ftruncate(self._file, text.rfind(b"\n", 0, len(text) - 1) + 1)
+        os.fsync(self._file)
+
     def keep(self, actions: Sequence[Action]) -> None:
         """Forget all but these."""
         with directory(self._folder) as folder:

@@ -25,6 +25,8 @@ def change_module(action: ModuleChange, note: Callable[[Action], None]) -> None:
 
     Errors: NotLoaded, with what to type.
     """
+    if is_listed(action.driver) == action.load:
+        return  # somebody was quicker, and it is his
     modprobe = find_program("modprobe")
     if modprobe is None:
         hint = f"apt-get install kmod; {action.command}"

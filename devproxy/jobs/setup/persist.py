@@ -14,7 +14,7 @@ import sys
 
 from devproxy.errors import DevproxyError, InputError
 from devproxy.jobs.setup.action import FileChange, LinkChange, NodeChange, Obstacle, Standing
-from devproxy.jobs.setup.apply import Changed, read_file
+from devproxy.jobs.setup.apply import read_file
 from devproxy.jobs.setup.place import directory
 from devproxy.process import run
 from devproxy.record import Record
@@ -125,27 +125,15 @@ def is_ours(text: str) -> bool:
 
 
 def persist_changes(wanted: dict[str, str], *, live: bool) -> tuple[tuple[Action, ...], tuple[Obstacle, ...]]:
-    """What is to be done in /etc; for a recorded host, of which that is not known, as if nothing were there.
-
-    Errors: DevproxyError for a directory that is a link or somebody else's.
-    """
-    actions: list[Action] = []
-    obstacles: list[Obstacle] = []
-    if live and wanted:
-        actions += _directories([*wanted, ENABLED])
-    for path, text in wanted.items():
-        change = _file_change(path, text, live=live)
-        if isinstance(change, Obstacle):
-            obstacles.append(change)
-        elif change is not None:
-            actions.append(change)
+    """What is to be done in /etc; for a recorded host, of which that is not known, as if nothing were there."""
+    found: list[FileChange | LinkChange | Obstacle | None]
+    found = [_file_change(path, text, live=live) for path, text in wanted.items()]
+    obstacles = [each for each in found if isinstance(each, Obstacle)]
     if UNIT_FILE in wanted and not any(each.path == UNIT_FILE for each in obstacles):
-        enabled = _enabled(live=live)
-        if isinstance(enabled, Obstacle):
-            obstacles.append(enabled)
-        elif enabled is not None:
-            actions.append(enabled)
-    return tuple(actions), tuple(obstacles)
+        found.append(_enabled(live=live))
+    actions: list[Action] = [each for each in found if each is not None and not isinstance(each, Obstacle)]
+    obstacles = [each for each in found if isinstance(each, Obstacle)]
+    return (*(_directories([each.path for each in actions]) if live else ()), *actions), tuple(obstacles)
 
 
 def _directories(paths: Sequence[str]) -> Iterator[NodeChange]:
@@ -165,8 +153,8 @@ def _file_change(path: str, text: str, *, live: bool) -> FileChange | Obstacle |
     if live:
         try:
             before = _read(path)
-        except Changed as error:
-            return Obstacle(path, str(error), f"ls -l {path}")
+        except DevproxyError as error:
+            return Obstacle(path, error.message, error.hint or f"ls -l {path}")
     if before == text:
         return None
     if before is not None and not is_ours(before):

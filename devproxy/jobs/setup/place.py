@@ -51,8 +51,8 @@ def sweep(paths: tuple[str, ...]) -> tuple[str, ...]:
                     if name.startswith(PREFIX):
                         _remove(folder, name)
                         swept.append(f"{path}/{name}")
-        except FileNotFoundError:
-            continue
+        except (FileNotFoundError, DevproxyError):
+            continue  # nothing was made there, or could be
     return tuple(swept)
 
 

@@ -111,8 +111,8 @@ def intend(prepared: Prepared, settings: Prepared) -> Work:
     return Work(steps, (*prepared.obstacles, *settings.obstacles))
 
 
-def carry_out(host: Host, settings: More, journal: Journal, *, group: int | None) -> Work:
-    """Load, look again, make the rest, and look once more: what is still to be done then is not ready."""
+def carry_out(host: Host, settings: More, journal: Journal, *, group: int | None) -> tuple[Work, Host]:
+    """Load, look again, make the rest, and look once more: what is still to be done then is not ready. Also the host as it is then."""
     swept = sweep((*_SWEPT, *_SETTINGS))
     journal.forget_other_boots()
     modules = [action for action in look(host, group=group).actions if isinstance(action, ModuleChange)]
@@ -130,7 +130,7 @@ def carry_out(host: Host, settings: More, journal: Journal, *, group: int | None
     left = look(host, group=group)
     tried = {step.action.path for step in steps if step.outcome is not Outcome.DONE}
     open_ends = [_still(action) for action in left.actions if action.path not in tried]
-    return Work(tuple(steps), (*left.obstacles, *settings(host).obstacles, *open_ends), swept)
+    return Work(tuple(steps), (*left.obstacles, *settings(host).obstacles, *open_ends), swept), host
 
 
 def take_back(journal: Journal) -> Work:
@@ -158,24 +158,44 @@ def do(action: Action, journal: Journal | None) -> Step:
     """Carry one action out; what keeps it from being done is told, and does not keep the others from it. Without a journal it is
     an undoing, which is not written down: what it is of is.
     """
+    note = _Note(journal)
     try:
-        apply(action, _ignore if journal is None else journal.add)
-    except NotLoaded as error:
-        return Step(action, Outcome.LEFT, error.message, error.hint)
-    except Changed as error:
-        return Step(action, Outcome.PASSED if journal is None else Outcome.LEFT, error.message, error.hint)
-    except FileNotFoundError as error:
-        gone = f"{error.filename or action.path} is gone"
-        return Step(action, Outcome.PASSED if journal is None else Outcome.FAILED, gone)
-    except DevproxyError as error:
-        return Step(action, Outcome.FAILED, error.message, error.hint)
-    except OSError as error:
-        return Step(action, Outcome.FAILED, f"{action.path}: {(error.strerror or str(error)).lower()}")
+        apply(action, note)
+    except (DevproxyError, OSError) as error:
+        note.take_back()
+        return _not_done(action, error, undoing=journal is None)
     return Step(action, Outcome.DONE)
 
 
-def _ignore(_: Action) -> None:
-    return
+class _Note:
+    """Writes an action down when it is about to be done, and crosses it out if it is not."""
+
+    def __init__(self, journal: Journal | None) -> None:
+        self._journal = journal
+        self._noted = False
+
+    def __call__(self, action: Action) -> None:
+        if self._journal is not None:
+            self._journal.add(action)
+            self._noted = True
+
+    def take_back(self) -> None:
+        if self._journal is not None and self._noted:
+            self._journal.drop_last()
+
+
+def _not_done(action: Action, error: DevproxyError | OSError, *, undoing: bool) -> Step:
+    match error:
+        case NotLoaded():
+            return Step(action, Outcome.LEFT, error.message, error.hint)
+        case Changed():
+            return Step(action, Outcome.PASSED if undoing else Outcome.LEFT, error.message, error.hint)
+        case DevproxyError():
+            return Step(action, Outcome.FAILED, error.message, error.hint)
+        case FileNotFoundError() if undoing:
+            return Step(action, Outcome.PASSED, f"{error.filename or action.path} is gone")
+        case _:
+            return Step(action, Outcome.FAILED, f"{action.path}: {(error.strerror or str(error)).lower()}")
 
 
 def _is_known(action: Action) -> bool:

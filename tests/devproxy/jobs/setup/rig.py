@@ -77,13 +77,12 @@ def _become(machine: Machine, *, module: bool) -> None:
     os.environ["PATH"] = f"/mnt/bin:{os.environ['PATH']}"
     if module:
         Path("/mnt/lib-modules/nvidia-uvm").touch()
-    for path in FILES:
-        # A kernel without modules has no list of them.
-        if os.path.exists(path):
-            Path(f"/mnt{path}").touch()
-            run(["mount", "--bind", f"/mnt{path}", path])
-    for path in ("/proc/driver", "/sys", "/etc", "/run", "/var/lib", "/dev"):
-        run(["mount", "--bind", f"/mnt{path}", path])
+    # A kernel without modules has no list of them.
+    files = [path for path in FILES if os.path.exists(path)]
+    for path in files:
+        Path(f"/mnt{path}").touch()
+    places = [*files, "/proc/driver", "/sys", "/etc", "/run", "/var/lib", "/dev"]
+    run(["sh", "-ec", "".join(f"mount --bind /mnt{path} {path}\n" for path in places)])
 
 
 def setup(*words: str) -> tuple[int, str]:

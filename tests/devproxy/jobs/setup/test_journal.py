@@ -70,6 +70,20 @@ def test_one_with_nothing_in_it_goes(path: str) -> None:
 
 
 @pytest.mark.root
+def test_what_was_not_done_is_crossed_out(path: str) -> None:
+    with Journal(path) as journal:
+        for action in (NODE, RULE):
+            journal.add(action)
+        journal.drop_last()
+        assert journal.entries() == (NODE,)
+        journal.add(RULE)
+        assert journal.entries() == (NODE, RULE)
+        journal.drop_last()
+        journal.drop_last()
+    assert not os.path.exists(path)
+
+
+@pytest.mark.root
 def test_one_at_a_time(path: str) -> None:
     with Journal(path), pytest.raises(DevproxyError, match="another 'devproxy setup' is at work"), Journal(path):
         pass

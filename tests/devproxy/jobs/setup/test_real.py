@@ -208,6 +208,20 @@ def test_a_module_on_a_blacklist_stays_out() -> None:
     assert "kept from being loaded by the setting 'blacklist nvidia_uvm'" in said
 
 
+def test_what_was_not_done_is_not_undone() -> None:
+    """The module that could not be loaded is somebody else's when it is there later."""
+
+    def work() -> Any:
+        Path("/mnt/lib-modules/blacklist").touch()
+        setup()
+        os.unlink("/mnt/lib-modules/blacklist")
+        run(["modprobe", "nvidia-uvm"])
+        return setup("--undo"), "nvidia-uvm" in Path("/proc/devices").read_text()
+
+    (code, said), loaded = on(with_device_facts(without_uvm()), work)
+    assert (code, loaded) == (0, True), said
+
+
 def test_without_modprobe_that_is_told() -> None:
     def work() -> Any:
         os.unlink("/mnt/bin/modprobe")
@@ -255,11 +269,11 @@ def test_a_directory_that_is_not_roots_alone_is_refused(what: str) -> None:
             else:
                 os.chown("/dev/nvidia-caps", 1000, 1000)
         code, said = setup()
-        return code, said, os.listdir("/dev/nvidia-caps")
+        return code, said, os.listdir("/dev/nvidia-caps"), os.path.exists("/dev/nvidia0")
 
-    code, said, found = on(new_driver(hgx_h100), work)
+    code, said, found, others = on(new_driver(hgx_h100), work)
     assert code == 1, said
-    assert found == []
+    assert (found, others) == ([], True)
     assert "/dev/nvidia-caps is" in said
 
 
@@ -330,6 +344,17 @@ def test_parameters_that_cannot_be_read_are_not_guessed() -> None:
     code, said, found = on(new_driver(hgx_h100), work)
     assert (code, found) == (4, [])
     assert "inconclusive" in said
+
+
+def test_where_leases_cannot_be_kept_that_is_told_beside_the_rest() -> None:
+    def work() -> Any:
+        Path("/run/devproxy-leases").touch()
+        return setup()
+
+    code, said = on(new_driver(hgx_h100), work)
+    assert code == 3
+    assert "not ready /run/devproxy-leases: users other than root can lease nothing" in said
+    assert "done: make /dev/nvidia0" in said
 
 
 def test_every_user_can_lease_what_is_ready() -> None:
