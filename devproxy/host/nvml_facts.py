@@ -42,7 +42,8 @@ class NvmlMig(Record):
 class NvmlBounds(Record):
     """What a GPU's readings are judged by, in their units: the power limit that the board came with, the temperatures at
     which it slows down and turns itself off, its highest SM clock, whether it counts memory errors at all (ECC), and the
-    uncorrectable ones in its life. `clock_memory_locked` is the memory's clock for applications, beside that of the SMs.
+    uncorrectable ones in its life. `clock_memory_locked` is the memory's clock for applications, beside that of the SMs;
+    `ecc_pending` what ECC will be after the next reset.
     """
 
     power_limit_default: float | None = None
@@ -52,6 +53,7 @@ class NvmlBounds(Record):
     ecc: bool | None = None
     ecc_uncorrected_ever: int | None = None
     clock_memory_locked: int | None = None
+    ecc_pending: bool | None = None
 
 
 class NvmlHealth(Record):
@@ -89,7 +91,7 @@ class NvmlGpu(Record):
     processes that use it, as far as NVML tells; None if it does not. `numa_node` is the node that it is next to,
     `memory_node` the one that its own memory is, where the CPUs see that (Grace Hopper). `fabric` is how far it came in
     joining its NVLink fabric: `not started`, `in progress`, `completed`, with NVML's word for what went wrong behind a
-    colon; empty without one.
+    colon; empty without one. `mig_pending` is what the MIG mode will be after the next reset.
     """
 
     rank: int
@@ -105,6 +107,7 @@ class NvmlGpu(Record):
     health: NvmlHealth = NvmlHealth()
     fabric: str = ""
     memory_node: int | None = None
+    mig_pending: bool | None = None
 
 
 class Nvml(Record):

@@ -110,7 +110,7 @@ _KEYS: Final = {
     "power_limit_default": "power_default_mw", "ecc_uncorrected": "ecc_volatile", "ecc_uncorrected_ever": "ecc_aggregate",
     "pcie_generation": "pcie_gen", "pcie_generation_most": "pcie_gen_most", "pcie_width": "pcie_width",
     "pcie_width_most": "pcie_width_most", "clock_sm": "clock", "clock_sm_most": "clock_most", "clock_sm_locked": "clock_locked",
-    "clock_memory_locked": "clock_memory",
+    "clock_memory_locked": "clock_memory", "ecc_pending": "ecc_pending", "mig_pending": "mig_pending",
     "throttle": "throttle", "memory_total": "memory", "memory_used": "memory_used", "ecc": "ecc", "mig_mode": "mig",
     "remap_pending": "remap_pending", "remap_failed": "remap_failed", "gpu_instance": "gi", "compute_instance": "ci",
 }  # fmt: skip

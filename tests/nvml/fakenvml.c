@@ -13,6 +13,9 @@
  *                   print.<call> = text        it prints text, and a line's end in a call of its own
  *                   delay_ms = N               every call takes so long
  * A GPU with `needs = PATH` is lost once there is nothing at that path, and not counted any more by who asks then.
+ * What a call sets is written into the file, but for what has `keeps.KEY = 1`. ECC and MIG mode change at the next reset, which a fake
+ * does not have; with `mig_at_once = 1` MIG mode does at once, as since Hopper. A GPU instance without compute instances is
+ * `gi.N = 1` in its GPU's section.
  * Calls are named as pynvml names them, without the version at the end. Types and codes are those of nvml.h.
  */
 #define _GNU_SOURCE
@@ -25,7 +28,7 @@
 #include <unistd.h>
 
 enum { SUCCESS, UNINITIALIZED, INVALID_ARGUMENT, NOT_SUPPORTED, NO_PERMISSION, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7,
-       DRIVER_NOT_LOADED = 9, GPU_IS_LOST = 15, VERSION_MISMATCH = 25 };
+       DRIVER_NOT_LOADED = 9, GPU_IS_LOST = 15, IN_USE = 19, VERSION_MISMATCH = 25 };
 enum { GPUS = 64, MIGS = 16, LINES = 8192 };
 
 typedef struct device { int gpu, mig; long calls; } *Device; /* mig is -1 for a whole GPU */
@@ -98,6 +101,52 @@ static const char *get(const char *section, const char *key)
 		if (!strcmp(lines[i].section, section) && !strcmp(lines[i].key, key))
 			return lines[i].value;
 	return NULL;
+}
+
+static const char *get(const char *section, const char *key);
+
+/* What is set: the file is written anew, beside itself, and put in its own place */
+
+static void save(void)
+{
+	char path[PATH_MAX + 8];
+	snprintf(path, sizeof path, "%s.set", conf_path());
+	FILE *file = fopen(path, "we");
+	if (!file)
+		abort();
+	for (int i = 0; i < used; i++) {
+		if (!i || strcmp(lines[i].section, lines[i - 1].section))
+			fprintf(file, "[%s]\n", lines[i].section);
+		fprintf(file, "%s = %s\n", lines[i].key, lines[i].value);
+	}
+	if (fclose(file) || rename(path, conf_path()))
+		abort();
+}
+
+static void take_out(const char *section, const char *key) /* the whole section without a key */
+{
+	int kept = 0;
+	for (int i = 0; i < used; i++)
+		if (strcmp(lines[i].section, section) || (key && strcmp(lines[i].key, key)))
+			lines[kept++] = lines[i];
+	used = kept;
+}
+
+static void put(const char *section, const char *key, unsigned value)
+{
+	char keeps[80];
+	snprintf(keeps, sizeof keeps, "keeps.%s", key);
+	if (get(section, keeps))
+		return;
+	take_out(section, key);
+	int at = used;
+	while (at && strcmp(lines[at - 1].section, section))
+		at--;
+	memmove(&lines[at + 1], &lines[at], (size_t)(used++ - at) * sizeof *lines);
+	snprintf(lines[at].section, sizeof lines[at].section, "%s", section);
+	snprintf(lines[at].key, sizeof lines[at].key, "%s", key);
+	snprintf(lines[at].value, sizeof lines[at].value, "%u", value);
+	save();
 }
 
 static int has(const char *section)
@@ -276,6 +325,19 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned rank, Device *out)
 	return SUCCESS;
 }
 
+int nvmlDeviceGetHandleByUUID(const char *uuid, Device *out)
+{
+	char section[32];
+	SYSTEM(nvmlDeviceGetHandleByUUID);
+	for (unsigned rank = 0; rank < GPUS; rank++) {
+		snprintf(section, sizeof section, "gpu %u", rank);
+		const char *own = get(section, "uuid");
+		if (own && !strcmp(own, uuid))
+			return nvmlDeviceGetHandleByIndex_v2(rank, out);
+	}
+	return NOT_FOUND;
+}
+
 /* Identity */
 
 #define TEXT(call, key, otherwise) \
@@ -393,8 +455,16 @@ int nvmlDeviceGetApplicationsClock(Device device, int type, unsigned *out)
 int nvmlDeviceGetCurrentClocksThrottleReasons(Device device, unsigned long long *out)
 { DEVICE(nvmlDeviceGetCurrentClocksThrottleReasons); return number(device, "throttle", "1", out); }
 
+static int modes(Device device, const char *key, const char *later, const char *otherwise, unsigned *now, unsigned *pending)
+{
+	char told[16] = "";
+	int result = small(device, key, otherwise, now);
+	snprintf(told, sizeof told, "%u", *now);
+	return result ? result : small(device, later, told, pending);
+}
+
 int nvmlDeviceGetEccMode(Device device, unsigned *now, unsigned *pending)
-{ DEVICE(nvmlDeviceGetEccMode); int result = small(device, "ecc", "1", now); *pending = *now; return result; }
+{ DEVICE(nvmlDeviceGetEccMode); return modes(device, "ecc", "ecc_pending", "1", now, pending); }
 
 int nvmlDeviceGetTotalEccErrors(Device device, int type, int counter, unsigned long long *out)
 {
@@ -475,7 +545,7 @@ int nvmlDeviceGetMPSComputeRunningProcesses_v3(Device device, unsigned *count, s
 /* MIG */
 
 int nvmlDeviceGetMigMode(Device device, unsigned *now, unsigned *pending)
-{ DEVICE(nvmlDeviceGetMigMode); int result = small(device, "mig", NULL, now); *pending = *now; return result; }
+{ DEVICE(nvmlDeviceGetMigMode); return modes(device, "mig", "mig_pending", NULL, now, pending); }
 
 int nvmlDeviceGetMaxMigDeviceCount(Device device, unsigned *out)
 { DEVICE(nvmlDeviceGetMaxMigDeviceCount); *out = get(section_of(device), "mig") ? 7 : 0; return SUCCESS; }
@@ -496,3 +566,93 @@ int nvmlDeviceGetMigDeviceHandleByIndex(Device device, unsigned rank, Device *ou
 
 PLAIN(nvmlDeviceGetGpuInstanceId, "gi", NULL)
 PLAIN(nvmlDeviceGetComputeInstanceId, "ci", "0")
+
+/* Setting */
+
+#define SET(call, key, good) \
+	int call(Device device, unsigned value) \
+	{ DEVICE(call); if (!(good)) return INVALID_ARGUMENT; put(section_of(device), key, value); return SUCCESS; }
+
+SET(nvmlDeviceSetComputeMode, "compute_mode", value < 4)
+SET(nvmlDeviceSetPersistenceMode, "persistence", value < 2)
+SET(nvmlDeviceSetPowerManagementLimit, "power_limit_mw", value >= 200000 && value <= 700000)
+SET(nvmlDeviceSetEccMode, "ecc_pending", value < 2)
+
+int nvmlDeviceSetApplicationsClocks(Device device, unsigned memory, unsigned sm)
+{
+	DEVICE(nvmlDeviceSetApplicationsClocks);
+	put(section_of(device), "clock_memory", memory);
+	put(section_of(device), "clock_locked", sm);
+	return SUCCESS;
+}
+
+typedef struct instance { int gpu, gi, ci, mig; } *Instance;
+
+static int find_instance(int gpu, int gi, int ci) /* its index among the MIG devices; a `ci` of -1 is any */
+{
+	char section[32];
+	for (int mig = 0; mig < MIGS; mig++) {
+		snprintf(section, sizeof section, "mig %d.%d", gpu, mig);
+		const char *whole = get(section, "gi"), *part = get(section, "ci");
+		if (whole && atoi(whole) == gi && (ci < 0 || atoi(part ? part : "0") == ci))
+			return mig;
+	}
+	return -1;
+}
+
+static const char *empty_key(int gi) { static char key[16]; snprintf(key, sizeof key, "gi.%d", gi); return key; }
+
+int nvmlDeviceSetMigMode(Device device, unsigned mode, int *activation)
+{
+	DEVICE(nvmlDeviceSetMigMode);
+	for (int gi = 0; gi < MIGS; gi++)
+		if (!mode && (find_instance(device->gpu, gi, -1) >= 0 || get(section_of(device), empty_key(gi))))
+			return IN_USE;
+	*activation = SUCCESS;
+	put(section_of(device), "mig_pending", mode);
+	if (get(section_of(device), "mig_at_once"))
+		put(section_of(device), "mig", mode);
+	return SUCCESS;
+}
+
+int nvmlDeviceGetGpuInstanceById(Device device, unsigned gi, Instance *out)
+{
+	static struct instance found;
+	DEVICE(nvmlDeviceGetGpuInstanceById);
+	if (find_instance(device->gpu, (int)gi, -1) < 0 && !get(section_of(device), empty_key((int)gi)))
+		return NOT_FOUND;
+	found = (struct instance){ device->gpu, (int)gi, -1, -1 };
+	*out = &found;
+	return SUCCESS;
+}
+
+int nvmlGpuInstanceGetComputeInstanceById(Instance whole, unsigned ci, Instance *out)
+{
+	static struct instance found;
+	SYSTEM(nvmlGpuInstanceGetComputeInstanceById);
+	found = (struct instance){ whole->gpu, whole->gi, (int)ci, find_instance(whole->gpu, whole->gi, (int)ci) };
+	if (found.mig < 0)
+		return NOT_FOUND;
+	*out = &found;
+	return SUCCESS;
+}
+
+int nvmlComputeInstanceDestroy(Instance part)
+{
+	char section[32];
+	SYSTEM(nvmlComputeInstanceDestroy);
+	snprintf(section, sizeof section, "mig %d.%d", part->gpu, part->mig);
+	take_out(section, NULL);
+	put(section_of(&gpus[part->gpu]), empty_key(part->gi), 1);
+	return SUCCESS;
+}
+
+int nvmlGpuInstanceDestroy(Instance whole)
+{
+	SYSTEM(nvmlGpuInstanceDestroy);
+	if (find_instance(whole->gpu, whole->gi, -1) >= 0)
+		return IN_USE;
+	take_out(section_of(&gpus[whole->gpu]), empty_key(whole->gi));
+	save();
+	return SUCCESS;
+}

@@ -37,7 +37,7 @@ def test_a_healthy_machine_is_told_whole(nvml: FakeNvml) -> None:
         remap_pending=False, remap_failed=False, pcie_generation=5, pcie_generation_most=5, pcie_width=16,
         pcie_width_most=16, clock_sm=345, clock_sm_locked=1980, compute_mode="default", persistence=True,
         throttle=("gpu-idle", "sw-power-cap", "reliability"), nvlinks=(True, True, True), load=7,
-        bounds=NvmlBounds(700.0, 89, 92, 1980, True, 0, 2619),
+        bounds=NvmlBounds(700.0, 89, 92, 1980, True, 0, 2619, True),
     )  # fmt: skip
 
 

@@ -323,7 +323,7 @@ def test_the_binding_is_not_taken_from_where_we_are(
     (tmp_path / "pynvml.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    assert live._find_binding() == os.path.dirname(pynvml.__file__)
+    assert live.find_binding() == os.path.dirname(pynvml.__file__)
     assert nvml.ask().state is NvmlState.ANSWERED
     assert not (tmp_path / "ran").exists()
 
@@ -334,7 +334,7 @@ def test_nothing_of_the_environment_reaches_the_child_but_where_libraries_are(
     monkeypatch.setenv("LD_PRELOAD", "/no/such/library.so")
     monkeypatch.setenv("PYTHONPATH", str(nvml.directory))
     monkeypatch.setenv("LD_LIBRARY_PATH", f".::bundle/lib:{nvml.directory}:../x")
-    assert live._environment() == {
+    assert live.child_environment() == {
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
         "LD_LIBRARY_PATH": str(nvml.directory),
     }

@@ -61,7 +61,7 @@ def ask(seconds: float) -> dict[str, object]:
     """See `read`; an answer takes no more than `seconds`, and what it takes to end a child."""
     if not any(map(os.path.exists, _DRIVER)) and not find_library():
         return {"state": "no library", "why": f"no driver, and no {_LIBRARY} where the loader looks"}
-    binding = _find_binding()
+    binding = find_binding()
     if binding is None:
         return {"state": "failed", "why": "nvidia-ml-py, which asks NVML, is not installed: pip install nvidia-ml-py"}
     from devproxy.errors import DevproxyError
@@ -70,7 +70,7 @@ def ask(seconds: float) -> dict[str, object]:
     start = time.monotonic()
     try:
         command = [sys.executable, "-I", _CHILD, str(seconds), binding]
-        heard = listen(command, seconds=seconds, limit=_LIMIT, env=_environment())
+        heard = listen(command, seconds=seconds, limit=_LIMIT, env=child_environment())
     except DevproxyError as error:
         return {"state": "failed", "why": error.message}
     answer = _Answer(heard.out)
@@ -98,12 +98,13 @@ def _library_path() -> list[str]:
     return [entry for entry in os.environ.get("LD_LIBRARY_PATH", "").replace(";", ":").split(":") if entry[:1] == "/"]
 
 
-def _environment() -> dict[str, str]:
+def child_environment() -> dict[str, str]:
+    """What a process that uses NVML is started with: see above."""
     path = ":".join(_library_path())
     return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"} | ({"LD_LIBRARY_PATH": path} if path else {})
 
 
-def _find_binding() -> str | None:
+def find_binding() -> str | None:
     """The directory that pynvml is in, or None. The working directory is no place for it: it may be a bundle."""
     from importlib.machinery import PathFinder
 

@@ -135,6 +135,7 @@ class _Asker:
         if mode is None:
             return
         self.say(fact="mig_mode", value=bool(mode[0]), gpu=gpu)
+        self.say(fact="mig_pending", value=bool(mode[1]), gpu=gpu)
         most = self.ask("nvmlDeviceGetMaxMigDeviceCount", handle, gpu=gpu) if mode[0] else 0
         for rank in range(min(most or 0, 64)):
             absent = _SILENT | {_NOT_FOUND}
@@ -168,6 +169,7 @@ class _Asker:
         self.say(fact="load", value=None if rates is None else rates.gpu, gpu=gpu)
         ecc = self.ask("nvmlDeviceGetEccMode", handle, gpu=gpu)
         self.say(fact="ecc", value=None if ecc is None else bool(ecc[0]), gpu=gpu)
+        self.say(fact="ecc_pending", value=None if ecc is None else bool(ecc[1]), gpu=gpu)
         rows = self.ask("nvmlDeviceGetRemappedRows", handle, gpu=gpu)
         if rows is not None:
             self.say(fact="remap_pending", value=bool(rows[2]), gpu=gpu)

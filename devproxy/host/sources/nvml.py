@@ -23,7 +23,8 @@ _LARGEST: Final = 1 << 63
 _NOT_TOLD: Final = (0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF)
 _STATES: Final = tuple(state.value for state in NvmlState)
 
-_COMPUTE_MODES: Final = ("default", "exclusive thread", "prohibited", "exclusive process")
+COMPUTE_MODES: Final = ("default", "exclusive thread", "prohibited", "exclusive process")
+"""By NVML's numbers (nvmlComputeMode_t)."""
 # nvmlClocksEventReasons, bit by bit.
 _THROTTLE: Final = (
     "gpu-idle", "application-clocks", "sw-power-cap", "hw-slowdown", "sync-boost", "sw-thermal", "hw-thermal",
@@ -84,6 +85,7 @@ def _gpu(row: _Table, rank: int) -> NvmlGpu:
         health=_health(row),
         fabric=_fabric(row, fabric),
         memory_node=row.number("memory_node"),
+        mig_pending=row.flag("mig_pending"),
     )
 
 
@@ -134,7 +136,7 @@ def _health(row: _Table) -> NvmlHealth:
         pcie_width_most=row.number("pcie_width_most"),
         clock_sm=row.number("clock_sm"),
         clock_sm_locked=row.number("clock_sm_locked"),
-        compute_mode="" if mode is None else _COMPUTE_MODES[mode] if mode < len(_COMPUTE_MODES) else f"mode {mode}",
+        compute_mode="" if mode is None else COMPUTE_MODES[mode] if mode < len(COMPUTE_MODES) else f"mode {mode}",
         persistence=row.flag("persistence"),
         throttle=(*named, hex(rest)) if rest else tuple(named),
         nvlinks=row.flags("nvlinks"),
@@ -152,6 +154,7 @@ def _bounds(row: _Table) -> NvmlBounds:
         ecc=row.flag("ecc"),
         ecc_uncorrected_ever=row.number("ecc_uncorrected_ever"),
         clock_memory_locked=row.number("clock_memory_locked"),
+        ecc_pending=row.flag("ecc_pending"),
     )
 
 
