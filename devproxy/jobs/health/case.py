@@ -79,7 +79,8 @@ def units(host: Host) -> tuple[Unit, ...]:
     found = []
     for gpu in host.nvidia.gpus if host.nvidia is not None else ():
         nodes = frozenset() if gpu.minor is None else frozenset((f"/dev/nvidia{gpu.minor}",))
-        words = {gpu.address, f"GPU {gpu.rank}", *nodes, *((gpu.uuid,) if gpu.uuid else ())}
+        # Not `GPU 2`: that is an index of NVML's whose GPU nobody could tell.
+        words = {gpu.address, *nodes, *((gpu.uuid,) if gpu.uuid else ())}
         found.append(Unit("GPU", gpu.uuid or gpu.address, gpu.address, gpu.model, frozenset(words), nodes))
     for chip in host.tpus:
         nodes = frozenset(chip.nodes)

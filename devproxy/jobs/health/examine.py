@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from devproxy.host.facts import Host
+    from devproxy.jobs.health.case import Unit
     from devproxy.jobs.health.expectations import Expectations
 
 _ORDER: Final = (Severity.ERROR, Severity.INCONCLUSIVE, Severity.WARNING, Severity.INFO)
@@ -62,12 +63,22 @@ def _scoped(case: JobCase, findings: list[Finding]) -> tuple[list[Finding], list
     if case.devices is None:
         return findings, []
     every = (*units(case.host), *(units(case.before) if case.before is not None else ()))
+    strange = _of_other_vendors(case, every)
     own: list[Finding] = []
     others: list[Finding] = []
     for finding in findings:
         unit = owner(finding.path, every)
-        (own if unit is None or is_of(unit, case.devices) else others).append(finding)
+        ours = finding.path not in strange if unit is None else is_of(unit, case.devices)
+        (own if ours else others).append(finding)
     return own, others
+
+
+def _of_other_vendors(case: JobCase, every: Sequence[Unit]) -> frozenset[str]:
+    """The PCI functions that are nothing to the job's devices: an NPU without a driver, where it has GPUs."""
+    ours = {unit.address for unit in every if is_of(unit, case.devices)}
+    functions = (*case.host.pci, *(case.before.pci if case.before is not None else ()))
+    vendors = {function.vendor for function in functions if function.address in ours}
+    return frozenset(function.address for function in functions if vendors and function.vendor not in vendors)
 
 
 def _notes(case: JobCase, others: list[Finding]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import devproxy
 from devproxy.check.finding import Report, Severity
 from devproxy.errors import InputError
 from devproxy.host.facts import Host
+from devproxy.host.probe import probe_reader
 from devproxy.jobs.devices import leasable
 from devproxy.jobs.health import check
 from devproxy.jobs.health.case import units
@@ -19,6 +20,7 @@ from devproxy.jobs.health.sight import too_late
 from devproxy.jobs.scope import Scope
 from tests.devproxy.check.doctor.edits import Edited
 from tests.devproxy.jobs.health.mutations import ENTRY, HOLDER, JOB, MPS, SOUND, gone, later, listed, logged, told, xid
+from tests.hosts.make import mixed
 
 IDENT: Final = "0123456789abcdef" * 2
 OTHER: Final = "fedcba9876543210" * 2
@@ -68,8 +70,22 @@ def test_what_concerns_the_host_concerns_every_lease() -> None:
 
 def test_nodes_and_words_of_a_device_are_its_own() -> None:
     (first, *_) = units(before())
-    assert first.subjects == {"0000:18:00.0", "GPU 0", "/dev/nvidia0", first.name}
+    assert first.subjects == {"0000:18:00.0", "/dev/nvidia0", first.name}
     assert first.describe() == f"GPU {first.name} (NVIDIA H100 80GB HBM3)"
+
+
+def test_an_accelerator_of_another_make_is_another_device() -> None:
+    host = probe_reader(mixed(), name="mixed", simulated=True, deep=True)
+    npu = "0000:00:0b.0"
+    bare = host._replace(
+        pci=tuple(pci._replace(driver="") if pci.address == npu else pci for pci in host.pci),
+        accelerators=(),
+    )
+    (gpu,) = leasable(host)
+    assert ("driver-not-loaded", npu) in codes(check(bare, only=["driver-not-loaded"]))
+    own = check(bare, devices=frozenset((gpu.name,)), only=["driver-not-loaded"])
+    assert codes(own) == []
+    assert own.notes[1] == f"not this job's, of other devices: {npu} driver-not-loaded"
 
 
 def held(edited: Edited, node: str, **other: object) -> Edited:
