@@ -35,6 +35,8 @@ _SUMMARY: Final = 1 << 20
 
 def teller(context: Context) -> Plain:
     """The one for where this runs."""
+    if context.json_messages:
+        return Events(context)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         return GitHub(context)
     return GitLab(context) if os.environ.get("GITLAB_CI") == "true" else Plain(context)
@@ -115,6 +117,36 @@ class Plain(Listener):
         """A line as it is."""
         self.context.err.write(line + "\n")
         self.context.err.flush()
+
+
+class Events(Plain):
+    """With `--log-format json` (docs/events.md)."""
+
+    def leased(self, scope: Scope) -> None:
+        """Which devices."""
+        names = [device.name for device in scope.devices]
+        self.context.event("info", "leased", f"leased {', '.join(names)}", lease=scope.ident, devices=names)
+
+    def ends(self, phase: Phase) -> None:
+        """Every phase."""
+        level = "info" if phase.state is State.DONE else "warning"
+        fields = {"phase": phase.name, "state": phase.state.value, "duration_ms": round(phase.seconds * 1000, 3)}
+        self.context.event(level, "job-phase", f"{phase.name}: {phase.words or phase.state.value}", **fields)
+
+    def over(self, result: Result) -> None:
+        """The verdict."""
+        verdict = result.verdict
+        well = "info" if verdict.hardware is Hardware.FINE else "warning"
+        level = well if verdict.fault is Fault.NOBODY else "error"
+        self.context.event(
+            level,
+            "verdict",
+            verdict.headline,
+            fault=verdict.fault.value,
+            hardware=verdict.hardware.value,
+            devices=list(verdict.devices),
+            code=verdict.code,
+        )
 
 
 class GitHub(Plain):

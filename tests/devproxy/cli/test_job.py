@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from devproxy.cli.main import main
+from tests.devproxy.cli.test_events import events_of
 from tests.devproxy.jobs.job.hosts import FIRST_NAME, GPUS, HERE, fallen
 from tests.devproxy.jobs.job.test_ci import read_line
 
@@ -117,6 +118,29 @@ class TestGitHub:
             tmp_path, "--", "true", env={"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": "/proc/nonexistent"}
         )
         assert not any((read_line(line) or ("",))[0] in ("error", "warning") for line in err.split("\n"))
+
+
+@pytest.mark.programs
+def test_programs_are_told_in_events(tmp_path: Path) -> None:
+    """Also on GitHub: a line that is no JSON would be nobody's."""
+    words = ("--log-format", "json", "--after-host", fallen(tmp_path), "--", "sh", "-c", "exit 7")
+    code, _, err = job(tmp_path, *words, env={"GITHUB_ACTIONS": "true"})
+    assert code == 7
+    events = events_of(err)
+    named = {event["event"]: event for event in events}
+    assert named["leased"]["devices"] == [FIRST_NAME]
+    assert [event["phase"] for event in events if event["event"] == "job-phase"][:3] == [
+        "lease",
+        "check before",
+        "command",
+    ]
+    verdict = named["verdict"]
+    assert (verdict["level"], verdict["fault"], verdict["devices"], verdict["code"]) == (
+        "error",
+        "hardware",
+        [FIRST_NAME],
+        7,
+    )
 
 
 @pytest.mark.programs
