@@ -5,6 +5,7 @@ from __future__ import annotations
 from devproxy.check.doctor.identities import driver_is_loaded, module_is_loaded
 from devproxy.jobs.setup.action import ModuleChange, NodeChange, Obstacle, Standing
 from devproxy.jobs.setup.links import LINKS, link_changes
+from devproxy.jobs.setup.rights import sane_mode
 from devproxy.jobs.setup.targets import nvidia_targets
 from devproxy.jobs.setup.tpu_targets import tpu_targets
 from devproxy.record import Record
@@ -97,13 +98,20 @@ def _node_change(host: Host, target: Target) -> NodeChange | Obstacle | None:
     if before == target.standing:
         return None
     if not target.make:
-        what = "is missing" if before is None else f"is {before}, expected {target.standing}"
-        hint = "udev or a script has to do it; grep -r NVreg_ModifyDeviceFiles /etc/modprobe.d"
-        return Obstacle(target.path, f"{what}, and the driver says that nobody is to touch it ({target.source})", hint)
+        return _not_ours(target, before)
     reason = target.reason
     if node is not None and not target.standing.same_device(before):
         reason += f": it is {node.number}, the device is {target.standing.number}{_held(host, target.path)}"
     return NodeChange(target.path, before, target.standing, reason, target.source)
+
+
+def _not_ours(target: Target, before: Standing | None) -> Obstacle | None:
+    """A node that the driver says nobody is to touch: somebody else makes it, with the mode and owner that he likes."""
+    if target.standing.same_device(before) and before is not None and sane_mode(before.mode) == before.mode:
+        return None
+    what = "is missing" if before is None else f"is {before}, expected {target.standing}"
+    hint = "udev or a script has to do it; grep -r NVreg_ModifyDeviceFiles /etc/modprobe.d"
+    return Obstacle(target.path, f"{what}, and the driver says that nobody is to touch it ({target.source})", hint)
 
 
 def _standing(node: HostNode) -> Standing:

@@ -181,6 +181,15 @@ def test_nodes_that_nobody_is_to_touch_are_not_touched() -> None:
     assert {obstacle.path for obstacle in found.obstacles} == {"/dev/nvidia3", "/dev/nvidia-uvm"}
 
 
+def test_modes_of_nodes_that_nobody_is_to_touch_are_somebodys() -> None:
+    """udev gave them to a group; only what no node can have is told."""
+    machine = (
+        params("ModifyDeviceFiles: 0").node("/dev/nvidia1", (195, 1), 0o660, 44).node("/dev/nvidia2", (195, 2), 0o1232)
+    )
+    found = look(facts(machine))
+    assert (found.actions, [each.path for each in found.obstacles]) == ((), ["/dev/nvidia2"])
+
+
 def test_parameters_that_cannot_be_read_make_no_node() -> None:
     machine = h100().refuse(PARAMS).remove("/dev/nvidia3")
     found = look(facts(machine))
