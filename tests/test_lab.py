@@ -53,7 +53,9 @@ def test_results_that_are_cut_off_are_a_failure(tmp_path: Path) -> None:
 
 def test_the_guest_is_given_what_it_needs_of_python_alone() -> None:
     given = {path for paths in python_files.python_files().values() for path in paths}
-    assert {path.partition("/site-packages/")[2].partition("/")[0] for path in given} >= {"pytest", "pyudev", "yaml"}
+    assert {path.partition("/site-packages/")[2].partition("/")[0] for path in given} >= {
+        "execnet", "pytest", "pyudev", "xdist", "yaml",
+    }  # fmt: skip
     assert not [path for path in given if "/.git/" in path or "/mypy/" in path or "/hypothesis/" in path]
 
 

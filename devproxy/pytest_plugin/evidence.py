@@ -32,6 +32,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
+    from devproxy.jobs.job.kernel_log import KernelLog
     from devproxy.pytest_plugin.leasing import Given
     from devproxy.pytest_plugin.session import Session
 
@@ -63,7 +64,7 @@ def attach(item: pytest.Item, report: pytest.TestReport, given: Given) -> None:
     except Exception as error:  # noqa: BLE001 (what failed is the test; a defect of ours must not end the session)
         texts["findings"] = f"not looked for: {type(error).__name__}: {error}"
     if given.log is not None:
-        texts["kernel log"] = "\n".join(given.log.lines()[-_LINES:]) or given.log.why or "nothing since the test began"
+        texts["kernel log"] = _kernel_log(given.log, is_over=given.is_over)
     for name, text in texts.items():
         clean = _clean(text)
         report.sections.append((f"devproxy {name}", clean))
@@ -84,6 +85,12 @@ def _lease(given: Given) -> str:
     if given.is_over:
         lines.append("given back before this was looked at: what follows may be another's doing")
     return "\n".join(lines)
+
+
+def _kernel_log(log: KernelLog, *, is_over: bool) -> str:
+    if is_over:
+        return "not looked at: it was let go with the lease"
+    return "\n".join(log.lines()[-_LINES:]) or log.why or "nothing since the test began"
 
 
 def _time(seconds: float) -> str:

@@ -128,7 +128,7 @@ def _acquire(item: pytest.Item, wish: Wish, offer: Offer, state: State) -> Lease
     """Errors: InputError for what this host can never give; DevproxyError when the time is over, with who has the devices."""
     session = session_of(item.config)
     # Made for each test, so that it looks anew; what the probe was told is too old.
-    busy = Busy(session.host(deep=False)._replace(details=None), is_ours=_is_ours(item.config))
+    busy = Busy(session.host(deep=False)._replace(details=None), is_ours=_is_ours(session.controller))
     asking = Asking(offer.devices, wish.wanted, ("pytest", item.nodeid), busy.why)
     wait = options.wait(item.config) if wish.wait == NO_WISH else wish.wait
     assert not isinstance(wait, str)
@@ -141,11 +141,11 @@ def _acquire(item: pytest.Item, wish: Wish, offer: Offer, state: State) -> Lease
         raise DevproxyError(told, hint="wait='1h' in the marker, or --devproxy-wait 1h, waits longer") from None
 
 
-def _is_ours(config: pytest.Config) -> Callable[[int], bool]:
+def _is_ours(controller: int | None) -> Callable[[int], bool]:
     """Which processes that hold a device are no job's: this one, and the other workers of its session. A program that has used CUDA keeps
     the device open until its end, and what a worker keeps between two tests is leased to nobody.
     """
-    own, controller = os.getpid(), os.getppid() if hasattr(config, "workerinput") else None
+    own = os.getpid()
 
     def is_ours(pid: int) -> bool:
         return pid == own or (controller is not None and _parent(pid) == controller)

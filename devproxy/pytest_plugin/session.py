@@ -45,6 +45,8 @@ class Session:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.source = options.host(config)
+        # Of a worker of pytest-xdist, while it surely lives: later that may be init.
+        self.controller = os.getppid() if hasattr(config, "workerinput") else None
         self.hangs = ""
         """Why this host cannot be recorded, once it was found that it cannot."""
         self._plain: Host | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,8 +15,9 @@ from devproxy.host.probe import probe
 from devproxy.jobs.devices import Device, leasable
 from devproxy.jobs.scope import Scope
 from devproxy.pytest_plugin import evidence, options
-from devproxy.pytest_plugin.leasing import Accelerators, Given
+from devproxy.pytest_plugin.leasing import Accelerators, Given, _is_ours
 from devproxy.pytest_plugin.session import Session
+from tests.devproxy.jobs.workers import child
 from tests.devproxy.pytest_plugin.sessions import EIGHT
 
 
@@ -85,6 +88,27 @@ def test_a_defect_in_it_leaves_the_report_whole(given: Any, report: Any, monkeyp
     item: Any = SimpleNamespace(nodeid="test_y", user_properties=[])
     evidence.attach(item, report, given)
     assert dict(report.sections)["devproxy findings"] == "not looked for: RuntimeError: a defect"
+
+
+def test_what_is_looked_at_after_the_lease_says_so(given: Any, report: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evidence, "_record", lambda *_: evidence.Recorded("", "no place"))
+    given.is_over = True
+    item: Any = SimpleNamespace(nodeid="test_y", user_properties=[])
+    evidence.attach(item, report, given)
+    told = dict(report.sections)
+    assert "given back before this was looked at" in told["devproxy lease"]
+    assert told["devproxy kernel log"] == "not looked at: it was let go with the lease"
+
+
+def test_workers_of_one_session_are_no_other_job() -> None:
+    sibling = child(signal.pause)
+    try:
+        assert [_is_ours(None)(pid) for pid in (os.getpid(), sibling, 1)] == [True, False, False]
+        assert [_is_ours(os.getpid())(pid) for pid in (os.getpid(), sibling, 1)] == [True, True, False]
+    finally:
+        os.kill(sibling, signal.SIGKILL)
+        os.waitpid(sibling, 0)
+    assert not _is_ours(os.getpid())(sibling)  # ended
 
 
 def test_what_is_wrong_with_others_devices_is_left_out(given: Any) -> None:
