@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
+from typing import Any, Final
 
 import pytest
 from hypothesis import given, settings
@@ -13,9 +14,11 @@ from devproxy.host.facts import Host
 from devproxy.jobs.health import check
 from devproxy.jobs.health.catalogue import OWN_CHECKS
 from devproxy.jobs.health.expected import EXPECTED_CHECKS
+from devproxy.jobs.quarantine import check_name
+from devproxy.jobs.rules import to_quarantine
 from tests.devproxy.check.doctor import totals
 from tests.devproxy.check.doctor.edits import Edited
-from tests.devproxy.jobs.health.mutations import SOUND, Mutation, later, mutations
+from tests.devproxy.jobs.health.mutations import ENTRY, HOLDER, MPS, SEGMENT, SOUND, Mutation, later, mutations
 
 
 @cache
@@ -91,3 +94,52 @@ def test_changes_that_come_together_are_told_together(data: st.DataObject) -> No
     expected = {code for each in some for code in each.codes}
     assert expected <= found
     assert found <= expected | {code for each in some for code in each.allowed}
+
+
+# whatever recordings say
+
+ANYTHING: Final = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 1 << 70) | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+FACTS: Final = {
+    "clock": ("boot", "realtime", "monotonic", "boottime"), "kernel_log": ("lines", "sequences", "span", "left_out", "complete"),
+    "shared_memory": ("entries", "segments", "mps", "left_out"), "holders": ("holders", "complete", "why"),
+    "nvml": ("state", "gpus", "errors", "driver", "device_count"),
+}  # fmt: skip
+ROWS: Final[dict[str, dict[str, Any]]] = {
+    "entries": ENTRY, "segments": SEGMENT, "mps": MPS, "holders": {**HOLDER, "paths": ["/dev/nvidia0"]},
+    "gpus": {"rank": 0, "address": "00000000:18:00.0", "compute_mode": 0, "mig_mode": False, "persistence": 1, "power_limit": 1},
+}  # fmt: skip
+
+
+@st.composite
+def spoilt(draw: st.DrawFn) -> Edited:
+    """The example's host with anything in some of its facts, or in the rows of their lists."""
+    edited = sound("hgx")
+    for name in draw(st.lists(st.sampled_from(sorted(FACTS)), max_size=3, unique=True)):
+        key = draw(st.sampled_from(FACTS[name]))
+        row = ROWS.get(key, {})
+        value = draw(ANYTHING)
+        in_a_row: bool = draw(st.booleans())
+        if row and in_a_row:
+            value = [{**row, draw(st.sampled_from(sorted(row))): value}, row]
+        edited = edited.fact(name, partial(_put, key, value))
+    return edited
+
+
+def _put(key: str, value: object, document: dict[str, object]) -> None:
+    document[key] = value
+
+
+@pytest.mark.property
+@settings(max_examples=80)
+@given(spoilt(), spoilt())
+def test_no_pair_of_recordings_makes_it_stumble(before: Edited, after: Edited) -> None:
+    host, then = after.host(), before.host()
+    report = check(host, before=then)
+    assert report.exit_code in (0, 3, 4)
+    for entry in to_quarantine(report, host, now=0.0, by=0, before=then):
+        check_name(entry.name)
+    assert check(host, before=then) == report
