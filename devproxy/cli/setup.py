@@ -69,7 +69,7 @@ def run(args: Namespace, context: Context) -> int:
         return _undo(args, context)
     group = _gid(args.group)
     if args.host == "live" and args.persist:
-        persist.require_trustworthy(_program(args))
+        _require_trustworthy(args, context)
     host = survey(args.host)
     context.done("look")
     if args.host != "live" or args.dry_run:
@@ -84,6 +84,16 @@ def run(args: Namespace, context: Context) -> int:
     if not has_accelerators(host):
         context.say("this host has no accelerator, as far as can be seen")
     return found.exit_code
+
+
+def _require_trustworthy(args: Namespace, context: Context) -> None:
+    """Errors: InputError, DevproxyError; a dry run only says so."""
+    try:
+        persist.require_trustworthy(_program(args))
+    except DevproxyError as error:
+        if not args.dry_run:
+            raise
+        context.warn(f"--persist would be refused: {error.message}", error.hint)
 
 
 def _with_leases(found: Work, host: Host) -> Work:

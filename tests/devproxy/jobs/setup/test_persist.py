@@ -126,6 +126,22 @@ def test_what_does_not_start_is_not_written() -> None:
         persist.require_trustworthy(Program(("/bin/false",), ("/bin/false",)))
 
 
+@pytest.mark.root
+def test_a_dry_run_shows_what_would_be_written_and_that_it_would_be_refused(program: Path) -> None:
+    """A checkout of a user's."""
+    os.chown(program, 12345, 12345)
+
+    def work() -> Any:
+        persist.this_program = lambda *_: Program(PROGRAM.words, (str(program),))
+        return setup("--persist", "--dry-run"), setup("--persist"), os.listdir("/etc")
+
+    dry, real, found = on(new_driver(hgx_h100), work)
+    assert dry[0] == 0
+    assert "--persist would be refused" in dry[1]
+    assert f"would write {persist.UNIT_FILE}" in dry[1]
+    assert (real[0], sorted(found)) == (2, ["group", "passwd"])
+
+
 # on the kernel
 
 
