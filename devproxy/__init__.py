@@ -11,6 +11,8 @@ kernel), `launch` starts a process inside, `verify` compares what is there with 
     ...     print(root.listdir("/dev"))
 
 Names are imported when they are first used, so that a command pays only for the rooms it enters.
+
+PYTEST_DONT_REWRITE: pytest would rewrite the asserts of whatever a plugin's distribution has, and warns where that is loaded already.
 """
 
 from __future__ import annotations

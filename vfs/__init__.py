@@ -49,6 +49,8 @@ Readers (walks, stat, listings of names) take no lock. They see what was before 
 What threads do with one `File` is whole for each call by offset (pread, pwrite, O_APPEND); the position is theirs to agree on.
 
 A walk of several steps is not one: between two of them the tree may change, as on Linux.
+
+PYTEST_DONT_REWRITE: its asserts state its own invariants; pytest is to leave them alone.
 """
 
 from __future__ import annotations

@@ -250,6 +250,10 @@ print("\\n" + json.dumps(told))
 class TestInOtherPeoplesSessions:
     """It is loaded wherever devproxy is installed: by its entry point."""
 
+    @pytest.fixture(autouse=True)
+    def _config(self, pytestconfig: pytest.Config) -> None:
+        self.config = pytestconfig
+
     def session(self, tmp_path: Path, *words: str) -> Completed:
         import sys
 
@@ -286,6 +290,21 @@ class TestInOtherPeoplesSessions:
             "devproxy.pytest_plugin.fixtures",
             "devproxy.pytest_plugin.options",
         ]
+
+    def test_who_has_imported_devproxy_before_pytest_is_not_warned(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """pytest rewrites the asserts of all that a plugin's distribution has: its own hook says whether it would."""
+        from _pytest.assertion.rewrite import AssertionRewritingHook
+
+        import devproxy
+        import vfs
+
+        hook = AssertionRewritingHook(self.config)
+        warned: list[str] = []
+        monkeypatch.setattr(hook, "_warn_already_imported", warned.append)
+        for package in (devproxy, vfs, json):
+            monkeypatch.setattr(package, "__loader__", None)  # of an interpreter that pytest came to later
+            hook.mark_rewrite(package.__name__)
+        assert warned == ["json"]
 
     def test_it_can_be_left_out(self, tmp_path: Path) -> None:
         done = self.session(tmp_path, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:devproxy", "--markers")
