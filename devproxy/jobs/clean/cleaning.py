@@ -57,7 +57,7 @@ class _Cleaning:
         self._spared = asked.how.spare | ancestors(os.getpid())
         self._census = Census(asked, self._spared)
         self._memory = Memory()
-        self._named: dict[Directory, None] = {}
+        self._named: dict[Directory, None] = dict.fromkeys(directories.directories(asked, ()))
         self._removed: list[Dirt] = []
         self._left: list[Dirt] = []
 
@@ -79,12 +79,15 @@ class _Cleaning:
     def _look(self) -> tuple[list[Piece], Survey, Held]:
         """All but processes and settings, as it is now."""
         asked = self._asked
-        # The environments of the lease's processes say where to look for files; who uses those is a second look's business.
-        self._named |= dict.fromkeys(directories.directories(asked, self._census.take().proven))
-        where = tuple(self._named)
-        shared, lock, others = shm.files(asked), tpu_lock.file(asked), directories.files(where)
-        everything = (*shared, *others, *((lock,) if lock else ()))
-        seen = survey(asked, self._census, self._memory, everything, self._spared)
+        while True:
+            where = tuple(self._named)
+            shared, lock, others = shm.files(asked), tpu_lock.file(asked), directories.files(where)
+            everything = (*shared, *others, *((lock,) if lock else ()))
+            seen = survey(asked, self._census, self._memory, everything, self._spared)
+            # The environments of the lease's processes may say where else to look for files.
+            self._named |= dict.fromkeys(directories.directories(asked, seen.people.proven))
+            if len(self._named) == len(where):
+                break
         pieces: list[Piece] = [(dirt, partial(tpu_lock.clear, file)) for dirt, file in tpu_lock.find(seen, lock)]
         pieces += [(dirt, partial(shm.clear, file)) for dirt, file in shm.find(seen, shared)]
         pieces += [(dirt, partial(sysv.remove, dirt)) for dirt in sysv.find(seen)]

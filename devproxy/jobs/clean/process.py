@@ -74,6 +74,7 @@ class Process:
         except _GONE:
             raise ProcessLookupError(pid) from None
         self._through = ""
+        self.is_of_the_kernel = False
         try:
             self.seen = self._look(pid)
             if self.seen.state in _ENDED:
@@ -151,10 +152,6 @@ class Process:
         """Its parent's number now."""
         return self._look(self.seen.identity.pid).parent
 
-    def is_of_the_kernel(self) -> bool:
-        """Whether it is a thread of the kernel's own."""
-        return bool(int(self._read("stat").rpartition(b")")[2].split()[6]) & _KERNEL_THREAD)
-
     def _living_thread(self) -> str:
         """Where the files of a thread that has not ended are; empty where all have."""
         try:
@@ -170,9 +167,11 @@ class Process:
     def _look(self, pid: int) -> Seen:
         before, _, after = self._read("stat").decode("utf-8", "backslashreplace").rpartition(")")
         words = after.split()
-        status = dict(line.split(b":", 1) for line in self._read("status").split(b"\n") if b":" in line)
-        uids, numbers = (tuple(map(int, status.get(name, b"").split())) for name in (b"Uid", b"NSpid"))
+        self.is_of_the_kernel = bool(int(words[6]) & _KERNEL_THREAD)
+        # There are hundreds of the kernel's, of which nothing else is wanted.
+        status = b"" if self.is_of_the_kernel else self._read("status")
         name = before.partition("(")[2]
+        uids, numbers = _numbers(status, b"\nUid:"), _numbers(status, b"\nNSpid:")
         return Seen(Identity(pid, int(words[19])), name, words[0], int(words[1]), uids, numbers)
 
     def __enter__(self) -> Self:
@@ -184,6 +183,10 @@ class Process:
         os.close(self._directory)
 
 
+def _numbers(status: bytes, field: bytes) -> tuple[int, ...]:
+    return tuple(map(int, status.partition(field)[2].partition(b"\n")[0].split()))
+
+
 def every(proc: str = "/proc") -> Iterator[Process]:
     """Each process, open while it is looked at. Those that have ended and only wait for their parents, and the kernel's own, are
     none.
@@ -191,7 +194,7 @@ def every(proc: str = "/proc") -> Iterator[Process]:
     for name in sorted((name for name in os.listdir(proc) if name.isdigit()), key=int):
         try:
             with Process(int(name), proc) as process:
-                if not process.has_ended and not process.is_of_the_kernel():
+                if not process.has_ended and not process.is_of_the_kernel:
                     yield process
         except ProcessLookupError:
             continue
