@@ -32,6 +32,7 @@ from devproxy.jobs.job.job import run_job
 from devproxy.jobs.job.listener import Listener
 from devproxy.jobs.job.look import Taken
 from devproxy.jobs.job.look import take as really_take
+from devproxy.jobs.job.markdown import markdown_of
 from devproxy.jobs.job.result import Fault, Hardware, Result
 from devproxy.jobs.listing import held
 from devproxy.jobs.quarantine import PLACE as KEPT_OUT
@@ -483,3 +484,11 @@ def test_what_a_hostile_command_writes_is_text_on_the_page(place: Place) -> None
     assert "</div><script>alert(1)</script>red" in page
     assert "\u202e" not in page
     check_schema(ET.fromstring((place.folder / "junit.xml").read_bytes()))
+
+
+def test_words_that_are_no_unicode(place: Place) -> None:
+    result = place.run("sh", "-c", "exit 1", "\udcff\x1b[2J")
+    assert result.problems == ()
+    assert place.document()["command"]["argv"][-1] == "\udcff\x1b[2J"  # type: ignore[index]
+    assert "\\udcff\\x1b[2J" in text_of((place.folder / "report.html").read_text())
+    assert "\x1b" not in markdown_of(result)

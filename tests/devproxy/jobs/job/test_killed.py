@@ -145,3 +145,26 @@ def test_at_any_moment(tmp_path: Path, seed: int, number: int) -> None:
     again.communicate(timeout=60)
     assert again.returncode == 124
     check_folder(tmp_path / "out")
+
+
+def test_a_job_cleans_after_itself_alone(tmp_path: Path) -> None:
+    """Beside another one, whose command and daemons go on."""
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.mkdir()
+    other.mkdir()
+    state = ("--state", f"{tmp_path}/leases")
+    first = start(one, *state)
+    second = start(other, *state)
+    for child in (first, second):
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"ready\n"
+    ours, theirs = (f"DEVPROXY_ARTIFACTS={place}/out\0".encode() for place in (one, other))
+    before = remaining(theirs)
+    first.send_signal(signal.SIGTERM)
+    first.communicate()
+    assert first.returncode == 143
+    assert remaining(ours) == []
+    assert remaining(theirs) == before
+    second.send_signal(signal.SIGTERM)
+    second.communicate()
+    wait_until_gone(theirs, f"{tmp_path}/leases")
