@@ -18,6 +18,8 @@ import select
 import signal
 import socket
 import struct
+import time
+from contextlib import suppress
 
 from devproxy.linux.paths import LAST_DESCRIPTOR, close_range
 from devproxy.linux.process import adopt_orphans, block_signals, die_with_parent, reset_signals
@@ -35,6 +37,9 @@ EXITED: Final = 3
 KILLED: Final = 4
 _MESSAGE: Final = struct.Struct("=ii")
 _ERRNO: Final = struct.Struct("=i")
+# Between two looks for what is left to kill, in seconds.
+_FIRST_PAUSE: Final = 0.001
+_LAST_PAUSE: Final = 0.25
 
 
 class Start(Record):
@@ -142,7 +147,7 @@ def _guard(end: socket.socket, start: Start) -> NoReturn:
         _let_go(end.fileno(), start.inherited)
         if command is not None:
             _watch(end, command)
-        _end_all()
+        _end_all(command)
     finally:
         os._exit(0)
 
@@ -235,7 +240,7 @@ def _hear(end: socket.socket) -> int:
 
 def _look(end: socket.socket, command: int, *, told: bool) -> bool:
     """Tell of the command's end, once; bury the others."""
-    for pid in children_of(os.getpid()):
+    for pid in _children():
         if pid != command:
             os.waitpid(pid, os.WNOHANG)
     ended = None if told else os.waitid(os.P_PID, command, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -251,17 +256,34 @@ def _say(end: socket.socket, what: int, number: int) -> None:
         return  # devproxy is gone: the stream's end says so next
 
 
-def _end_all() -> None:
+def _end_all(command: int | None) -> None:
     """Kill the children, then those that become children by that, until there are none. One that waits in the kernel for a driver,
     or is another user's by now, is waited for: the lease lasts as long.
     """
+    pause = _FIRST_PAUSE
+    if command is not None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(command, signal.SIGKILL)  # most of them at once
     while True:
-        for pid in children_of(os.getpid()):
-            try:
+        for pid in _children():
+            with suppress(PermissionError):
                 os.kill(pid, signal.SIGKILL)
-            except PermissionError:
-                continue
         try:
-            os.waitpid(-1, 0)
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pause = _FIRST_PAUSE
         except ChildProcessError:
             return
+        time.sleep(pause)
+        pause = min(pause * 2, _LAST_PAUSE)
+
+
+def _children() -> list[int]:
+    """This process's children. What the kernel tells of them at once may lack one while others end (proc_pid_task(5)): the next look has
+    it. Where it tells nothing (CONFIG_PROC_CHILDREN) all processes are looked through.
+    """
+    own = os.getpid()
+    try:
+        with open(f"/proc/{own}/task/{own}/children", "rb") as file:
+            return [int(word) for word in file.read().split()]
+    except FileNotFoundError:
+        return children_of(own)

@@ -145,8 +145,11 @@ class _Job:
             yield note
         except Hung as hung:
             note.state, note.words = State.INCONCLUSIVE, hung.message
-        except (DevproxyError, OSError) as error:
-            note.state, note.words = State.FAILED, str(error).partition("\n")[0]
+        except Exception as error:
+            known = isinstance(error, DevproxyError | OSError)
+            words = str(error).partition("\n")[0]
+            note.state = State.FAILED
+            note.words = words if known else f"a defect of devproxy: {type(error).__name__}: {words}"
             if self._lease is None:
                 raise
             self._problems.append(f"{name}: {note.words}")

@@ -412,6 +412,21 @@ class TestWhatHangs:
         assert "could not be removed" in result.verdict.headline
 
 
+def test_a_defect_in_a_check_costs_the_check_and_not_the_job(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(host: Host, *, before: Host | None, **more: object) -> Report:
+        if before is not None:
+            raise KeyError("no such board")
+        return Report((), (("devices", 1),))
+
+    monkeypatch.setattr(module, "check", check)
+    result = place.run("sh", "-c", "exit 7")
+    assert (result.verdict.code, result.verdict.fault) == (7, Fault.COMMAND)
+    assert result.problems == ("check after: a defect of devproxy: KeyError: 'no such board'",)
+    assert "clean" in [phase.name for phase in result.phases]
+    assert place.run("true").verdict.code == 125
+    assert place.leased() == 0
+
+
 def test_a_listener_that_nobody_reads_does_not_end_a_job(place: Place) -> None:
     class Broken(Listener):
         def begins(self, phase: str) -> None:
