@@ -106,7 +106,15 @@ def survey(asked: Asked, census: Census, memory: Memory, files: Sequence[File], 
     people = census.take(use.look_into)
     proven = {found.seen.identity: found.seen for found in people.proven}
     scope = asked.scope
-    new = (file for file in files if file.uid == scope.uid and file.born is not None and file.born > scope.since)
+    old = _there_before(asked)
+    new = (
+        file
+        for file in files
+        if file.uid == scope.uid
+        and file.born is not None
+        and file.born > scope.since
+        and (file.device, file.inode, file.born) not in old
+    )
     memory.pids |= {identity.pid: identity for identity in proven}
     used = {}
     for inode, users in use.found.items():
@@ -116,6 +124,13 @@ def survey(asked: Asked, census: Census, memory: Memory, files: Sequence[File], 
         else:
             memory.had[inode] = users[0].describe()
     return Survey(asked, people, memory, used, spared, _sockets(), tuple(new))
+
+
+def _there_before(asked: Asked) -> frozenset[tuple[int, int, float | None]]:
+    """What was there when the host was recorded before the job, which may have been after the lease began."""
+    details = None if asked.before is None else asked.before.details
+    shared = None if details is None else details.system.shared_memory
+    return frozenset((each.device, each.inode, each.born) for each in (shared.entries if shared is not None else ()))
 
 
 class _Use:

@@ -14,10 +14,15 @@ from typing import Any
 
 import pytest
 
+from devproxy.host.live.shared_memory import entries_of
+from devproxy.host.probe import probe_reader
 from devproxy.jobs.clean import tpu_lock
+from devproxy.jobs.clean.asked import How
+from devproxy.jobs.clean.cleaning import clean
 from devproxy.jobs.clean.files import file_at, remove
 from devproxy.linux.sysv import remove_memory, remove_queue, remove_semaphores
 from tests.devproxy.jobs.clean.dirty import Job, job, kinds, tpu
+from tests.hosts.machine import Machine
 from tests.unprivileged import UID
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -107,6 +112,18 @@ class TestShm:
         lease.scope = lease.scope._replace(since=time.time())
         cleaned = lease.clean()
         assert (cleaned.removed, cleaned.left) == ((), ())
+        assert path.exists()
+
+    def test_what_the_recording_of_before_has_stays(self, lease: Job) -> None:
+        """A recording that was made between the lease's beginning and the job's."""
+        path = shm(lease, "nccl-befor1")
+        entries, left_out = entries_of(lease.places.shm)
+        fact = {"entries": entries, "left_out": left_out, "mps": [], "segments": [], "segments_left_out": 0}
+        machine = Machine().file("/proc/devices", "Character devices:\n  1 mem\n").fact("shared_memory", fact)
+        before = probe_reader(machine, name="live", simulated=True, deep=True)
+        later = shm(lease, "nccl-later1")
+        cleaned = clean(lease.scope, before=before, how=How(places=lease.places))
+        assert [dirt.what for dirt in cleaned.removed] == [str(later)]
         assert path.exists()
 
     @pytest.mark.root

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from devproxy.jobs.clean.process import is_alive, send
 from devproxy.jobs.scope import IDENT
 from devproxy.linux.namespaces import CLONE, unshare
 from devproxy.process import run
-from tests.devproxy.jobs.clean.dirty import Job, claim, identity, job, kinds, until
+from tests.devproxy.jobs.clean.dirty import Job, claim, holding, identity, job, kinds, until
 from tests.devproxy.linux.forked import in_child
 from tests.unprivileged import UID, as_user
 
@@ -281,3 +282,46 @@ def test_a_dry_run_says_the_same_and_touches_nothing(lease: Job) -> None:
     assert not any(map(lease.is_alive, started))
     again = lease.clean()
     assert (again.removed, again.left) == ((), ())
+
+
+@pytest.mark.root
+class TestHolders:
+    """Of a device with a number that only this test's node has: /dev/full's, which programs do not keep open."""
+
+    @pytest.fixture
+    def gpu(self, tmp_path: Path) -> Iterator[Job]:
+        node = tmp_path / "nvidia0"
+        os.mknod(node, 0o600 | stat.S_IFCHR, os.makedev(1, 7))
+        with job(devices=[holding(node)], state=True) as made:
+            yield made
+
+    def work(self, made: Job) -> str:
+        return f"f = open({made.scope.devices[0].nodes[0]!r})"
+
+    def test_one_of_the_leases_is_ended(self, gpu: Job) -> None:
+        pid = gpu.start(self.work(gpu))
+        node = gpu.scope.devices[0].nodes[0]
+        dry, wet = gpu.clean(dry_run=True), gpu.clean()
+        assert dry.removed == wet.removed
+        assert [(dirt.kind.value, dirt.what.partition(" with ")[2]) for dirt in wet.removed] == [
+            ("holder", f"{node} open")
+        ]
+        assert not gpu.is_alive(pid)
+
+    def test_one_that_is_not_proven_is_told_and_stays(self, gpu: Job) -> None:
+        pid = gpu.start(self.work(gpu), env={})
+        cleaned = gpu.clean()
+        assert (cleaned.removed, cleaned.exit_code) == ((), 3)
+        assert f"(pid {pid}) with " in cleaned.left[0].what
+        assert cleaned.left[0].why == "uid 0's, and nothing proves that it is the lease's"
+        assert gpu.is_alive(pid)
+
+    def test_one_that_was_there_before_and_one_of_the_next_lease_are_no_dirt(self, gpu: Job) -> None:
+        own = claim(gpu, id="f" * 32)
+        following = gpu.start(self.work(gpu), env={IDENT: "f" * 32})
+        assert not gpu.clean().left
+        os.close(own.descriptor)
+        assert [dirt.key for dirt in gpu.clean().left] == [()]  # that lease is over, and this one is not its cleaning
+        gpu.scope = gpu.scope._replace(since=time.time() + 1)
+        assert not gpu.clean().left
+        assert gpu.is_alive(following)
