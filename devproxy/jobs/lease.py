@@ -142,13 +142,13 @@ def _take(
                 if len(locks) == asking.wanted.number:
                     break
                 lock = _lock(state, device.name)
-                why = "leased" if lock is None else asking.busy(device)
-                if why:
+                if lock is None:
+                    taken[device] = "leased"
+                    continue
+                locks[device] = lock  # before anybody looks: looking may fail, and who waits may be interrupted
+                if why := asking.busy(device):
                     taken[device] = why
-                    if lock is not None:
-                        os.close(lock)
-                elif lock is not None:
-                    locks[device] = lock
+                    os.close(locks.pop(device))
             if len(locks) == asking.wanted.number:
                 scope = Scope(os.urandom(16).hex(), os.getuid(), time.time(), tuple(locks))
                 names = [device.name for device in locks]

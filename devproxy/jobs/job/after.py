@@ -49,7 +49,8 @@ def keep_out(look: Look | None, before: Look | None, scope: Scope, asked: Asked)
         try:
             add(entry, asked.quarantine)
         except DevproxyError as error:
-            return tuple(kept), f"{entry.name} should be kept out ({entry.code}): {error.message}"
+            by_hand = f"sudo devproxy quarantine add {entry.name} --code {entry.code}"
+            return tuple(kept), f"{entry.name} should be kept out, but {error.message}; by hand: {by_hand}"
         kept.append(entry)
     return tuple(kept), ""
 

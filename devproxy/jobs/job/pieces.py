@@ -40,7 +40,7 @@ def phases_table(phases: Sequence[Phase]) -> Html:
     rows = [
         (
             phase.name,
-            f"{phase.seconds:.2f} s",
+            element("span", f"{phase.seconds:.2f} s", style="white-space: nowrap"),
             _bar(phase, (phase.began - first) / whole, phase.seconds / whole),
             phase.words if phase.state is State.DONE else f"{phase.state.value}: {phase.words}",
         )

@@ -168,6 +168,19 @@ class TestLostDevice:
         for words in (result.verdict.headline, FIRST_NAME, "fallen off the bus", "exit code 1", "device-lost-since"):
             assert words in page
 
+    def test_where_nothing_may_be_kept_out_it_is_told_what_to_type(self, place: Place) -> None:
+        result = place.run("sh", "-c", "exit 1", after=fallen(place.path), quarantine="/proc/nonexistent/quarantine")
+        assert (result.verdict.code, result.verdict.fault) == (1, Fault.HARDWARE)
+        (problem,) = result.problems
+        assert problem.endswith(f"sudo devproxy quarantine add {FIRST_NAME} --code device-lost-since")
+        assert problem in text_of((place.folder / "report.html").read_text())
+
+    def test_a_quarantine_that_cannot_be_read_gives_nothing_out(self, place: Place) -> None:
+        (place.path / "quarantine").write_text("")
+        with pytest.raises(DevproxyError, match="not a directory"):
+            place.run("true")
+        assert place.leased() == 0
+
     def test_a_rehearsal_puts_nothing_into_the_hosts_own_quarantine(self, place: Place) -> None:
         result = place.run("true", after=fallen(place.path), quarantine=KEPT_OUT)
         assert result.verdict.devices == (FIRST_NAME,)
