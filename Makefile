@@ -69,7 +69,7 @@ soak-leases: $(VENV)/.dev
 # Two hundred jobs of all kinds in the lab, the hardware changing below them.
 soak-lab: $(VENV)/.dev
 	@hwtests/lab/packages
-	@DEVPROXY_LAB_JOBS=200 $(VENV)/bin/python -m hwtests.lab --timeout 1200 -- hwtests/lab/guest/test_jobs.py
+	@DEVPROXY_LAB_JOBS=200 $(VENV)/bin/python -m hwtests.lab --timeout 1800 -- hwtests/lab/guest/test_jobs.py
 
 # Those, and the long forms of the other random tests: a hundred times the cases, hours.
 soak: soak-vfs soak-kills soak-races soak-leases soak-lab

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hwtests.lab import boot, initrd, python_files
+from hwtests.lab.guest import story
 
 JUNIT = '<testsuites><testsuite tests="{}" failures="{}" errors="0" skipped="{}" /></testsuites>'
 END = "LAB-END rc=0 after 60.00 s\n"
@@ -77,3 +78,63 @@ def test_an_archive_is_one_that_cpio_reads() -> None:
         ("a/c", "0o120777", 0, b"b"),
         ("TRAILER!!!", "0o0", 0, b""),
     ]
+
+
+STORY = f"""
+# It
+
+{story.SECTION}
+
+Two of them.
+
+```console
+ci-a$ devproxy lease 2 -- ./work &
+ci-b$ devproxy lease list
+DEVICE … USER
+GPU-0  ci-a
+…
+root# echo $?
+0
+```
+
+> why it
+> is so
+
+## Another
+
+```console
+root# no part of it
+```
+"""
+
+
+def test_a_story_is_read_as_who_types_what_and_sees_what() -> None:
+    assert story.read_steps(STORY) == [
+        story.Step("ci-a", "devproxy lease 2 -- ./work &", ()),
+        story.Step("ci-b", "devproxy lease list", ("DEVICE … USER", "GPU-0  ci-a", "…")),
+        story.Step("root", "echo $?", ("0",)),
+    ]
+    assert story.read_quotes(STORY) == ["why it", "is so"]
+
+
+@pytest.mark.parametrize(
+    ("printed", "is_so"),
+    [
+        ("DEVICE  CODE  USER\nGPU-0  ci-a\n", True),
+        ("DEVICE  USER\nGPU-0  ci-a\nmore\nand more\n", True),
+        ("DEVICE  USER\nGPU-1  ci-a\n", False),  # another line
+        ("DEVICE  USER\nand\nGPU-0  ci-a\n", False),  # one more, where none is left out
+        ("GPU-0  ci-a\n", False),  # one less
+        ("", False),
+    ],
+)
+def test_what_is_seen_is_what_is_told_but_for_what_is_left_out(printed: str, is_so: bool) -> None:
+    assert story.read_steps(STORY)[1].is_as_told(printed) is is_so
+
+
+def test_the_readme_tells_a_story_that_can_be_played() -> None:
+    text = (python_files.TREE / "README.md").read_text(encoding="utf-8")
+    steps = story.read_steps(text)
+    assert {step.user for step in steps} == {"root", "ci-a", "ci-b"}
+    assert 12 <= len(steps) <= 20
+    assert story.read_quotes(text)

@@ -17,7 +17,7 @@ from hwtests.lab.python_files import TREE
 def main() -> int:
     """0 if every test of the guest passed."""
     parser = argparse.ArgumentParser(prog="python -m hwtests.lab", description=__doc__)
-    parser.add_argument("--timeout", type=float, default=420.0, metavar="SECONDS", help="of the boot (default: 420)")
+    parser.add_argument("--timeout", type=float, default=900.0, metavar="SECONDS", help="of the boot (default: 900)")
     parser.add_argument("--results", metavar="DIR", help="keep what the guest sends, and its console")
     parser.add_argument("--export", metavar="FILE.tar", help="keep the recording of the guest, as tests/hosts/lab.tar")
     parser.add_argument("--prepare", action="store_true", help="download and compile, boot nothing")

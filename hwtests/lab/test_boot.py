@@ -14,5 +14,5 @@ from hwtests.lab.python_files import TREE
 def test_everything_passes_in_the_guest(request: pytest.FixtureRequest) -> None:
     if "lab" not in request.config.getoption("markexpr"):
         pytest.skip("it takes minutes, and may download a kernel: -m lab")
-    done = run([sys.executable, "-m", "hwtests.lab"], check=False, cwd=str(TREE), timeout=900)
+    done = run([sys.executable, "-m", "hwtests.lab"], check=False, cwd=str(TREE), timeout=1200)
     assert done.code == 0, done.out + done.err

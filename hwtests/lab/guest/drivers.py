@@ -36,8 +36,20 @@ def removed(address: str) -> Iterator[None]:
     try:
         yield
     finally:
-        Path("/sys/bus/pci/rescan").write_text("1")
-        settle()
+        rescan()
+
+
+def rescan() -> None:
+    """Find again what was taken off the bus."""
+    Path("/sys/bus/pci/rescan").write_text("1")
+    settle()
+
+
+def doom(minor: int) -> None:
+    """Let a GPU fall off the bus, with the message of Xid 79, when it is asked for the third time."""
+    parameters = Path("/sys/module/nvidia/parameters")
+    (parameters / "answers").write_text("2")
+    (parameters / "doomed").write_text(str(minor))
 
 
 def settle() -> None:
@@ -58,7 +70,7 @@ def reload_nvidia(*, whole: bool) -> None:
         for address in gpus:
             if ":" in address:
                 Path(f"/sys/bus/pci/devices/{address}/remove").write_text("1")
-        Path("/sys/bus/pci/rescan").write_text("1")
+        rescan()
         insmod("nvidia", "mig=1")
     insmod("nvidia-uvm")
     settle()

@@ -5,10 +5,8 @@ A job writes its lease, as the note of `devproxy lease --note`, to a pipe, so th
 
 from __future__ import annotations
 
-import itertools
 import os
 import signal
-import sys
 import tempfile
 import time
 import traceback
@@ -70,21 +68,20 @@ Work = Callable[[Lease, dict[str, str]], int]
 
 def start(kind: str, work: Work, wanted: Wanted, uid: int = 0) -> Job:
     """Fork, lease, work."""
-    (waits_for, input_end), (output, output_end), (told, teller) = pipes = [os.pipe() for _ in range(3)]
+    (waits_for, input_end), (output, output_end), (told, teller) = (os.pipe() for _ in range(3))
     pid = os.fork()
     if pid == 0:
         code = 99
         try:
             os.dup2(waits_for, 0)
             os.dup2(output_end, 1)
-            for descriptor in itertools.chain(*pipes):
-                if descriptor != teller:
-                    os.close(descriptor)
+            # Of other jobs' pipes too: their ends come when nobody has the other end.
+            os.closerange(3, teller)
+            os.closerange(teller + 1, 1 << 10)
             _become(uid)
             code = _job(work, wanted, teller)
         except Exception:  # noqa: BLE001
-            traceback.print_exc()
-            sys.stderr.flush()
+            os.write(2, traceback.format_exc().encode())
         finally:
             os._exit(code)
     for descriptor in (waits_for, output_end, teller):
@@ -143,14 +140,14 @@ def says_when(lease: Lease, env: dict[str, str]) -> int:
 
 
 def leaves_much(lease: Lease, env: dict[str, str]) -> int:
-    """End well, and leave a process that holds the devices, and shared memory, behind."""
-    Path(f"/dev/shm/lab-{lease.scope.ident}").write_bytes(b"x" * 4096)
+    """End well, and leave a process behind that holds the devices, and shared memory that it has open."""
     if os.fork() == 0:
         os.setsid()
-        # Its input never ends: the other end is its own.
-        reader, own = os.pipe()
-        os.dup2(reader, 0)
-        os.set_inheritable(own, True)
+        memory = os.open(f"/dev/shm/lab-{lease.scope.ident}", os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        never, its_other_end = os.pipe()
+        os.dup2(never, 0)
+        for descriptor in (memory, its_other_end):
+            os.set_inheritable(descriptor, True)
         return holds(lease, env)
     return 0
 
