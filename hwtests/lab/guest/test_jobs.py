@@ -12,6 +12,7 @@ import select
 import signal
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +29,7 @@ from devproxy.jobs.listing import held, waiters
 from devproxy.jobs.state import State
 from hwtests.conftest import Tell
 from hwtests.lab.guest import jobs
-from hwtests.lab.guest.conftest import NVIDIA, TPU, VFIO, Cli, ask
+from hwtests.lab.guest.conftest import NVIDIA, TPU, VFIO, Cli, ask, make_nodes
 from hwtests.lab.guest.drivers import reload_nvidia, removed, until
 
 JOBS: Final = int(os.environ.get("DEVPROXY_LAB_JOBS", "0"))
@@ -42,11 +43,12 @@ _RELOAD_EVERY: Final = 10
 class Day:
     """The jobs of a day, and what becomes of them."""
 
-    def __init__(self, state: State, seed: int, cli: Cli) -> None:
+    def __init__(self, state: State, seed: int, cli: Cli, setup: Callable[[], object]) -> None:
         self.done: Counter[str] = Counter()
         self.freed: list[float] = []
         self._state = state
         self._cli = cli
+        self._setup = setup
         self._random = random.Random(seed)
         self._running: list[jobs.Job] = []
         self._kinds: list[str] = []
@@ -132,7 +134,7 @@ class Day:
             self._finish()
         lease = lease_all(self._state, Kind.GPU)
         reload_nvidia(whole=whole)
-        self._cli("setup")
+        self._setup()
         lease.release()
         self.done["reload"] += 1
         if whole:
@@ -148,14 +150,24 @@ def lease_all(state: State, kind: Kind) -> Lease:
     return acquire(state, asking, wait=60, progress=lambda _: None)
 
 
-def test_jobs_of_a_day_leave_the_host_as_it_was(tmp_path: Path, cli: Cli, tell: Tell) -> None:
+@pytest.fixture
+def setup(tmp_path: Path, cli: Cli) -> Iterator[Callable[[], object]]:
+    """`devproxy setup`, done once, and undone in the end."""
+    words = ("setup", "--record", str(tmp_path / "setup.jsonl"))
+    cli(*words)
+    yield lambda: cli(*words)
+    cli(*words, "--undo")
+    make_nodes()
+
+
+def test_jobs_of_a_day_leave_the_host_as_it_was(
+    tmp_path: Path, cli: Cli, setup: Callable[[], object], tell: Tell
+) -> None:
     before, after = str(tmp_path / "before.tar"), str(tmp_path / "after.tar")
     with State() as state:
-        for kind in Kind:
-            lease_all(state, kind).release()
         cli("record", before)
         started = time.monotonic()
-        day = Day(state, SEED, cli)
+        day = Day(state, SEED, cli, setup)
         day.run(JOBS)
         took = time.monotonic() - started
         assert not held(state)
