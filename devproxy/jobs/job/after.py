@@ -6,6 +6,7 @@ import os
 import time
 from contextlib import ExitStack
 from itertools import pairwise
+from shlex import join
 
 from devproxy.errors import DevproxyError
 from devproxy.jobs.clean.asked import How
@@ -49,7 +50,10 @@ def keep_out(look: Look | None, before: Look | None, scope: Scope, asked: Asked)
         try:
             add(entry, asked.quarantine)
         except DevproxyError as error:
-            by_hand = f"sudo devproxy quarantine add {entry.name} --code {entry.code}"
+            found = entry.reason.partition(". ")[0]
+            by_hand = join(
+                ("sudo", "devproxy", "quarantine", "add", entry.name, "--code", entry.code, "--reason", found)
+            )
             return tuple(kept), f"{entry.name} should be kept out, but {error.message}; by hand: {by_hand}"
         kept.append(entry)
     return tuple(kept), ""

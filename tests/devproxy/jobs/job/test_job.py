@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import signal
 import tarfile
 import time
@@ -16,6 +17,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from devproxy.check.finding import Finding, Report, Severity
+from devproxy.cli.main import main
 from devproxy.errors import DevproxyError, InputError
 from devproxy.host.facts import Host
 from devproxy.host.probe import probe
@@ -172,7 +174,10 @@ class TestLostDevice:
         result = place.run("sh", "-c", "exit 1", after=fallen(place.path), quarantine="/proc/nonexistent/quarantine")
         assert (result.verdict.code, result.verdict.fault) == (1, Fault.HARDWARE)
         (problem,) = result.problems
-        assert problem.endswith(f"sudo devproxy quarantine add {FIRST_NAME} --code device-lost-since")
+        command = shlex.split(problem.partition("by hand: sudo devproxy ")[2])
+        assert command[:5] == ["quarantine", "add", FIRST_NAME, "--code", "device-lost-since"]
+        assert main([*command, "--place", str(place.path / "elsewhere")]) == 0  # whole, as it is told
+        assert kept_out(str(place.path / "elsewhere")).keys() == {FIRST_NAME}
         assert problem in text_of((place.folder / "report.html").read_text())
 
     def test_a_quarantine_that_cannot_be_read_gives_nothing_out(self, place: Place) -> None:
