@@ -97,8 +97,8 @@ root# echo $?
 0
 ```
 
-> why it
-> is so
+> - why it
+> - is so
 
 ## Another
 

@@ -62,7 +62,7 @@ def boot(kernel: Kernel, stubs: Path, *, timeout: float, arguments: str = "") ->
         "LAB_FUNCTIONS": ",".join(FUNCTIONS),
         "LAB_TIMEOUT": str(int(max(timeout - _BOOT_SECONDS, timeout / 2))),
         "LAB_ARGUMENTS": arguments,
-        "LAB_JOBS": os.environ.get("DEVPROXY_LAB_JOBS", "30"),
+        "LAB_JOBS": os.environ.get("DEVPROXY_LAB_JOBS", "20"),
         "LAB_SEED": os.environ.get("DEVPROXY_SEED", "1"),
     }
     directory = Path(tempfile.mkdtemp(prefix="devproxy-lab."))

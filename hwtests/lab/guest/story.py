@@ -2,7 +2,7 @@
 
 In blocks of ```console of one section a line with a prompt is a command (`ci-a$ devproxy lease list`, `root# ...`), and those behind
 it, up to the next prompt, are what it prints. `…` stands for anything within a line; a line of nothing else for any number of lines. A
-command that ends with `&` goes on while others are typed; what it prints is looked at in the end. Quotes (`> text`) are what the
+command that ends with `&` goes on while others are typed; what it prints is looked at in the end. Quotes (`> - text`) are what the
 report says.
 """
 
@@ -61,7 +61,7 @@ def read_steps(text: str) -> list[Step]:
 
 def read_quotes(text: str) -> list[str]:
     """What the section says that the report says."""
-    return [line.removeprefix("> ") for line in _section(text).splitlines() if line.startswith("> ")]
+    return [line.removeprefix("> - ") for line in _section(text).splitlines() if line.startswith("> - ")]
 
 
 def _section(text: str) -> str:

@@ -18,11 +18,12 @@ from hwtests.lab.python_files import TREE
 
 README: Final = (TREE / "README.md").read_text(encoding="utf-8")
 AGENTS: Final = ("ci-a", "ci-b")
-# What stands for the agents' own work. A trains until somebody waits for its GPUs; B asks each of its own, again and again.
+# What stands for the agents' own work. A trains until somebody has waited for its GPUs; B asks each of its own, again and again.
 PROGRAMS: Final = {
     "train.sh": """\
 echo "training on $(echo "$CUDA_VISIBLE_DEVICES" | tr , '\\n' | wc -l) GPUs"
 until ls /run/devproxy-leases/queue | grep -q .; do sleep 0.1; done
+sleep 2
 """,
     "bench.sh": """\
 for round in 1 2 3; do
@@ -42,8 +43,7 @@ DOOMED: Final = 2
 def server() -> Iterator[None]:
     """Eight GPUs of which NVML tells too, and neither leases nor a quarantine."""
     with eight_gpus():
-        for place in ("/run/devproxy-leases", "/var/lib/devproxy"):
-            shutil.rmtree(place, ignore_errors=True)
+        _forget()
         Path("/lab/nvml.ini").write_text("[system]\npresent = yes\n" + "".join(map(_world, range(8))))
         for user in AGENTS:
             for name, text in PROGRAMS.items():
@@ -54,6 +54,12 @@ def server() -> Iterator[None]:
         for agent in AGENTS:
             shutil.copytree(f"/home/{agent}", f"/results/{agent}", symlinks=True, dirs_exist_ok=True)
         Path("/lab/nvml.ini").unlink()
+        _forget()
+
+
+def _forget() -> None:
+    for place in ("/run/devproxy-leases", "/var/lib/devproxy"):
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _world(minor: int) -> str:
