@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from devproxy.host.device_facts import Holder
     from devproxy.host.nvml_facts import NvmlGpu
 
-# Looking through all processes takes a while, and so does asking NVML; who waits looks again no more often than this, in seconds.
+# Looking through all processes takes a while, and asking NVML longer. What was seen is good for some times as long as it took to
+# see it: who waits spends a small share of the time on looking, and has what becomes free soon after. At most so many seconds.
+_TIMES: Final = 4
 _KEEP: Final = 1.0
 _LOST: Final = "GPU_IS_LOST"
 _FUNCTIONS: Final = "/sys/bus/pci/devices"
@@ -41,12 +43,12 @@ class Busy:
         self._quarantine = quarantine
         self._functions = frozenset(function.address for function in host.pci)
         self._is_ours = is_ours or (lambda pid: pid == os.getpid())
-        self._looked: float | None = None
+        self._holders_good = 0.0
         self._holders: tuple[Holder, ...] = ()
         self._complete = True
         # What a deep probe was told a moment ago need not be asked again.
         self._nvml = Nvml(NvmlState.UNASKED) if host.details is None else host.details.nvml
-        self._asked = None if host.details is None else time.monotonic()
+        self._nvml_good = 0.0 if host.details is None else time.monotonic() + _KEEP
 
     def why(self, device: Device) -> str:
         """Why a device cannot be given, in words; empty when nothing speaks against it."""
@@ -78,20 +80,21 @@ class Busy:
         return [holder for holder in self._holders if set(holder.paths) & set(device.nodes)]
 
     def _look(self) -> None:
-        now = time.monotonic()
-        if self._looked is not None and now - self._looked < _KEEP:
+        began = time.monotonic()
+        if began < self._holders_good:
             return
         with LiveReader() as reader:
             found = read_holders(HostRoot(reader))
-        self._looked = time.monotonic()
+        self._holders_good = _good_until(began)
         self._holders = found.holders if found else ()
         self._complete = found is not None and found.complete
 
     def _used(self, device: Device) -> str:
-        if self._asked is None or time.monotonic() - self._asked >= _KEEP:
+        began = time.monotonic()
+        if began >= self._nvml_good:
             with LiveReader() as reader:
                 self._nvml = read_nvml(HostRoot(reader), self._host)
-            self._asked = time.monotonic()
+            self._nvml_good = _good_until(began)
         gpu = self._told(device)
         rank = device.rank if gpu is None else gpu.rank
         if any(error.name == _LOST and error.gpu == rank for error in self._nvml.errors):
@@ -101,3 +104,9 @@ class Busy:
 
     def _told(self, device: Device) -> NvmlGpu | None:
         return next((gpu for gpu in self._nvml.gpus if gpu.address == device.address), None)
+
+
+def _good_until(began: float) -> float:
+    """Until when what was seen is good, by how long it took from `began`."""
+    now = time.monotonic()
+    return now + min((now - began) * _TIMES, _KEEP)
