@@ -23,6 +23,9 @@ else:
 _EVERY: Final = 0.02
 # Looks at all processes, each of which finds new ones of the lease: more than that is a fight that nobody wins.
 _ROUNDS: Final = 50
+# A process that makes another and ends, again and again, may be between two processes when somebody looks: so many looks in a row have
+# to find nobody new.
+_QUIET: Final = 3
 _DYING: Final = 2.0
 
 
@@ -74,9 +77,11 @@ class Ending:
     def _stop(self) -> list[Proven]:
         """Stop all that are found, until no look finds another; those that can be killed then."""
         stopped: dict[Identity, Proven] = {}
+        quiet = 0
         for _ in range(_ROUNDS):
             new = [each for each in self._find() if each.seen.identity not in stopped]
-            if not new:
+            quiet = 0 if new else quiet + 1
+            if quiet == _QUIET:
                 break
             self._signal_all(new, signal.SIGSTOP)
             stopped |= {each.seen.identity: each for each in new}

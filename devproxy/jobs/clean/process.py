@@ -189,9 +189,9 @@ def _numbers(status: bytes, field: bytes) -> tuple[int, ...]:
 
 def every(proc: str = "/proc") -> Iterator[Process]:
     """Each process, open while it is looked at. Those that have ended and only wait for their parents, and the kernel's own, are
-    none.
+    none. The newest come first: one that makes another and ends is seen before it has.
     """
-    for name in sorted((name for name in os.listdir(proc) if name.isdigit()), key=int):
+    for name in sorted((name for name in os.listdir(proc) if name.isdigit()), key=int, reverse=True):
         try:
             with Process(int(name), proc) as process:
                 if not process.has_ended and not process.is_of_the_kernel:

@@ -111,6 +111,18 @@ class Job:
         assert pid in self._pids
         return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
+    def living_in_group(self, pid: int) -> bool:
+        """Whether somebody lives in the process group that a process was started in: kill(2) reaches the dead too, so /proc is asked."""
+        for _ in range(50):
+            for name in filter(str.isdigit, os.listdir("/proc")):
+                try:
+                    fields = Path("/proc", name, "stat").read_text().rpartition(")")[2].split()
+                except (FileNotFoundError, ProcessLookupError):
+                    continue
+                if int(fields[2]) == pid and fields[0] not in "ZX":
+                    return True
+        return False
+
     def ended_by(self, pid: int) -> int:
         """The signal that ended a process; 0 for none."""
         found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -118,6 +130,9 @@ class Job:
 
     def end(self) -> None:
         for pid in self._pids:
+            os.killpg(
+                pid, signal.SIGKILL
+            )  # with what it started, were it forking; not waited for, its number is its own
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
         self._pids = []
