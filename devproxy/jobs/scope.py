@@ -47,8 +47,9 @@ def read_scope(path: str) -> Scope:
         with open(path, encoding="utf-8") as file:
             found = loads(file.read(_LONGEST))
     except (OSError, ValueError, RecursionError) as error:
+        why = (error.strerror or "").lower() if isinstance(error, OSError) else f"it is no JSON: {error}"
         raise InputError(
-            f"cannot read the lease in {path!r}: {error}", hint="'devproxy lease --note FILE' writes it"
+            f"cannot read the lease in {path!r}: {why}", hint="'devproxy lease --note FILE' writes it"
         ) from error
     match found:
         case {

@@ -26,11 +26,12 @@ from devproxy.jobs.job.kernel_log import KernelLog, lines_since
 from devproxy.jobs.job.listener import Listener
 from devproxy.jobs.job.look import take
 from devproxy.jobs.job.result import Left, Look, Phase, Refused, Result, State
-from devproxy.jobs.job.standard import Standard, place_of, require_process, words_of
+from devproxy.jobs.job.standard import Standard, require_process, words_of
 from devproxy.jobs.job.verdict import Known, errors_of, judge
 from devproxy.jobs.lease import Asking, Lease, Waiting, acquire
 from devproxy.jobs.quarantine import Entry
 from devproxy.jobs.state import State as Leases
+from devproxy.jobs.state import elsewhere
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -228,7 +229,7 @@ class _Job:
     def _command(self, onward: tuple[int | None, int | None], note: _Note) -> None:
         assert self._lease is not None
         with Standard(onward, self._folder) as standard:
-            more = environment(self._lease.scope, self._every) | place_of(self._asked) | self._folder.variables()
+            more = environment(self._lease.scope, self._every) | elsewhere(self._asked.state) | self._folder.variables()
             start = standard.start(self._asked, more, self._lease.descriptors)
             limits = Limits(self._asked.timeout, self._asked.grace)
             self._tell(self._listener.command_writes)

@@ -9,7 +9,6 @@ import devproxy
 from devproxy.errors import InputError
 from devproxy.jobs.job.guard import Start
 from devproxy.jobs.job.output import Log, Stream, Written
-from devproxy.jobs.state import PLACE, VARIABLE
 from devproxy.oci.load import load
 
 TYPE_CHECKING = False
@@ -44,11 +43,6 @@ def require_process(asked: Asked) -> None:
     """Errors: InputError for what is no bundle, or has nothing to run: before anything is leased."""
     if load(asked.bundle).process is None and not asked.command:
         raise InputError("config.json has no process", hint="give a command behind '--'")
-
-
-def place_of(asked: Asked) -> dict[str, str]:
-    """Where the lease is kept, for those below that lease a part of it; nothing where that is the usual place."""
-    return {} if asked.state == PLACE else {VARIABLE: os.path.abspath(asked.state)}
 
 
 class Standard:

@@ -102,6 +102,10 @@ class TestCommand:
         with pytest.raises(InputError, match="note"):
             read_scope(str(tmp_path / "note"))
 
+    def test_no_note_is_told_in_words(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=r"cannot read the lease in '[^']+/none': no such file or directory"):
+            read_scope(str(tmp_path / "none"))
+
     def test_a_run_below_it_sees_the_leased_nodes_alone(self, tmp_path: Path) -> None:
         plan = [sys.executable, "-m", "devproxy", "plan", str(HERE / "example" / "bundle"), "--host", GPUS, "--text"]
         _, out, _ = lease(tmp_path, "2", "--", *plan, "--mode", "docker")
