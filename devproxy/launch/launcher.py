@@ -63,7 +63,7 @@ def launch(
                 return tree.wait()
             from devproxy.launch.terminal import relay
 
-            relay(terminal, tree.pidfd)
+            relay(terminal, tree.pidfd, tree.restoring)
             return tree.wait()
     finally:
         for descriptor in streams:

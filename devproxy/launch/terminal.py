@@ -8,32 +8,47 @@ import os
 import select
 import signal
 import termios
-import tty
 
 from devproxy.launch.signals import Handling
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final
+    from collections.abc import Callable
+    from typing import Any, Final
 
 _BLOCK: Final = 65536
 _WINDOW_SIZE: Final = 8
 
 
-def relay(terminal: int, pidfd: int) -> None:
+def relay(terminal: int, pidfd: int, restoring: Callable[[int, list[Any], list[Any]], None]) -> None:
     """Copy between this process's terminal and the master `terminal` until the process of `pidfd` has ended and what it
     wrote is shown. The user's terminal is raw meanwhile, so that keys reach the process's own line discipline, and
-    its window size is the process's.
+    its window size is the process's. `restoring` is told of the terminal, its raw attributes and its own, for the case that this
+    process is killed.
     """
     before = termios.tcgetattr(0)
+    raw = raw_attributes(before)
     _copy_size(terminal)
     try:
-        tty.setraw(0)
+        restoring(0, raw, before)
+        termios.tcsetattr(0, termios.TCSAFLUSH, raw)
         with Handling([signal.SIGWINCH], lambda _number: _copy_size(terminal)):
             _copy(terminal, pidfd)
     finally:
         termios.tcsetattr(0, termios.TCSADRAIN, before)
         os.close(terminal)
+
+
+def raw_attributes(attributes: list[Any]) -> list[Any]:
+    """The attributes of a terminal that passes on every byte as it is (cfmakeraw in termios(3))."""
+    iflag, oflag, cflag, lflag, *speeds, characters = attributes
+    translated = termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR | termios.IGNCR | termios.ICRNL
+    iflag &= ~(termios.IGNBRK | translated | termios.IXON)
+    cflag = cflag & ~(termios.CSIZE | termios.PARENB) | termios.CS8
+    lflag &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
+    characters = [*characters]
+    characters[termios.VMIN], characters[termios.VTIME] = 1, 0
+    return [iflag, oflag & ~termios.OPOST, cflag, lflag, *speeds, characters]
 
 
 def _copy_size(terminal: int) -> None:

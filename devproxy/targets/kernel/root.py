@@ -187,6 +187,11 @@ class KernelRoot:
         """Have the process killed by `warden`, which is this root's from now on, when this process dies."""
         self._warden = warden
 
+    def restoring(self, terminal: int, raw: list[Any], before: list[Any]) -> None:
+        """Have a terminal restored when this process dies; see `Warden.restore`."""
+        if self._warden is not None:
+            self._warden.restore(terminal, raw, before)
+
     def await_report(self) -> None:
         """Wait until the root is whole. Raises what the builder raised."""
         try:

@@ -6,15 +6,19 @@ import fcntl
 import os
 import pty
 import signal
+import socket
 import struct
 import termios
 import time
+import tty
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from devproxy.launch import launch
+from devproxy.launch.terminal import raw_attributes
 from devproxy.oci.spec import Process, User
 from tests.devproxy.launch.rig import PATH, make_rootfs, usual
 from tests.devproxy.targets_kernel.rig import build, new_namespaces
@@ -107,3 +111,89 @@ def test_without_a_terminal_it_gets_the_plain_streams(tmp_path: Path) -> None:
 
     ran = run(make_rootfs(tmp_path), "sh", "-c", "tty; exit 4", terminal=True)
     assert ran.code == 4
+
+
+class UnderShell:
+    """devproxy as the foreground job of a shell, which has the terminal and does no more than wait for it."""
+
+    def __init__(self, master: int, shell: int) -> None:
+        self.master = master
+        self._shell = shell
+
+    def kill(self) -> None:
+        """Kill devproxy, as the kernel's killer of processes would."""
+        os.write(self._shell, b"k")
+        assert os.read(self._shell, 1) == b"r"
+
+    def attributes(self) -> list[Any]:
+        """The terminal's, which its master tells too (ioctl_tty(2))."""
+        return termios.tcgetattr(self.master)
+
+    def become(self, attributes: list[Any]) -> None:
+        """Wait until the terminal has these attributes."""
+        deadline = time.monotonic() + 10
+        while self.attributes() != attributes:
+            assert time.monotonic() < deadline, self.attributes()
+            time.sleep(0.01)
+
+
+@pytest.fixture
+def under_shell(tmp_path: Path) -> Iterator[UnderShell]:
+    """The container's process has said that it is there, and the terminal is raw."""
+    rootfs = make_rootfs(tmp_path)
+    ours, theirs = (end.detach() for end in socket.socketpair())
+    child, master = pty.fork()
+    if child == 0:
+        os.close(ours)
+        job = os.fork()
+        if job == 0:
+            os.close(theirs)
+            os.setpgid(0, 0)
+            signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+            os.tcsetpgrp(0, os.getpid())
+            with build(usual(rootfs), namespaces=new_namespaces("pid")) as root:
+                launch(root, process=Process(("sh", "-c", "echo up; sleep 100"), env=(PATH,), terminal=True))
+            os._exit(0)
+        os.read(theirs, 1)
+        os.kill(job, signal.SIGKILL)
+        os.waitpid(job, 0)
+        os.write(theirs, b"r")
+        os.read(theirs, 1)  # a terminal loses its attributes with the process that leads its session
+        os._exit(0)
+    os.close(theirs)
+    session = Session(master, child)
+    session.until("up\r\n")
+    yield UnderShell(master, ours)
+    for descriptor in (ours, master):
+        os.close(descriptor)
+    os.waitpid(child, 0)
+
+
+def test_the_terminal_is_given_back_when_devproxy_is_killed(under_shell: UnderShell) -> None:
+    raw = under_shell.attributes()
+    fresh_master, fresh = pty.openpty()
+    before = termios.tcgetattr(fresh)
+    os.close(fresh_master)
+    os.close(fresh)
+    assert raw != before
+    under_shell.kill()
+    under_shell.become(before)
+
+
+def test_what_a_shell_has_made_of_its_terminal_by_then_stays(under_shell: UnderShell) -> None:
+    own = under_shell.attributes()
+    own[3] |= termios.ECHO
+    termios.tcsetattr(under_shell.master, termios.TCSANOW, own)
+    under_shell.kill()
+    time.sleep(0.3)
+    assert under_shell.attributes() == own
+
+
+def test_raw_is_what_the_c_library_makes_of_it() -> None:
+    masters, terminals = zip(*(pty.openpty() for _ in range(2)), strict=True)
+    tty.setraw(terminals[0])
+    raw = raw_attributes(termios.tcgetattr(terminals[1]))
+    termios.tcsetattr(terminals[1], termios.TCSANOW, raw)
+    assert termios.tcgetattr(terminals[1]) == raw == termios.tcgetattr(terminals[0])
+    for descriptor in (*masters, *terminals):
+        os.close(descriptor)
