@@ -11,7 +11,7 @@ else:
 
 
 def entry() -> None:
-    """The console script: one command, one process.
+    """The installed script: one command, one process.
 
     While modules load there is nothing to take down, so that an interrupt ends the process as it ends any other. One that is
     ignored (nohup, a shell's background job) stays ignored.
