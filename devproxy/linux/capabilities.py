@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import struct
 
+from devproxy.linux.foreign import create_string_buffer
 from devproxy.linux.process import prctl
 from devproxy.linux.syscalls import check, libc
 from devproxy.record import Record
@@ -49,7 +49,7 @@ def mask(numbers: Iterable[int]) -> int:
 
 def capget() -> Sets:
     """The capabilities that this process has (capget(2))."""
-    data = ctypes.create_string_buffer(_DATA.size)
+    data = create_string_buffer(_DATA.size)
     check(libc.capget(_HEADER, data))
     low = _DATA.unpack(data.raw)
     return Sets(*(low[index] | low[index + 3] << 32 for index in range(3)))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import struct
 
+from devproxy.linux.foreign import c_longlong, create_string_buffer
 from devproxy.linux.syscalls import AT_EMPTY_PATH, check, encode, libc
 
 TYPE_CHECKING = False
@@ -29,11 +29,11 @@ class MachineCalls:
 
     def allocate(self, descriptor: int, mode: int, offset: int, length: int) -> None:
         """See `HostCalls.allocate`."""
-        check(libc.fallocate(descriptor, mode, ctypes.c_int64(offset), ctypes.c_int64(length)))
+        check(libc.fallocate(descriptor, mode, c_longlong(offset), c_longlong(length)))
 
     def birth_ns(self, descriptor: int) -> int | None:
         """See `HostCalls.birth_ns`."""
-        found = ctypes.create_string_buffer(_SIZE)
+        found = create_string_buffer(_SIZE)
         check(libc.statx(descriptor, b"", AT_EMPTY_PATH, _STATX_BTIME, found))
         if not _MASK.unpack_from(found)[0] & _STATX_BTIME:
             return None

@@ -12,6 +12,7 @@ import os
 import struct
 import time
 
+from devproxy.linux.foreign import create_string_buffer
 from devproxy.linux.syscalls import (
     AT_EMPTY_PATH,
     AT_FDCWD,
@@ -174,8 +175,6 @@ DEVPTS_SUPER_MAGIC: Final = 0x1CD1
 def filesystem_magic(descriptor: int) -> int:
     """The type of the file system that a descriptor is on (fstatfs(2), f_type)."""
     # struct statfs is 120 bytes where devproxy runs, and f_type is its first long; the slack is for other builds.
-    import ctypes
-
-    buffer = ctypes.create_string_buffer(256)
+    buffer = create_string_buffer(256)
     check(libc.fstatfs(descriptor, buffer))
-    return ctypes.c_long.from_buffer(buffer).value
+    return LONG.from_buffer(buffer).value

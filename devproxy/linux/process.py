@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 
-from devproxy.linux.syscalls import INT, LONG, PIDFD_SEND_SIGNAL, STRING, check, encode, libc, prototype
+from devproxy.linux.foreign import Array, c_char_p
+from devproxy.linux.syscalls import INT, LONG, PIDFD_SEND_SIGNAL, POINTER, STRING, check, encode, libc, prototype
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _keyctl.argtypes, _keyctl.restype = (LONG, INT, STRING), LONG
 _prctl = libc.prctl
 _prctl.argtypes = (INT, LONG, LONG, LONG, LONG)
 _signal = libc.signal
-_signal.argtypes, _signal.restype = (INT, ctypes.c_void_p), ctypes.c_void_p
+_signal.argtypes, _signal.restype = (INT, POINTER), POINTER
 
 
 def prctl(option: int, value: int, further: int = 0) -> int:
@@ -136,6 +136,6 @@ def fexecve(descriptor: int, arguments: Sequence[str], environment: Sequence[str
     raise AssertionError
 
 
-def _vector(strings: Sequence[str]) -> ctypes.Array[ctypes.c_char_p]:
+def _vector(strings: Sequence[str]) -> Array[c_char_p]:
     """An array of C strings that ends with NULL."""
-    return (ctypes.c_char_p * (len(strings) + 1))(*(encode(string) for string in strings), None)
+    return (c_char_p * (len(strings) + 1))(*(encode(string) for string in strings), None)

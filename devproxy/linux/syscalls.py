@@ -5,10 +5,11 @@ Everything here raises OSError with the errno of the call and the path it was ab
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import sys
+
+from devproxy.linux import foreign
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Final
 
-libc: Final = ctypes.CDLL(None, use_errno=True)
-libc.syscall.restype = ctypes.c_long
+libc: Final = foreign.CDLL(None, use_errno=True)
+libc.syscall.restype = foreign.c_long
 
 # Since Linux 5.1 a new system call has one number on every architecture (Documentation/process/adding-syscalls.rst).
 PIDFD_SEND_SIGNAL: Final = 424
@@ -51,14 +52,15 @@ def encode(path: str) -> bytes:
 def check(result: int, path: str | None = None) -> int:
     """Return what a C function returned, or raise what its errno says when that is negative."""
     if result < 0:
-        number = ctypes.get_errno()
+        number = foreign.get_errno()
         raise OSError(number, os.strerror(number), path)
     return result
 
 
-INT: Final = ctypes.c_int
-LONG: Final = ctypes.c_long
-STRING: Final = ctypes.c_char_p
+INT: Final = foreign.c_int
+LONG: Final = foreign.c_long
+STRING: Final = foreign.c_char_p
+POINTER: Final = foreign.c_void_p
 
 
 def prototype(*types: type[Any]) -> Callable[..., int]:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from devproxy.linux.syscalls import INT, check, libc
+from devproxy.linux.syscalls import INT, POINTER, check, libc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import ctypes
     from typing import Final
-else:
-    from devproxy.linux.syscalls import ctypes
 
 _REMOVE: Final = 0  # IPC_RMID
 _LAST_PROCESS: Final = 11  # GETPID
 
 _shmctl, _semctl, _msgctl = libc.shmctl, libc.semctl, libc.msgctl
-_shmctl.argtypes = _msgctl.argtypes = (INT, INT, ctypes.c_void_p)
-_semctl.argtypes = (INT, INT, INT, ctypes.c_void_p)
+_shmctl.argtypes = _msgctl.argtypes = (INT, INT, POINTER)
+_semctl.argtypes = (INT, INT, INT, POINTER)
 
 
 def remove_memory(ident: int) -> None:
