@@ -100,6 +100,8 @@ def tell_outcomes(root: Root, context: Context) -> None:
         return
     told: set[str] = set()
     for outcome in root.outcomes:
+        if not outcome.warning and not context.tells_notes:
+            continue  # nobody is told, so that nothing need be put into words
         line = outcome.describe()
         if not outcome.warning:
             context.note(line)

@@ -97,6 +97,11 @@ class Context:
         """Something worth knowing with -v."""
         self._message("note", message)
 
+    @property
+    def tells_notes(self) -> bool:
+        """Whether anybody is told a note: it need not be made else."""
+        return self._is_told("note")
+
     def say(self, message: str) -> None:
         """Progress for people, on standard error; nothing with -q."""
         self._message("info", message)
