@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
+import sys
 import tarfile
+import tempfile
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from hwtests.lab import boot, initrd, python_files
+from hwtests.lab import __main__ as lab
+from hwtests.lab import boot, initrd, kernel, python_files, stubs
 from hwtests.lab.guest import story
 
 JUNIT = '<testsuites><testsuite tests="{}" failures="{}" errors="0" skipped="{}" /></testsuites>'
@@ -138,3 +145,37 @@ def test_the_readme_tells_a_story_that_can_be_played() -> None:
     assert {step.user for step in steps} == {"root", "ci-a", "ci-b"}
     assert 12 <= len(steps) <= 20
     assert story.read_quotes(text)
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_an_ended_lab_takes_its_guest_with_it(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A guest that does nothing, and the signal as soon as it is there."""
+    guest = tmp_path / "guest"
+    words = ["sh", "-c", f"echo $$ >{guest}.new; mv {guest}.new {guest}; exec sleep 600"]
+    monkeypatch.setattr(kernel, "prepare", lambda _: SimpleNamespace(release="6.12"))
+    monkeypatch.setattr(stubs, "build", lambda _: tmp_path)
+    monkeypatch.setattr(lab, "_compile_python", lambda: None)
+    monkeypatch.setattr(initrd, "make", lambda *_: b"")
+    monkeypatch.setattr(boot, "_command", lambda *_: words)
+    monkeypatch.setattr(sys, "argv", ["lab"])
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    child = os.fork()
+    if child == 0:
+        code = 99
+        try:
+            code = lab.main()
+        except SystemExit as end:
+            code = int(str(end.code))
+        finally:
+            os._exit(code)
+    while not guest.exists():
+        assert os.waitpid(child, os.WNOHANG) == (0, 0)
+        time.sleep(0.02)
+    pid = int(guest.read_text())
+    os.kill(child, number)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 128 + number
+    assert not os.path.exists(f"/proc/{pid}")
+    assert os.listdir(tmp_path) == ["guest"]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import compileall
 import os
+import signal
 import sys
 import time
 from pathlib import Path
+from types import FrameType
 
 from devproxy.errors import DevproxyError
 from hwtests.lab import boot, kernel, stubs
@@ -23,6 +25,8 @@ def main() -> int:
     parser.add_argument("--prepare", action="store_true", help="download and compile, boot nothing")
     parser.add_argument("arguments", nargs="*", help="more arguments for the guest's pytest, behind --")
     args = parser.parse_args()
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
     started = time.monotonic()
     cache = Path(os.environ.get("DEVPROXY_LAB", TREE / "build" / "lab"))
     linux = kernel.prepare(cache)
@@ -41,6 +45,11 @@ def main() -> int:
     said = f"{outcome.passed} of {outcome.total} tests passed in the guest, {time.monotonic() - started:.0f} s"
     print(f"lab: {said}" if outcome.ok else f"lab: FAILED: {said}")
     return 0 if outcome.ok else 1
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    """An exception like any other, so that the guest ends and its directory is removed."""
+    sys.exit(128 + number)
 
 
 def _compile_python() -> None:
