@@ -112,7 +112,8 @@ def _opening_rows(details: Details) -> Iterable[tuple[str, ...]]:
 def _print_log(system: SystemDetails, context: Context) -> None:
     counts: dict[str, int] = {}
     for event in system.log or ():
-        kind = f"Xid {event.number}" if event.kind == "xid" and event.number is not None else event.kind
+        name = {"xid": "Xid", "sxid": "SXid"}.get(event.kind, event.kind)
+        kind = name if event.number is None else f"{name} {event.number}"
         counts[kind] = counts.get(kind, 0) + 1
     if counts and system.log:
         context.print()

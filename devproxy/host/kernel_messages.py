@@ -1,4 +1,6 @@
-"""Lines of the kernel's log that are about accelerators, as events (printk, and NVIDIA's "XID Errors" document)."""
+"""Lines of the kernel's log that are about accelerators, as events (printk; NVIDIA's "XID Errors" document, and of its "Fabric
+Manager User Guide" what is about SXids).
+"""
 
 from __future__ import annotations
 
@@ -17,6 +19,9 @@ _PREFIX: Final = re.compile(
 )
 _SECONDS: Final = re.compile(r"(?:<\d{1,3}>)?\[\s*(?P<seconds>\d{1,10}\.\d{1,9})\]\s*")
 _XID: Final = re.compile(r"NVRM: Xid \((?:PCI:)?(?P<address>[0-9a-fA-F:.]{4,16})\): (?P<number>\d{1,4})")
+_SXID: Final = re.compile(
+    r"nvidia-nvswitch\d{1,4}: SXid \((?:PCI:)?(?P<address>[0-9a-fA-F:.]{4,16})\): (?P<number>\d{1,6})"
+)
 _ADDRESS: Final = re.compile(r"\b(?P<address>[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])\b", re.IGNORECASE)
 _KINDS: Final = tuple(
     (kind, re.compile(pattern, re.IGNORECASE))
@@ -68,6 +73,8 @@ def parse_log_line(line: str, source: str = "facts/kernel_log.json") -> LogEvent
     text = text[stamp.end() :] if stamp else text
     if xid := _XID.search(text):
         return LogEvent("xid", text, seconds, int(xid["number"]), _address(xid["address"]), source)
+    if sxid := _SXID.search(text):
+        return LogEvent("sxid", text, seconds, int(sxid["number"]), _address(sxid["address"]), source)
     for kind, pattern in _KINDS:
         if pattern.search(text):
             named = _ADDRESS.search(text)

@@ -46,7 +46,7 @@ _NOBODY: Final = frozenset((
     "live", "file", "link", "directory", "true", "false", "null", "docker", "containerd", "podman", "crio", "runc", "crun", "runsc",
     "kubernetes", "nvidia", "cuda", "tpu", "gpu", "mig", "vfio", "google", "kernel", "systemd", "answered", "failed", "timeout",
     "container", "device", "devices", "driver", "video", "render", "kvm", "kfd", "accel", "drm", "pci", "node", "enforcing",
-    "permissive", "legacy", "auto", "cdi", "xid", "oom", "module", "iommu", "resume", "other", "default", "completed", "started",
+    "permissive", "legacy", "auto", "cdi", "xid", "sxid", "oom", "module", "iommu", "resume", "other", "default", "completed", "started",
     "not", "in", "progress", "builtin", "coming", "going", "python", "python3", "admin", "service", "cgroupfs", "hybrid", "all",
     "void", "test", "local",
 ))  # fmt: skip

@@ -56,9 +56,9 @@ class ServiceSocket(Record):
 
 
 class LogEvent(Record):
-    """A line of the kernel's log that is about accelerators: `kind` is xid, api-mismatch, nouveau, suspend, resume, iommu,
-    module, init (a GPU that could not be started), oom, other; `seconds` since boot (None in logs without times); `number`
-    the Xid; `address` the PCI address it names; `sequence` the number that the kernel gave the record in this boot.
+    """A line of the kernel's log that is about accelerators: `kind` is xid, sxid (of an NVSwitch), api-mismatch, nouveau, suspend,
+    resume, iommu, module, init (a GPU that could not be started), oom, other; `seconds` since boot (None in logs without times);
+    `number` the Xid or SXid; `address` the PCI address it names; `sequence` the number that the kernel gave the record in this boot.
     """
 
     kind: str

@@ -1,8 +1,11 @@
-"""What the kernel's log says: Xids, GPUs that could not be started, a resume since nvidia-uvm was loaded, nouveau."""
+"""What the kernel's log says: Xids, SXids, GPUs that could not be started, a resume since nvidia-uvm was loaded, nouveau."""
 
 from __future__ import annotations
 
+import re
+
 from devproxy.check.doctor.case import Case, seen, unknown
+from devproxy.check.doctor.sxids import sxid
 from devproxy.check.doctor.xids import UNKNOWN_XID, XIDS
 from devproxy.check.finding import Evidence, Finding, Severity
 
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from devproxy.host.system_facts import KernelModule, LogEvent
 
 _SHOWN: Final = 3
+_CLASS: Final = re.compile(r", (?P<word>Fatal|Non-fatal)\b(?:, Link (?P<link>\d{1,3}))?")
 _NVIDIA: Final = 0x10DE
 _BLACKLIST: Final = (
     "printf 'blacklist nouveau\\noptions nouveau modeset=0\\n' > /etc/modprobe.d/blacklist-nouveau.conf; "
@@ -36,11 +40,42 @@ def xid_since(case: Case) -> Iterator[Finding]:
             found.setdefault((event.address, event.number), []).append(event)
     for (address, number), events in found.items():
         known = XIDS.get(number, UNKNOWN_XID)
-        times = "once" if len(events) == 1 else f"{len(events)} times"
         yield Finding(
-            "xid-since", known.severity, address or "GPU", "no Xid in the kernel's log", f"Xid {number} {times}",
+            "xid-since", known.severity, address or "GPU", "no Xid in the kernel's log", f"Xid {number} {_times(len(events))}",
             why=known.meaning, hint=known.action, evidence=_quoted(events), reference=f"Xid {number}",
         )  # fmt: skip
+
+
+def sxid_since(case: Case) -> Iterator[Finding]:
+    """Every SXid in the log, one finding for each number and NVSwitch, with its links."""
+    system, nvidia = case.details.system, case.host.nvidia
+    if system.log is None and case.host.details is not None and nvidia is not None and nvidia.switches:
+        if not system.containers:
+            yield unknown(
+                "sxid-since", "/dev/kmsg", "the kernel's log could not be read: run as root, or with CAP_SYSLOG"
+            )
+        return
+    found: dict[tuple[str, int], list[LogEvent]] = {}
+    for event in system.log or ():
+        if event.kind == "sxid" and event.number is not None:
+            found.setdefault((event.address, event.number), []).append(event)
+    for (address, number), events in found.items():
+        yield _of_switch(address or "NVSwitch", number, events)
+
+
+def _of_switch(path: str, number: int, events: list[LogEvent]) -> Finding:
+    """The driver writes three lines for one error, of which one has its class and link; that one may be gone from the log."""
+    classes = [named for event in events if (named := _CLASS.search(event.text))]
+    fatal = any(named["word"] == "Fatal" for named in classes)
+    links = sorted({int(named["link"]) for named in classes if named["link"]})
+    where = f" on link{'s' * (len(links) > 1)} {', '.join(map(str, links))}" if links else ""
+    known = sxid(number, fatal=fatal)
+    return Finding(
+        "sxid-since", known.severity, path, "no SXid in the kernel's log",
+        f"{'fatal ' if fatal else ''}SXid {number} {_times(len(classes) or 1)}{where}", why=known.meaning, hint=known.action,
+        evidence=_quoted([event for event in events if _CLASS.search(event.text)] or events),
+        reference=f"DCGM_FR_NVSWITCH_{'' if fatal else 'NON_'}FATAL_ERROR, SXid {number}",
+    )  # fmt: skip
 
 
 def gpu_init_failed(case: Case) -> Iterator[Finding]:
@@ -103,6 +138,10 @@ def blocked_by_nouveau(case: Case) -> Iterator[Finding]:
 
 def _module(case: Case, name: str) -> KernelModule | None:
     return next((module for module in case.details.system.modules or () if module.name == name), None)
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
 
 
 def _quoted(events: list[LogEvent]) -> tuple[Evidence, ...]:

@@ -27,6 +27,7 @@ SYSTEM_CHECKS: Final[tuple[Check, ...]] = (
     Check("firmware-missing", _WARNING, "no firmware of the driver's version", versions.firmware_missing),
     Check("gpu-init-failed", _ERROR, "the driver could not start a GPU", messages.gpu_init_failed),
     Check("xid-since", _WARNING, "Xids in the kernel's log", messages.xid_since),
+    Check("sxid-since", _WARNING, "errors of NVSwitches in the kernel's log", messages.sxid_since),
     Check("uvm-after-suspend", _WARNING, "a resume since nvidia-uvm was loaded", messages.uvm_after_suspend),
     Check("fabric-manager-missing", _ERROR, "NVSwitches and no fabric manager", services.fabric_manager_missing),
     Check("fabric-manager-version", _ERROR, "fabric manager and driver differ", versions.fabric_manager_version),

@@ -74,6 +74,7 @@ def _doctors(check: Check) -> JobCheck:
 JOB_CHECKS: Final[tuple[JobCheck, ...]] = (
     *OWN_CHECKS,
     JobCheck("xid-since", _WARNING, "Xids since the job began", since.xid_since),
+    JobCheck("sxid-since", _WARNING, "errors of NVSwitches since the job began", since.sxid_since),
     JobCheck("gpu-init-failed", _ERROR, "the driver could not start a GPU", since.gpu_init_failed),
     *(_doctors(check) for code in _DOCTORS for check in CHECKS if check.code == code),
 )

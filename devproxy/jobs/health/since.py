@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from devproxy.check.doctor import messages
 from devproxy.check.doctor.case import seen, unknown
+from devproxy.check.doctor.sxids import concerns_fabric
 from devproxy.check.finding import Finding, Severity
-from devproxy.jobs.health.case import JobCase
+from devproxy.jobs.health.case import JobCase, is_of, units
 from devproxy.record import Record
 
 TYPE_CHECKING = False
@@ -119,15 +120,30 @@ def xid_since(case: JobCase) -> Iterator[Finding]:
     yield from _told(case, "xid-since", messages.xid_since, "no Xid")
 
 
+def sxid_since(case: JobCase) -> Iterator[Finding]:
+    """SXids since the job began, one finding for each number and NVSwitch. Which GPU a link leads to is not known here: what
+    concerns one link fails a job only if it had every device. Its GPU's own Xid 74 fails the job that had it.
+    """
+    partial = case.devices is not None and not all(is_of(unit, case.devices) for unit in units(case.host))
+    for finding in _told(case, "sxid-since", messages.sxid_since, "no SXid"):
+        number = finding.reference.rpartition(" ")[2]
+        one_link = number.isdigit() and not concerns_fabric(int(number))
+        if partial and one_link and finding.severity is Severity.ERROR:
+            yield finding._replace(severity=Severity.WARNING, why=f"{finding.why}. It may be another job's GPU")
+        else:
+            yield finding
+
+
 def gpu_init_failed(case: JobCase) -> Iterator[Finding]:
     """A GPU that the driver could not start since the job began."""
     yield from _told(case, "gpu-init-failed", messages.gpu_init_failed, "a GPU that the driver could start")
 
 
 def _told(case: JobCase, code: str, look: Callable[[Case], Iterable[Finding]], expected: str) -> Iterator[Finding]:
-    gpus = case.host.nvidia is not None and bool(case.host.nvidia.gpus)
+    nvidia = case.host.nvidia
+    concerned = nvidia is not None and bool(nvidia.switches if code == "sxid-since" else nvidia.gpus)
     if case.now.system.log is None:
-        if gpus:
+        if concerned:
             yield unknown(code, "/dev/kmsg", "the kernel's log could not be read: run as root, or with CAP_SYSLOG")
         return
     lines = lines_since(case)
@@ -140,7 +156,7 @@ def _told(case: JobCase, code: str, look: Callable[[Case], Iterable[Finding]], e
         dcgm = DCGM_FAILS.get(int(number)) if number.isdigit() else None
         reference = f"{dcgm}, {finding.reference}" if dcgm else finding.reference
         yield finding._replace(expected=f"{expected}{since}", reference=reference)
-    if gpus and lines.missing:
+    if concerned and lines.missing:
         yield unknown(code, "/dev/kmsg", lines.missing)
 
 

@@ -95,6 +95,7 @@ SYSTEM = SystemDetails(
     log=(
         LogEvent("xid", "NVRM: Xid (PCI:0000:18:00): 79, GPU has fallen off the bus.", 5.0, 79),
         LogEvent("oom", "oom"),
+        LogEvent("sxid", "nvidia-nvswitch0: SXid (PCI:0000:87:00.0): 20034, Fatal, Link 48", 5.1, 20034),
         LogEvent("xid", "NVRM: Xid (PCI:0000:18:00): 79, again", 9.0, 79),
     ),
     runtimes=(Runtime("runc", "/usr/bin/runc", "1.1.5"),),
@@ -110,7 +111,7 @@ def test_every_part_of_the_system_has_its_table() -> None:
         "probed inside a container (docker)", "NVML: failed: nvmlInit: LIB_RM_VERSION_MISMATCH",
         "nvidia  550.163.01  live   3 (nvidia_uvm)", "550.163.01  libcuda, libnvidia-cfg  /usr/lib", "545.1       libcuda",
         "nobody listens: ECONNREFUSED", "runc     1.1.5    /usr/bin/runc", "EACCES: Permission denied",
-        "kernel log: 2 x Xid 79, 1 x oom", "last: NVRM: Xid (PCI:0000:18:00): 79, again",
+        "kernel log: 2 x Xid 79, 1 x oom, 1 x SXid 20034", "last: NVRM: Xid (PCI:0000:18:00): 79, again",
     ):  # fmt: skip
         assert words in text, text
 

@@ -317,6 +317,14 @@ def log_tells(base: str, edited: Edited, chance: random.Random) -> Iterator[Muta
         )  # fmt: skip
 
 
+def switch_tells(base: str, edited: Edited, chance: random.Random) -> Iterator[Mutation]:
+    for number, said in chance.sample(((20034, "Fatal"), (24007, "Fatal"), (23001, "Fatal"), (20001, "Non-fatal")), 3):
+        line = f"[ 5123.5] nvidia-nvswitch0: SXid (PCI:0000:87:00.0): {number}, {said}, Link {chance.randrange(64):02} something"
+        yield mutation(
+            base, f"SXid {number} in the log", partial(_changed, "kernel_log", partial(_logged, line)), "sxid-since"
+        )
+
+
 def memory_scarce(base: str, edited: Edited, chance: random.Random) -> Iterator[Mutation]:
     small = [{"free": 60 << 20, "path": "/dev/shm", "size": 64 << 20}]
     if base == "hgx":
@@ -381,7 +389,7 @@ RULES: Final[tuple[tuple[Rule, tuple[str, ...]], ...]] = (
     (minor_swapped, GPUS), (major_zero, GPUS), (mode_changed, GPUS), (kind_changed, GPUS), (capability_removed, ("mig",)),
     (link_removed, GPUS), (gpu_unbound, GPUS), (tpu_unbound, TPUS), (tpu_node_removed, TPUS),
     (vfio_control_closed, ("tpu-v5p",)), (lock_left, TPUS), (held, (*GPUS, *TPUS)), (opened, (*GPUS, *TPUS)),
-    (nvml_tells, ("hgx",)), (nvml_tells, ("hgx",)), (library_swapped, GPUS), (socket_dead, GPUS), (log_tells, GPUS), (memory_scarce, ("hgx",)), (cdi_spec, GPUS),
+    (nvml_tells, ("hgx",)), (nvml_tells, ("hgx",)), (library_swapped, GPUS), (socket_dead, GPUS), (log_tells, GPUS), (switch_tells, ("hgx",)), (memory_scarce, ("hgx",)), (cdi_spec, GPUS),
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from devproxy.check.doctor.case import Case
 from devproxy.check.doctor.examine import examine
+from devproxy.check.doctor.sxids import SXIDS
 from devproxy.check.doctor.system import SYSTEM_CHECKS
 from devproxy.check.doctor.xids import XIDS
 from devproxy.check.finding import Finding, Severity
@@ -117,6 +118,12 @@ def memlock(machine: Machine, soft: int | None) -> Machine:
 
 XID_79: Final = "[ 9041.1] NVRM: Xid (PCI:0000:3a:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus."
 XID_31: Final = "[ 9000.5] NVRM: Xid (PCI:0000:18:00): 31, pid=4242, name=python3, Ch 00000008, MMU Fault"
+# The driver's three lines for one error.
+SXID_20034: Final = (
+    "[ 9041.2] nvidia-nvswitch1: SXid (PCI:0000:06:00.0): 20034, Fatal, Link 48 LTSSM Fault Up",
+    "[ 9041.2] nvidia-nvswitch1: SXid (PCI:0000:06:00.0): 20034, Severity 1 Engine instance 48 Sub-engine instance 00",
+    "[ 9041.2] nvidia-nvswitch1: SXid (PCI:0000:06:00.0): 20034, Data {0x10000000, 0x10000000, 0x00000000}",
+)
 LOADED: Final = "[   21.4] nvidia-uvm: Loaded the UVM driver, major device number 462."
 WOKEN: Final = "[ 3000.0] PM: suspend exit"
 FAILED: Final = "[   33.1] NVRM: GPU 0000:18:00.0: RmInitAdapter failed! (0x62:0x40:1860)"
@@ -136,6 +143,7 @@ ROWS: Final[list[tuple[str, Made, Made]]] = [
     ("firmware-missing", lambda: hgx().file("/proc/driver/nvidia/version", "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  550.90.07  Tue\n"), hgx),
     ("gpu-init-failed", lambda: log(hgx(), FAILED), hgx),
     ("xid-since", lambda: log(hgx(), XID_79), hgx),
+    ("sxid-since", lambda: log(hgx(), *SXID_20034), lambda: log(hgx(), "[ 5.1] nvidia-nvswitch0: open (major=510)", XID_79)),
     ("uvm-after-suspend", lambda: log(hgx(), LOADED, WOKEN), lambda: log(hgx(), WOKEN, LOADED.replace("21.4", "3001.4"))),
     ("uvm-after-suspend", lambda: log(hgx(), WOKEN), lambda: log(with_system_facts(without_uvm()), WOKEN)),
     ("fabric-manager-missing", lambda: sockets(hgx()), hgx),
@@ -220,6 +228,48 @@ def test_the_table_has_the_xids_that_operators_know() -> None:
     known = {13, 31, 43, 45, 48, 61, 62, 63, 64, 74, 79, 92, 94, 95, 109, 119, 120, 121, 140}
     assert known <= XIDS.keys()
     assert all(xid.meaning and xid.action for xid in XIDS.values())
+
+
+def switched(number: int, said: str = "Non-fatal, Link 12 whatever it was") -> Finding:
+    line = f"[ 1.0] nvidia-nvswitch0: SXid (PCI:0000:05:00.0): {number:05}, {said}"
+    (found,) = findings("sxid-since", log(hgx(), line))
+    return found
+
+
+def test_an_sxid_is_told_once_for_each_switch_and_number_with_its_links() -> None:
+    other = [line.replace("48", "37") for line in SXID_20034]
+    second = [line.replace("nvswitch1", "nvswitch0").replace("06:00", "05:00") for line in SXID_20034]
+    first, last = findings("sxid-since", log(hgx(), *SXID_20034, *other, *second))
+    assert (first.path, first.found) == ("0000:06:00.0", "fatal SXid 20034 2 times on links 37, 48")
+    assert (last.path, last.found) == ("0000:05:00.0", "fatal SXid 20034 once on link 48")
+    assert first.severity is Severity.ERROR
+    assert first.reference == "DCGM_FR_NVSWITCH_FATAL_ERROR, SXid 20034"
+    assert ["Fatal" in evidence.value for evidence in first.evidence] == [True, True]
+
+
+def test_of_an_sxid_whose_first_line_is_gone_the_rest_is_told() -> None:
+    (found,) = findings("sxid-since", log(hgx(), *SXID_20034[1:]))
+    assert (found.found, found.severity) == ("SXid 20034 once", Severity.ERROR)  # the table knows that it is one
+
+
+def test_the_driver_says_how_bad_an_sxid_is_and_the_table_what_it_is() -> None:
+    for number, said, severity in (
+        (20099, "Fatal, Link 1", Severity.ERROR), (20099, "Non-fatal, Link 1", Severity.WARNING),
+        (11012, "Non-fatal, Link 1", Severity.INFO), (11012, "Fatal, Link 1", Severity.ERROR), (22013, "Non-fatal", Severity.INFO),
+        (20012, "Fatal, Link 1", Severity.ERROR), (20012, "Non-fatal, Link 1", Severity.WARNING),
+        (12028, "Non-fatal, Link 1", Severity.ERROR), (23005, "Non-fatal", Severity.ERROR), (99001, "Fatal", Severity.ERROR),
+    ):  # fmt: skip
+        assert switched(number, said).severity is severity, (number, said)
+    assert "the whole fabric" in switched(23009, "Fatal").why
+    assert "transaction layer" in switched(19999, "Fatal, Link 3").why
+    assert "not in devproxy's table" in switched(99001).why
+    assert all(known.meaning and known.action for known in SXIDS.values())
+
+
+def test_a_log_that_was_not_read_leaves_sxids_in_doubt_where_there_are_switches() -> None:
+    (found,) = findings("sxid-since", hgx_h100())
+    assert (found.severity, found.path) == (Severity.INCONCLUSIVE, "/dev/kmsg")
+    assert findings("sxid-since", before_550()) == []
 
 
 def test_a_mismatch_names_the_library_that_programs_load_and_both_versions() -> None:

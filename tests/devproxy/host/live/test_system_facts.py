@@ -150,6 +150,12 @@ def test_a_line_is_the_same_event_in_every_log(before: str) -> None:
     assert event.seconds == (123.456789 if "123.4" in before else None)
 
 
+def test_an_sxid_has_its_number_and_its_switch() -> None:
+    event = parse_log_line("nvidia-nvswitch3: SXid (PCI:0000:C1:00.0): 10003, Fatal, Host_unhandled_interrupt")
+    assert event is not None
+    assert (event.kind, event.number, event.address) == ("sxid", 10003, "0000:c1:00.0")
+
+
 @pytest.mark.parametrize(
     ("line", "kind"),
     [
@@ -161,6 +167,8 @@ def test_a_line_is_the_same_event_in_every_log(before: str) -> None:
         ("[    0.3] DMAR: IOMMU enabled", "iommu"), ("[    9.9] vfio-pci 0000:00:05.0: enabling device", "iommu"),
         ("[ 1000.0] Out of memory: Killed process 4242 (python3)", "oom"),
         ("[    5.5] apex 0000:03:00.0: Apex performance not throttled", "other"),
+        ("[    9.1] nvidia-nvswitch3: SXid (PCI:0000:04:00.0): 22013, Non-fatal, Link 44 Minion Link DLREQ interrupt", "sxid"),
+        ("[    9.1] nvidia-nvswitch3: using MSI-X", "other"),
         ("[    5.5] habanalabs hl0: Loading firmware", "other"), ("[    6.1] amdgpu 0000:03:00.0: ring timeout", "other"),
         ("[    1.0] EXT4-fs (sda1): mounted filesystem", ""), ("[    1.0] usb 1-1: new device", ""), ("", ""),
     ],

@@ -145,6 +145,10 @@ def xid(number: int, bus: str = "18", seconds: float = 86500.0) -> str:
     return f"[{seconds:12.6f}] NVRM: Xid (PCI:0000:{bus}:00): {number}, pid=4242, name=python3, and so on"
 
 
+def sxid(number: int, said: str = "Fatal, Link 12 something") -> str:
+    return f"[86500.000000] nvidia-nvswitch2: SXid (PCI:0000:89:00.0): {number}, {said}"
+
+
 def log(base: str, edited: Edited, chance: random.Random) -> Iterator[Mutation]:
     for number in (13, 31, 43, 48, 63, 74, 79, 94, 95, 9999):
         yield only(base, f"Xid {number}", logged(xid(number), after=chance.randrange(50)), "xid-since")
@@ -158,8 +162,17 @@ def log(base: str, edited: Edited, chance: random.Random) -> Iterator[Mutation]:
     killed = "[86500.000000] Out of memory: Killed process 4242 (python3) total-vm:1kB"
     yield only(base, "a process killed for memory", logged(killed), "oom-since")
     yield both(base, "a process killed for memory", logged(killed))
-    yield only(base, "a log that was overwritten", _overwritten, "xid-since", "gpu-init-failed")
-    yield only(base, "a log not read to its end", _cut, "xid-since", "gpu-init-failed")
+    for number, said in ((20034, "Fatal, Link 48 LTSSM Fault Up"), (22013, "Non-fatal, Link 44"), (10003, "Fatal")):
+        yield only(base, f"SXid {number}", logged(sxid(number, said)), "sxid-since")
+        yield both(base, f"SXid {number}", logged(sxid(number, said)))
+    yield only(base, "a log that was overwritten", _overwritten, *_of_the_log(base))
+    yield only(base, "a log not read to its end", _cut, *_of_the_log(base))
+
+
+def _of_the_log(base: str) -> tuple[str, ...]:
+    """What cannot be told without the log: nothing where it would tell of nobody."""
+    switches = ("sxid-since",) if base in ("hgx", "mig") else ()
+    return ("xid-since", "gpu-init-failed", *switches) if base in GPUS else ()
 
 
 def _overwritten(edited: Edited) -> Edited:
@@ -176,8 +189,7 @@ def rebooted(base: str, edited: Edited, chance: random.Random) -> Iterator[Mutat
         other = e.fact("clock", lambda document: document.update(clock))
         return other.fact("kernel_log", lambda document: document.update(span=[0, document["span"][1]]))
 
-    lost = ("xid-since", "gpu-init-failed") if base in GPUS else ()
-    yield only(base, "a reboot", change, "rebooted-since", *lost)
+    yield only(base, "a reboot", change, "rebooted-since", *_of_the_log(base))
 
 
 # what is left behind

@@ -19,7 +19,20 @@ from devproxy.jobs.health.devices import require_same
 from devproxy.jobs.health.sight import too_late
 from devproxy.jobs.scope import Scope
 from tests.devproxy.check.doctor.edits import Edited
-from tests.devproxy.jobs.health.mutations import ENTRY, HOLDER, JOB, MPS, SOUND, gone, later, listed, logged, told, xid
+from tests.devproxy.jobs.health.mutations import (
+    ENTRY,
+    HOLDER,
+    JOB,
+    MPS,
+    SOUND,
+    gone,
+    later,
+    listed,
+    logged,
+    sxid,
+    told,
+    xid,
+)
 from tests.hosts.make import mixed
 
 IDENT: Final = "0123456789abcdef" * 2
@@ -207,6 +220,22 @@ def test_the_same_xid_again_is_counted_from_the_recording_on() -> None:
     assert finding.found == "Xid 74 2 times"
     assert finding.expected == "no Xid since the recording of before"
     assert finding.reference == "DCGM_FR_XID_ERROR, Xid 74"
+
+
+def test_a_link_of_a_switch_may_be_another_jobs() -> None:
+    """Which GPU it leads to nobody knows: who had all devices had its own, and who did not is only warned. The crossbar is everybody's."""
+    every = scope(*range(8))
+    for number, said, own, all_of_them in (
+        (20034, "Fatal, Link 48", Severity.WARNING, Severity.ERROR),
+        (23001, "Fatal, Link 48", Severity.ERROR, Severity.ERROR),
+        (20001, "Non-fatal, Link 48", Severity.WARNING, Severity.WARNING),
+        (22013, "Non-fatal, Link 48", Severity.INFO, Severity.INFO),
+    ):
+        host = logged(sxid(number, said))(later(sound())).host()
+        for devices, severity in ((scope(2), own), (every, all_of_them), (None, all_of_them)):
+            (finding,) = check(host, before=before(), devices=devices, only=["sxid-since"]).findings
+            assert (finding.severity, finding.path) == (severity, "0000:89:00.0"), (number, devices)
+            assert finding.expected == "no SXid since the recording of before"
 
 
 def test_a_log_that_may_not_be_read_is_inconclusive() -> None:
