@@ -89,7 +89,8 @@ def test_the_wheel_takes_the_pages_along() -> None:
     """Hatch takes every file of a package but what git ignores and what it is told to leave."""
     root = Path(__file__).parents[4]
     wheel = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert wheel == {"packages": ["devproxy", "vfs"]}
+    assert wheel["packages"] == ["devproxy", "vfs"]
+    assert not wheel.keys() & {"exclude", "only-include", "include"}
     assert Path(PLACE).relative_to(root).parts[0] in wheel["packages"]
     assert not [line for line in (root / ".gitignore").read_text().splitlines() if "pages" in line or "md" in line]
 
