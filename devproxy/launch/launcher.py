@@ -36,7 +36,8 @@ def launch(
     `process` is the plan's unless given, `argv` replaces its arguments (without a process it has a PATH and nothing else), and `executable` is a descriptor of the
     program, instead of a search for the first argument (S13). The process gets this one's standard streams and no other
     descriptor. It leads a session of its own, so that a terminal's signals reach it once: forwarded, as are the others
-    that devproxy gets, when this is the main thread. `started` is called with its pid once it runs. The root is used up.
+    that devproxy gets, when this is the main thread. One that would end any other process ends it too, where the kernel keeps it from the
+    first process of a pid namespace. `started` is called with its pid once it runs. The root is used up.
 
     Raises NotFound, NotExecutable, InputError or DevproxyError when it cannot be started.
     """
@@ -49,7 +50,7 @@ def launch(
     descriptors = streams if executable is None else (*streams, executable)
     interactive = wanted.terminal and os.isatty(streams[0])
     try:
-        forwarding = Forwarding(tree.pidfd, tree.is_running)
+        forwarding = Forwarding(tree.pidfd, tree.pid, tree.is_running)
         with forwarding:
             terminal = tree.start(Request(wanted, interactive), descriptors)
             forwarding.starting = False
@@ -59,12 +60,11 @@ def launch(
                 tree.wait()
                 return 128 + forwarding.ended_by
             started(tree.pid)
-            if terminal is None:
-                return tree.wait()
-            from devproxy.launch.terminal import relay
+            if terminal is not None:
+                from devproxy.launch.terminal import relay
 
-            relay(terminal, tree.pidfd, tree.restoring)
-            return tree.wait()
+                relay(terminal, tree.pidfd, tree.restoring)
+            return forwarding.code(tree.wait())
     finally:
         for descriptor in streams:
             if descriptor > 2:

@@ -334,6 +334,29 @@ def test_signals_reach_the_process_once(rootfs: Path, number: signal.Signals, tm
     assert signal.getsignal(number) is before
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
+@pytest.mark.parametrize(
+    ("words", "kinds", "code"),
+    [
+        pytest.param("exec sleep 60", ("pid",), None, id="left to its default action"),
+        pytest.param("exec sleep 60", (), None, id="without a pid namespace"),
+        pytest.param("trap '' {}; echo ready; sleep 1; exit 5", ("pid",), 5, id="ignored"),
+        pytest.param("trap 'exit 6' {}; echo ready; while :; do sleep 0.02; done", ("pid",), 6, id="handled"),
+        pytest.param("sleep 60 & exec sleep 60", ("pid",), None, id="what it has started goes too"),
+    ],
+)
+def test_a_signal_does_what_it_does_to_any_process(
+    rootfs: Path, number: signal.Signals, words: str, kinds: tuple[str, ...], code: int | None, tmp_path: Path
+) -> None:
+    """The kernel keeps a signal's default action from the first process of a pid namespace: devproxy does not."""
+    script = words.format(number.name[3:]) if "{}" in words else f"echo ready; {words}"
+    timer = threading.Thread(target=send_when_ready, args=(tmp_path / "output", number))
+    timer.start()
+    ran = run(rootfs, "sh", "-c", script, kinds=kinds)
+    timer.join()
+    assert (ran.lines, ran.code) == (["ready"], 128 + number if code is None else code)
+
+
 def send_when_ready(output: Path, number: int) -> None:
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
