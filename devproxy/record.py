@@ -50,6 +50,8 @@ _TEMPLATES: Final[tuple[Callable[..., Any], ...]] = (
 )
 # fmt: on
 _MOST: Final = len(_TEMPLATES)
+# What reads a field knows its place alone, so that all classes share it.
+_GETTERS: Final = tuple(_tuplegetter(place, None) for place in range(_MOST))
 
 
 class _Values(tuple["Any", ...]):
@@ -104,8 +106,7 @@ class _RecordType(type):
         given = {field: body.pop(field) for field in fields if field in body}
         if given and fields[-len(given) :] != tuple(given):
             raise TypeError(f"{name}: fields without a default come before those with one")
-        for index, field in enumerate(fields):
-            body[field] = _tuplegetter(index, None)
+        body.update(zip(fields, _GETTERS))  # noqa: B905 (of fields there are fewer)
         body["__slots__"] = ()
         body["_fields"] = body["__match_args__"] = fields
         body["_field_defaults"] = given
@@ -115,10 +116,10 @@ class _RecordType(type):
 
 
 def _constructor(owner: str, fields: tuple[str, ...], defaults: tuple[Any, ...]) -> FunctionType:
-    code = _TEMPLATES[len(fields) - 1].__code__.replace(co_varnames=("_cls", *fields), co_name="__new__")
-    made = FunctionType(code, globals(), "__new__", defaults)
-    made.__qualname__ = f"{owner}.__new__"  # what a message about arguments begins with
-    return made
+    template = _TEMPLATES[len(fields) - 1].__code__
+    # The qualified name is what a message about arguments begins with.
+    code = template.replace(co_varnames=("_cls", *fields), co_name="__new__", co_qualname=f"{owner}.__new__")
+    return FunctionType(code, globals(), None, defaults)
 
 
 if TYPE_CHECKING:

@@ -146,3 +146,19 @@ def test_any_number_of_fields_up_to_twenty(count: int) -> None:
     values = list(range(count - 1))
     assert tuple(made(*values)) == (*values, "last")
     assert made(**dict(zip(names, values, strict=False)))._asdict() == dict(zip(names, [*values, "last"], strict=True))
+
+
+def test_classes_share_what_reads_their_fields() -> None:
+    """A class costs its constructor, not an object for each field as well."""
+
+    class Pair(Record):
+        first: int
+        second: int = 2
+
+    class Other(Record):
+        name: str
+
+    assert vars(Pair)["first"] is vars(Other)["name"]
+    assert (Pair(1).first, Pair(1).second, Other("x").name) == (1, 2, "x")
+    constructor = Pair.__new__
+    assert (constructor.__name__, constructor.__qualname__) == ("__new__", f"{Pair.__qualname__}.__new__")
