@@ -8,6 +8,7 @@ from __future__ import annotations
 from devproxy.host.device_facts import (
     Affinity,
     CharLink,
+    ClassNode,
     Holders,
     NodeDirectory,
     NumaNode,
@@ -39,7 +40,8 @@ from devproxy.record import Record
 
 class DeviceDetails(Record):
     """What concerns devices. A value of None was not seen (`Host.unseen` says why, where it was looked for).
-    `iommu_groups` is how many the machine has, `directories` are those of nodes and links, as far as they are there.
+    `iommu_groups` is how many the machine has, `directories` are those of nodes and links, as far as they are there,
+    `class_devices` what drivers of NPUs and Corals have registered.
     """
 
     links: tuple[CharLink, ...] | None = None
@@ -52,6 +54,7 @@ class DeviceDetails(Record):
     opens: tuple[Opening, ...] | None = None
     iommu_groups: int | None = None
     directories: tuple[NodeDirectory, ...] = ()
+    class_devices: tuple[ClassNode, ...] = ()
 
 
 class SystemDetails(Record):

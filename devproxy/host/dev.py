@@ -60,7 +60,7 @@ def read_nodes(root: HostRoot) -> tuple[tuple[HostNode, ...], tuple[Stray, ...]]
 def _is_numbered(path: str) -> bool:
     """Whether a path is a device's own, not that of a directory of devices or of links to them."""
     if not path.startswith(
-        ("/dev/nvidia", "/dev/accel", "/dev/vfio/", "/dev/kfd", "/dev/dri/card", "/dev/dri/renderD")
+        ("/dev/nvidia", "/dev/accel", "/dev/apex_", "/dev/vfio/", "/dev/kfd", "/dev/dri/card", "/dev/dri/renderD")
     ):
         return False
     from devproxy.host.accelerator_nodes import is_accelerator

@@ -70,6 +70,17 @@ class UdevDevice(Record):
     source: str = "facts/udev.json"
 
 
+class ClassNode(Record):
+    """A device that a driver has registered in a class of sysfs: where its node belongs, the class, the PCI address of the
+    function behind it (empty if there is none), and its directory in sysfs.
+    """
+
+    path: str
+    class_name: str
+    address: str
+    source: str
+
+
 class NumaNode(Record):
     """A NUMA node: its CPUs as the kernel lists them (`0-31,64-95`), and memory in bytes."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from devproxy.check.doctor import openings, placement, tpus, vfio
+from devproxy.check.doctor import openings, placement, small_accelerators, tpus, vfio
 from devproxy.check.doctor.case import Check
 from devproxy.check.finding import Severity
 
@@ -15,6 +15,12 @@ _DCGM: Final = "DCGM_FR_NO_ACCESS_TO_FILE"
 
 DEVICE_CHECKS: Final[tuple[Check, ...]] = (
     Check("driver-not-loaded", _ERROR, "an accelerator has no driver", placement.driver_not_loaded),
+    Check(
+        "accelerator-node-missing",
+        _ERROR,
+        "a Coral or an NPU without a node, whose module is loaded",
+        small_accelerators.accelerator_node_missing,
+    ),
     Check("iommu-off", _ERROR, "vfio is wanted and there is no IOMMU", vfio.iommu_off),
     Check("vfio-group-not-viable", _ERROR, "another driver holds a device of the group", vfio.vfio_group_not_viable),
     Check("vfio-control-mode", _ERROR, "/dev/vfio/vfio cannot be opened", vfio.vfio_control_mode),

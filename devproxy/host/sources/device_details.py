@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from devproxy.host.details import DeviceDetails
+from devproxy.host.sources.class_devices import read_class_devices
 from devproxy.host.sources.directories import read_directories
 from devproxy.host.sources.holders import read_holders
 from devproxy.host.sources.iommu import read_iommu
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def read_device_details(root: HostRoot, host: Host) -> DeviceDetails:
-    """Links, holders, udev, NUMA, TPU locks, the NVIDIA driver's parts, and what opening says where that was asked for."""
+    """Links, holders, udev, NUMA, TPU locks, the NVIDIA driver's parts, classes, and what opening says where that was asked for."""
     return DeviceDetails(
         links=read_links(root, host),
         holders=read_holders(root),
@@ -32,4 +33,5 @@ def read_device_details(root: HostRoot, host: Host) -> DeviceDetails:
         opens=read_opens(root),
         iommu_groups=read_iommu(root),
         directories=read_directories(root, host),
+        class_devices=read_class_devices(root, host),
     )

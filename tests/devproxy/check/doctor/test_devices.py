@@ -90,6 +90,25 @@ def linked(*numbers: str) -> Machine:
     return machine
 
 
+def coral(driver: str = "apex", *, module: bool = True, registered: bool = True, node: bool = True) -> Machine:
+    """A Coral on PCI Express, beside the null device that every /dev has."""
+    machine = pci(Machine(), "0000:03:00.0", "1AC1:089A", "88000", driver).node("/dev/null", (1, 3))
+    machine.file(
+        "/proc/modules",
+        "apex 28672 0 - Live 0x0\ngasket 122880 1 apex, Live 0x0\n" if module else "xfs 1 0 - Live 0x0\n",
+    )
+    if registered:
+        path = "/sys/devices/pci0000:00/0000:03:00.0/apex/apex_0"
+        machine.file(f"{path}/dev", "120:0\n").link("/sys/class/apex/apex_0", f"../..{path[4:]}")
+    return machine.node("/dev/apex_0", (120, 0), 0o660) if node else machine
+
+
+def npu(ids: str = "1022:1502", class_code: str = "118000", driver: str = "amdxdna") -> Machine:
+    """An NPU without its firmware: bound or refused, and never registered."""
+    machine = pci(Machine(), "0000:c6:00.1", ids, class_code, driver).node("/dev/null", (1, 3))
+    return machine.file("/proc/modules", "amdxdna 90112 0 - Live 0x0\nintel_vpu 200000 0 - Live 0x0\n")
+
+
 Make = Callable[[], Machine]
 # code, fires, subjects, silent
 ROWS: Final[list[tuple[str, Make, list[str], Make]]] = [
@@ -135,6 +154,17 @@ ROWS: Final[list[tuple[str, Make, list[str], Make]]] = [
     ("tpu-lockfile-stale", lambda: held(lock(tpu_v4(), held=False)), ["/tmp/libtpu_lockfile"],
      lambda: held(lock(Machine(), held=False))),
     ("accel-is-not-tpu", mixed, ["/dev/accel/accel0"], tpu_v4),
+    ("accelerator-node-missing", lambda: coral(node=False), ["/dev/apex_0"], coral),
+    ("accelerator-node-missing", lambda: coral(registered=False, node=False), ["0000:03:00.0"], lambda: coral("vfio-pci", node=False)),
+    ("accelerator-node-missing", lambda: coral("", registered=False, node=False), ["0000:03:00.0"],
+     lambda: coral("", module=False, registered=False, node=False)),
+    ("accelerator-node-missing", npu, ["0000:c6:00.1"], lambda: npu(driver="vfio-pci")),
+    ("accelerator-node-missing", lambda: npu(driver=""), ["0000:c6:00.1"], lambda: npu("1022:15FF", driver="")),
+    ("accelerator-node-missing", lambda: npu("8086:643E", "120000", "intel_vpu"), ["0000:c6:00.1"],
+     lambda: npu("8086:643E", "120000", "")),  # driver-not-loaded tells that
+    ("accelerator-node-missing", lambda: mixed().remove("/dev/accel/accel0"), ["/dev/accel/accel0"], mixed),
+    ("accelerator-node-missing", lambda: coral(node=False), ["/dev/apex_0"], lambda: coral(node=False).file("/.dockerenv", "")),
+    ("accelerator-node-missing", lambda: coral(node=False), ["/dev/apex_0"], lambda: coral(node=False).directory("/dev/apex_0")),
     ("driver-not-loaded", without_driver, ["0000:07:00.0"], hgx_h100),
     ("driver-not-loaded", tpu_without_driver, [f"0000:00:{number:02x}.0" for number in range(4, 12)], tpu_v5p),
     ("driver-not-loaded", lambda: pci(Machine(), "0000:00:05.0", "1DA3:1060", "120000", ""), ["0000:00:05.0"],
@@ -167,6 +197,26 @@ def test_every_code_has_a_row() -> None:
 
 
 # what a finding tells
+
+
+def test_a_coral_that_was_refused_is_told_with_its_module_and_one_without_a_node_with_its_number() -> None:
+    (refused,) = findings("accelerator-node-missing", coral("", registered=False, node=False))
+    assert refused.found == "none in /sys/class/apex"
+    assert refused.evidence[0].value == "no DRIVER line; module apex is loaded"
+    (gone,) = findings("accelerator-node-missing", coral(node=False))
+    assert gone.expected == "the node of Coral Edge TPU 0000:03:00.0"
+    assert "mknod /dev/apex_0 c $(tr : ' ' < /sys/devices/pci0000:00/0000:03:00.0/apex/apex_0/dev)" in gone.hint
+
+
+def test_a_directory_in_a_corals_place_is_told_as_what_it_is() -> None:
+    host = probe_reader(coral(node=False).directory("/dev/apex_0"), name="machine", simulated=True, deep=True)
+    codes = {finding.code: finding.found for finding in examine(Case(host)).findings}
+    assert codes["node-kind-wrong"] == "a directory"
+
+
+def test_a_class_that_was_not_seen_is_inconclusive() -> None:
+    (found,) = findings("accelerator-node-missing", coral(registered=False, node=False).refuse("/sys/class/apex"))
+    assert (found.severity, found.path) == (Severity.INCONCLUSIVE, "/sys/class/apex")
 
 
 def test_a_busy_device_names_who_holds_it_and_fails_a_job() -> None:
@@ -216,6 +266,7 @@ def test_a_plain_probe_says_nothing_of_what_it_never_looked_at() -> None:
 
 
 ABOUT_ABSENCE: Final = (
+    "accelerator-node-missing",
     "driver-not-loaded",
     "iommu-off",
     "vfio-control-mode",

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devproxy.host.details import DeviceDetails
-from devproxy.host.device_facts import CharLink, Holder, NumaNode
+from devproxy.host.device_facts import CharLink, ClassNode, Holder, NumaNode
 from devproxy.host.facts import Host
 from devproxy.host.probe import probe, probe_reader
 from devproxy.host.recorded import RecordedReader, Recorder
@@ -19,7 +19,7 @@ from devproxy.host.recording_file import decode, encode
 from devproxy.host.root import LiveReader
 from devproxy.host.sources.numa import parse_cpu_list
 from tests.hosts.machine import Machine
-from tests.hosts.make import hgx_h100
+from tests.hosts.make import hgx_h100, mixed, tpu_v4
 
 FACTS: Final = ("holders", "udev", "affinity", "locks", "opens")
 HOLDER: Final = {"name": "python3", "paths": ["/dev/nvidia0"], "pid": 7, "started": 99, "uid": 1000}
@@ -62,6 +62,30 @@ def test_a_recording_that_never_looked_for_links_knows_nothing_of_them() -> None
     host = probe_reader(RecordedReader(recorder.recording()), name="plain", simulated=True, deep=True)
     assert devices(host).links is None
     assert "/dev/char" in notes(host)
+
+
+# classes
+
+
+def test_what_drivers_of_npus_and_corals_registered_is_found_with_and_without_a_node() -> None:
+    assert devices(deep(mixed())).class_devices == devices(deep(mixed().remove("/dev/accel/accel0"))).class_devices
+    (npu,) = devices(deep(mixed())).class_devices
+    assert (npu.path, npu.class_name, npu.address) == ("/dev/accel/accel0", "accel", "0000:00:0b.0")
+    assert npu.source == "/sys/devices/pci0000:00/0000:00:0b.0/accel/accel0"
+    assert devices(deep(tpu_v4())).class_devices == ()
+
+
+def test_corals_are_looked_for_where_there_is_one() -> None:
+    path = "/sys/devices/pci0000:00/0000:03:00.0"
+    machine = Machine().file(f"{path}/uevent", "DRIVER=apex\nPCI_CLASS=88000\nPCI_ID=1AC1:089A\n")
+    machine.file(f"{path}/apex/apex_0/dev", "120:0\n").link("/sys/class/apex/apex_0", f"../..{path[4:]}/apex/apex_0")
+    assert devices(deep(machine)).class_devices == ()
+    machine.link("/sys/bus/pci/devices/0000:03:00.0", f"../../..{path[4:]}")
+    recorder = Recorder(machine)
+    host = probe_reader(recorder, name="coral", simulated=True, deep=True)
+    assert devices(host).class_devices == (ClassNode("/dev/apex_0", "apex", "0000:03:00.0", f"{path}/apex/apex_0"),)
+    again = probe_reader(RecordedReader(recorder.recording()), name="coral", simulated=True, deep=True)
+    assert devices(again).class_devices == devices(host).class_devices
 
 
 # holders
