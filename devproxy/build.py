@@ -14,7 +14,7 @@ from devproxy.carry import Carrier
 from devproxy.collector import Still
 from devproxy.errors import DevproxyError
 from devproxy.linux.mountinfo import MountLine
-from devproxy.outcome import Outcome, from_plain, to_plain
+from devproxy.outcome import Outcomes, from_plain, to_plain
 from devproxy.plan.plan import Plan
 from devproxy.plan.steps import Bind, MountRoot
 from devproxy.record import Record
@@ -62,7 +62,7 @@ class Root:
     def __init__(
         self,
         plan: Plan,
-        outcomes: tuple[Outcome, ...],
+        outcomes: Outcomes,
         tree: TargetRoot,
         rootless: Rootless | None = None,
         layers: PlannedLayers | None = None,
@@ -163,7 +163,7 @@ class Wishes(Record):
 _NO_WISHES = Wishes()
 
 
-def carry_out(plan: Plan, target: Target, wishes: Wishes = _NO_WISHES) -> tuple[Outcome, ...]:
+def carry_out(plan: Plan, target: Target, wishes: Wishes = _NO_WISHES) -> Outcomes:
     """Carry out every step of `plan` on `target` and return an outcome for each, in the plan's order.
 
     Raises InputError when a source of the host is missing or of the wrong kind (nothing was mounted then),
@@ -180,20 +180,20 @@ def carry_out(plan: Plan, target: Target, wishes: Wishes = _NO_WISHES) -> tuple[
         changes.close()
 
 
-def _carry_out(plan: Plan, carrier: Carrier, timeline: Timeline | None) -> tuple[Outcome, ...]:
+def _carry_out(plan: Plan, carrier: Carrier, timeline: Timeline | None) -> Outcomes:
     if timeline is not None:
         return _carry_out_timed(plan, carrier, timeline)
     carrier.open_sources()
-    outcomes = tuple(carrier.carry(step) for step in plan.steps)
+    outcomes = carrier.carry_all()
     carrier.finish()
     return outcomes
 
 
-def _carry_out_timed(plan: Plan, carrier: Carrier, timeline: Timeline) -> tuple[Outcome, ...]:
+def _carry_out_timed(plan: Plan, carrier: Carrier, timeline: Timeline) -> Outcomes:
     timeline.begin_parts()
     carrier.open_sources()
     timeline.part("sources")
-    outcomes = tuple(timeline.carry(carrier.carry, step) for step in plan.steps)
+    outcomes = Outcomes.of([timeline.carry(carrier.carry, step) for step in plan.steps])
     timeline.part("steps")
     carrier.finish()
     timeline.part("finish")

@@ -14,7 +14,7 @@ from devproxy.errors import DevproxyError, InputError
 from devproxy.linux.cgroups import hierarchies
 from devproxy.mount_options import Attribute, MountOptions
 from devproxy.node import LikeHost
-from devproxy.outcome import Outcome, Result
+from devproxy.outcome import DONE, Become, Outcome, Outcomes, Result
 from devproxy.overlay import LAYERS, layer_name
 from devproxy.plan.plan import Plan
 from devproxy.plan.steps import (
@@ -126,6 +126,21 @@ class Carrier:
 
     def _failure(self, step: Step, error: OSError) -> DevproxyError:
         return failure(step, error, rootless=self._target.rootless is not None)
+
+    def carry_all(self) -> Outcomes:
+        """Carry every step out, in order. Raises as `carry`."""
+        steps, at = self._plan.steps, 0
+        outcomes = Outcomes(steps)
+        while at < len(steps):
+            step = steps[at]
+            made = self._nodes.make_run(steps, at) if type(step) is MakeNode else 0
+            if made:
+                outcomes.add(DONE, made)
+                at += made
+            else:
+                outcomes.add(Become(*self.carry(step)[1:]))
+                at += 1
+        return outcomes
 
     def carry(self, step: Step) -> Outcome:
         """Carry one step out. Raises DevproxyError naming the step, and what was found, when it fails."""

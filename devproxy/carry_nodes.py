@@ -7,11 +7,15 @@ import posixpath
 
 from devproxy.carry_words import describe, expected, explain_number, failure, require_same
 from devproxy.errors import DevproxyError, InputError
-from devproxy.node import DeviceNumber, Fixed, Identity, LikeHost, NodeKind
+from devproxy.node import FORMATS, DeviceNumber, Fixed, Identity, LikeHost, NodeKind
 from devproxy.outcome import Outcome, Result
-from devproxy.plan.steps import MakeNode, MakeSymlink, Reason, RequireNode
-from devproxy.targets.target import Look, NumberFound, Target
+from devproxy.plan.steps import MakeNode, MakeSymlink, Reason, RequireNode, Step
+from devproxy.targets.target import Look, NewNode, NumberFound, Target
 from devproxy.without_root import bound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 PTMX = "/dev/ptmx"
 OWN_PTMX = "it is the link to pts/ptmx, that device of the container's own terminals"
@@ -72,6 +76,27 @@ class Nodes:
             return Outcome(step, Result.CHOSEN if found else Result.DONE, found, reserved)
         found = f"{found}; {bound(hosts)}" if found else bound(hosts)
         return Outcome(step, Result.CHOSEN, found, warning=reserved, kept=True, rootless=True)
+
+    def make_run(self, steps: Sequence[Step], first: int) -> int:
+        """Make the nodes of the steps from `first` on that are made as they stand, however many there are, and nothing is to be said of.
+        Returns how many; `make` takes the next one. Raises DevproxyError as `Carrier.carry` does.
+        """
+        return self._target.make_nodes(self._plain(steps, first))
+
+    def _plain(self, steps: Sequence[Step], first: int) -> Iterator[NewNode]:
+        """The nodes of such steps. Each is noted when it has been made: its link comes before the next node."""
+        for place in range(first, len(steps)):
+            step = steps[place]
+            if type(step) is not MakeNode:
+                return
+            path, kind, identity, mode, uid, gid, asked, _ = step
+            if asked or uid or gid or type(identity) is not Fixed or identity not in self._numbers:
+                return  # the first of a number is made by `make`, which may have to refuse it
+            yield path, FORMATS[kind] | mode, identity.number.rdev
+            try:
+                self._note_node(step, identity.number)
+            except OSError as error:
+                raise failure(step, error, rootless=False) from error
 
     def _keep_node(self, step: MakeNode, number: DeviceNumber | None, found: str, *, warning: bool) -> Outcome:
         """What is in a node's place already, if it is the same."""

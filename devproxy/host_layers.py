@@ -8,7 +8,7 @@ import errno
 import os
 
 from devproxy.carry_overlay import check_directory, no_layer
-from devproxy.outcome import Outcome
+from devproxy.outcome import Outcomes
 from devproxy.overlay import LAYERS, layer_name
 from devproxy.plan.plan import Plan
 from devproxy.plan.steps import Bind, MountRoot
@@ -45,13 +45,13 @@ class PlannedLayers:
         except OSError as error:
             raise no_layer(volume, error) from None
 
-    def told(self, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
+    def told(self, outcomes: Outcomes) -> Outcomes:
         """The outcomes, with what was removed for their steps."""
         told = list(outcomes)
         for index, found in self._found.items():
             aside = ", ".join(filter(None, (told[index].aside, found)))
             told[index] = told[index]._replace(aside=aside)
-        return tuple(told)
+        return Outcomes.of(told)
 
     def close(self) -> None:
         """Remove the layers. Precondition: the root is gone."""

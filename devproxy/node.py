@@ -7,6 +7,7 @@ them.
 from __future__ import annotations
 
 import os
+import stat
 
 from devproxy.choice import Choice
 from devproxy.record import Record
@@ -18,6 +19,10 @@ class NodeKind(Choice):
     CHARACTER = "c"
     BLOCK = "b"
     FIFO = "p"
+
+
+FORMATS = {NodeKind.CHARACTER: stat.S_IFCHR, NodeKind.BLOCK: stat.S_IFBLK, NodeKind.FIFO: stat.S_IFIFO}
+"""Kinds as in st_mode (inode(7))."""
 
 
 class DeviceNumber(Record):

@@ -17,7 +17,7 @@ from devproxy.restore import FORMAT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from devproxy.outcome import Outcome
     from devproxy.plan.plan import Plan
@@ -37,7 +37,7 @@ class Saved(Record):
     notes: tuple[str, ...]
 
 
-def save_root(plan: Plan, outcomes: Sequence[Outcome], kept: Sequence[Kept], file: str) -> Saved:
+def save_root(plan: Plan, outcomes: Iterable[Outcome], kept: Sequence[Kept], file: str) -> Saved:
     """Save what `kept` has. The file is there whole or not at all.
 
     Raises InputError for a name that is taken; DevproxyError when something cannot be read or written.
@@ -82,7 +82,7 @@ def save_root(plan: Plan, outcomes: Sequence[Outcome], kept: Sequence[Kept], fil
     )
 
 
-def _remarks(outcomes: Sequence[Outcome]) -> list[str]:
+def _remarks(outcomes: Iterable[Outcome]) -> list[str]:
     """What has no changes of its own to save."""
     notes = []
     for outcome in outcomes:
@@ -93,7 +93,7 @@ def _remarks(outcomes: Sequence[Outcome]) -> list[str]:
     return notes
 
 
-def _reattached(outcomes: Sequence[Outcome]) -> list[str]:
+def _reattached(outcomes: Iterable[Outcome]) -> list[str]:
     """The destinations of what is the host's: binds without an overlay, and overlays whose upper layer the spec names."""
     paths = []
     for outcome in outcomes:

@@ -14,8 +14,8 @@ from devproxy.check.mount_table import MountTable, flags_in_force, parent
 from devproxy.check.resolve import MountPlaces
 from devproxy.collector import Still
 from devproxy.mount_options import ATIME, Attribute, Change, MountOptions
-from devproxy.node import Fixed, Identity, LikeHost, NodeKind, number_of_rdev
-from devproxy.outcome import Outcome, Result
+from devproxy.node import FORMATS, Fixed, Identity, LikeHost, NodeKind, number_of_rdev
+from devproxy.outcome import Outcomes, Result
 from devproxy.plan.steps import (
     Bind,
     Cover,
@@ -28,18 +28,16 @@ from devproxy.plan.steps import (
     Seal,
     SealPath,
 )
+from devproxy.targets.kernel.look import Looker
 from devproxy.targets.kernel.root import KernelRoot
 from devproxy.targets.rootless import Rootless
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Final
 
-_FORMATS = {NodeKind.CHARACTER: stat.S_IFCHR, NodeKind.BLOCK: stat.S_IFBLK, NodeKind.FIFO: stat.S_IFIFO}
 _HIDING = (MountFilesystem, Bind, Mask)
-_PERMISSIONS = 0o7777
-_NOTHING: Sequence[Finding] = ()
 _NODES = (MakeNode, RequireNode)
 _MOUNTED = (MountRoot, MountFilesystem, Bind, Mask, Cover, SealPath, Seal)
 
@@ -66,31 +64,30 @@ def _check(root: Root, tree: Tree) -> Report:
     checked, places = _Nodes(root, tree), MountPlaces(tree, table)
     hidden = _Hidden(root.outcomes, places)
     nodes = links = mounts = 0
-    for index, outcome in enumerate(root.outcomes):
-        step = outcome.step
-        if outcome.result is Result.SKIPPED:
+    for become, first, steps in root.outcomes.stretches():
+        if become.result is Result.SKIPPED:
             continue
-        if isinstance(step, _NODES):
-            nodes += 1
-            found: Sequence[Finding] = checked.check(step, outcome)
-        elif isinstance(step, MakeSymlink):
-            links += 1
-            found = _check_link(tree, step)
-        elif isinstance(step, _MOUNTED):
-            mounts += 1
-            findings += _check_mount(table, places, step, keeps_atime=outcome.rootless)
-            continue
-        else:
-            continue
-        if found and not hidden.since(index, step.path):  # nobody can reach it any more
-            findings += found
+        # They are of one class: one of these lists is all of them, the others are empty.
+        made = [step for step in steps if isinstance(step, _NODES)]
+        linked = [step for step in steps if isinstance(step, MakeSymlink)]
+        mounted = [step for step in steps if isinstance(step, _MOUNTED)]
+        nodes, links, mounts = nodes + len(made), links + len(linked), mounts + len(mounted)
+        found = [
+            *checked.check(made, kept=become.kept),
+            *((place, _check_link(tree, step)) for place, step in enumerate(linked)),
+        ]
+        for place, differs in found:
+            if differs and not hidden.since(first + place, steps[place].path):  # nobody can reach it any more
+                findings += differs
+        for step in mounted:
+            findings += _check_mount(table, places, step, keeps_atime=become.rootless)
     return Report(tuple(findings), (("nodes", nodes), ("links", links), ("mounts", mounts)))
 
 
 class _Hidden:
     """What was mounted over what. Looked for only when something else is there than was made."""
 
-    def __init__(self, outcomes: Sequence[Outcome], places: MountPlaces) -> None:
+    def __init__(self, outcomes: Outcomes, places: MountPlaces) -> None:
         self._outcomes = outcomes
         self._places = places
         self._last: dict[str, int] | None = None
@@ -118,27 +115,34 @@ class _Nodes:
         self._root = root
         self._tree = tree
         self._rootless = root.rootless
+        self._wanted: dict[tuple[object, ...], tuple[int, int, int, int]] = {}  # by a MakeNode but for path and reason
         self._majors: dict[str, int | None] = {}
 
-    def check(self, step: MakeNode | RequireNode, outcome: Outcome) -> Sequence[Finding]:
-        """How a node differs from what the build says it made, or found there: then it kept its mode and owner
-        (S69).
+    def check(self, steps: Sequence[MakeNode | RequireNode], *, kept: bool) -> Iterator[tuple[int, list[Finding]]]:
+        """How nodes differ from what the build says it made, or found there: then they kept mode and owner (S69). Those that
+        do, by their places among `steps`, which are of one class.
         """
-        made = isinstance(step, MakeNode) and not outcome.kept
-        identity = step.identity
-        try:
-            found = self._tree.lstat(step.path)
-        except OSError:
-            return self._explain(step, made=made)
+        wrong, wanted = [], self._wanted
+        for place, (step, found) in enumerate(zip(steps, _lstats(self._tree, steps), strict=True)):
+            if found is None or not (
+                (not kept and (found.st_mode, found.st_rdev, found.st_uid, found.st_gid) == wanted.get(step[1:6]))
+                or self._is_right(step, found, kept=kept)
+            ):
+                wrong.append(place)
+        for place in wrong:  # now that nothing else is being looked at
+            yield place, self._explain(steps[place], made=not kept and isinstance(steps[place], MakeNode))
+
+    def _is_right(self, step: MakeNode | RequireNode, found: os.stat_result, *, kept: bool) -> bool:
+        """Whether a node is the one that was asked for. Remembers how it looks, if all of its form look like that."""
         mode, rdev = found.st_mode, found.st_rdev
-        wanted = step.mode if made and isinstance(step, MakeNode) else mode & _PERMISSIONS
-        if (
-            mode == _FORMATS[step.kind] | wanted
-            and rdev == (identity.number.rdev if type(identity) is Fixed else self._rdev(identity, rdev))
-            and (not made or (found.st_uid, found.st_gid) == _owner(step, self._rootless))
-        ):
-            return _NOTHING
-        return self._explain(step, made=made)
+        if rdev != self._rdev(step.identity, rdev):
+            return False
+        if kept or not isinstance(step, MakeNode):
+            return stat.S_IFMT(mode) == FORMATS[step.kind]
+        wanted = (FORMATS[step.kind] | step.mode, rdev, *_owner(step, self._rootless))
+        if isinstance(step.identity, Fixed | None):
+            self._wanted[step[1:6]] = wanted
+        return (mode, rdev, found.st_uid, found.st_gid) == wanted
 
     def _rdev(self, identity: Identity | None, found: int) -> int:
         if identity is None or isinstance(identity, Fixed):
@@ -162,13 +166,26 @@ class _Nodes:
             return [unreadable(step.path, problem, why)]
         rdev = 0 if found is None or found.number is None else found.number.rdev
         number = None if step.identity is None else number_of_rdev(self._rdev(step.identity, rdev))
-        want = Entry(_FORMATS[step.kind], 0, 0, 0, number, None)
+        want = Entry(FORMATS[step.kind], 0, 0, 0, number, None)
         if made and isinstance(step, MakeNode):
             uid, gid = _owner(step, self._root.rootless)
             want = want._replace(mode=step.mode, uid=uid, gid=gid)
         elif found is not None:
             want = want._replace(mode=found.mode, uid=found.uid, gid=found.gid)
         return differences(step.path, want, found, why)
+
+
+def _lstats(tree: Tree, steps: Sequence[MakeNode | RequireNode]) -> Iterator[os.stat_result | None]:
+    """What lstat says of each node, None where it fails. Nothing else may be asked of the tree meanwhile."""
+    paths = (step.path for step in steps)
+    if isinstance(tree, Looker):
+        yield from tree.lstats(paths)
+        return
+    for path in paths:
+        try:
+            yield tree.lstat(path)
+        except OSError:
+            yield None
 
 
 def _owner(step: MakeNode | RequireNode, rootless: Rootless | None) -> tuple[int, int]:

@@ -24,6 +24,7 @@ from devproxy.plan.steps import Bind, Cover, MakeNode, MakeSymlink, Mask, MountF
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Iterable
 
     from devproxy.cli.quick import Parser
 
@@ -143,7 +144,7 @@ _BUILT = {
 }
 
 
-def _built(outcomes: tuple[Outcome, ...]) -> list[tuple[str, list[str], int]]:
+def _built(outcomes: Iterable[Outcome]) -> list[tuple[str, list[str], int]]:
     """What was built, by kind: the paths, and how many steps of the kind were left out."""
     built = []
     for what, kinds in _BUILT.items():

@@ -19,7 +19,7 @@ from devproxy.targets.rootless import Rootless
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from types import TracebackType
     from typing import Protocol, Self
 
@@ -126,6 +126,8 @@ class KeptMount(Record):
 IN_MEMORY = Upper()
 MAXIMUM_LINKS = 40
 """Symbolic links that lead nowhere, one through the other, while a path is made (path_resolution(7))."""
+NewNode = tuple[str, int, int]
+"""A node to be made: its path, its type and permissions (st_mode), and its number (st_rdev, 0 for a fifo)."""
 NOT_OVERLAID = "neither a directory nor a regular file, which is what an overlay goes over"
 
 
@@ -256,6 +258,13 @@ class Target(Protocol):
         What was made is looked at again before this returns. A rootless target makes fifos alone; of a device it binds the
         host's node and returns what that looks like. Errors: EEXIST if the name is taken, EPERM where nodes cannot be
         made; ENXIO if the host has no node to bind, ENODEV if its node is another device.
+        """
+
+    def make_nodes(self, nodes: Iterable[NewNode]) -> int:
+        """Make nodes of root's, each as `make_node` does, as long as that needs nothing else. Returns how many were made: `make_node` of
+        the next one does what that takes, or says what is wrong. A rootless target makes none.
+
+        The next node is asked for when the one before it is made. What `nodes` raises goes to the caller.
         """
 
     def make_symlink(self, path: str, target: str) -> None:

@@ -94,7 +94,7 @@ def _outcomes(
                 reports = devproxy.verify(plan, root), check_outcomes(root)
                 findings = [finding for report in reports for finding in report.findings]
                 assert [f.describe() for f in findings if f.code != "outcome-differs"] == []
-            return root.outcomes
+            return tuple(root.outcomes)
     except DevproxyError as error:
         return error.message
 

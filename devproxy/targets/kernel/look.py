@@ -13,6 +13,7 @@ from devproxy.targets.target import FileKind, Look, NumberFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from typing import Final
 
     from devproxy.linux.paths import Opener
@@ -45,6 +46,20 @@ class Looker:
         except OSError as error:
             error.filename = path
             raise
+
+    def lstats(self, paths: Iterable[str]) -> Iterator[os.stat_result | None]:
+        """`lstat` of many paths, None for one that cannot be looked at."""
+        lstat, parent, directory = os.stat, -1, None
+        for path in paths:
+            above, _, name = path.rpartition("/")
+            try:
+                if above != directory or name in ("", ".", ".."):
+                    parent, name = self._tree.parent(path)
+                    directory = above
+                yield lstat(name, dir_fd=parent, follow_symlinks=False)
+            except OSError:
+                directory = None
+                yield None
 
     def readlink(self, path: str) -> str:
         """See `Root.readlink`."""

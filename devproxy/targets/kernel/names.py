@@ -9,13 +9,15 @@ import stat
 from devproxy.linux import mounts
 from devproxy.linux.paths import chown_descriptor
 from devproxy.linux.syscalls import about
-from devproxy.node import DeviceNumber, NodeKind
+from devproxy.node import FORMATS, DeviceNumber, NodeKind
 from devproxy.targets.kernel.look import look, look_at
 from devproxy.targets.kernel.tree import Tree
 from devproxy.targets.rootless import Rootless, open_host_node
-from devproxy.targets.target import Look
+from devproxy.targets.target import Look, NewNode
 
-_FORMATS = {NodeKind.CHARACTER: stat.S_IFCHR, NodeKind.BLOCK: stat.S_IFBLK, NodeKind.FIFO: stat.S_IFIFO}
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class TreeNames:
@@ -43,9 +45,13 @@ class TreeNames:
         """See `Target.make_node`. Where others can reach, an owner is set through a descriptor of what was verified."""
         if self.rootless is not None and number is not None:
             return _bind_node(self._there, path, kind, number)
-        wanted = _FORMATS[kind] | mode, 0 if number is None else number.rdev
+        wanted = FORMATS[kind] | mode, 0 if number is None else number.rdev
         _make_node(self._tree or self._there, path, wanted, (uid, gid))
         return None
+
+    def make_nodes(self, nodes: Iterable[NewNode]) -> int:
+        """See `Target.make_nodes`. Where others can reach, `make_node` looks at each again."""
+        return 0 if self.rootless is not None else self._there.make_nodes(nodes)
 
     def make_symlink(self, path: str, target: str) -> None:
         """See `Target.make_symlink`."""

@@ -8,7 +8,7 @@ import stat
 
 from devproxy.node import number_of_rdev
 from devproxy.targets.rootless import Rootless
-from devproxy.targets.target import MAXIMUM_LINKS, FileKind, Look, behind_link
+from devproxy.targets.target import MAXIMUM_LINKS, FileKind, Look, NewNode, behind_link
 from vfs import dcache
 from vfs.credentials import ROOT
 from vfs.errors import error
@@ -20,6 +20,8 @@ from vfs.resolve import PathOperation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from vfs.inode import Inode
     from vfs.virtual_filesystem import VirtualFilesystem
 
@@ -160,6 +162,18 @@ class Names:
                 self._make_for_real(PathOperation(parent, parent, name, follow_final_symlink=False), what)
         except OSError as problem:
             raise OSError(problem.errno, problem.strerror, path) from None
+
+    def make_nodes(self, nodes: Iterable[NewNode]) -> int:
+        """See `Target.make_nodes`."""
+        made = 0
+        for path, mode, rdev in nodes:
+            try:
+                parent, name = self.parent(path, make=True)
+                self.make(parent, name, Synthetic(mode, rdev=rdev), path)
+            except OSError:
+                break
+            made += 1
+        return made
 
     def _make_for_real(self, op: PathOperation, what: Synthetic) -> None:
         if stat.S_ISDIR(what.mode):

@@ -16,7 +16,7 @@ from devproxy.linux.host_calls import MachineCalls
 from devproxy.linux.paths import open_within
 from devproxy.linux.walk import open_in_root
 from devproxy.mount_options import NO_CHANGE, Change, Propagation
-from devproxy.node import DeviceNumber, Identity, NodeKind
+from devproxy.node import FORMATS, DeviceNumber, Identity, NodeKind
 from devproxy.targets.memory import flags as mount_flags
 from devproxy.targets.memory.dentry_tree import DentryTree, kept_of
 from devproxy.targets.memory.file_mount import new_file
@@ -34,6 +34,7 @@ from devproxy.targets.target import (
     KeptMount,
     Layers,
     Look,
+    NewNode,
     NumberFound,
     Source,
     Upper,
@@ -50,14 +51,12 @@ from vfs.resolve import at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from types import TracebackType
-    from typing import Final, Self
+    from typing import Self
 
     from vfs.mount import Mount
     from vfs.task import Task
-
-_FORMATS: Final = {NodeKind.CHARACTER: stat.S_IFCHR, NodeKind.BLOCK: stat.S_IFBLK, NodeKind.FIFO: stat.S_IFIFO}
 
 
 class MemoryTarget:
@@ -338,7 +337,7 @@ class MemoryTarget:
             return self._bind_node(path, kind, number)
         parent, name = self._there.parent(path, make=True)
         rdev = 0 if number is None else number.rdev
-        self._there.make(parent, name, Synthetic(_FORMATS[kind] | mode, uid, gid, rdev), path)
+        self._there.make(parent, name, Synthetic(FORMATS[kind] | mode, uid, gid, rdev), path)
         return None
 
     def _bind_node(self, path: str, kind: NodeKind, number: DeviceNumber) -> Look | None:
@@ -350,6 +349,10 @@ class MemoryTarget:
             mount = self._show(source, recursive=False)
         self.attach(mount, path)
         return self.look(path)
+
+    def make_nodes(self, nodes: Iterable[NewNode]) -> int:
+        """See `Target.make_nodes`."""
+        return 0 if self.rootless is not None else self._there.make_nodes(nodes)
 
     def make_symlink(self, path: str, target: str) -> None:
         """See `Target.make_symlink`."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+from collections.abc import Iterator
 
 import pytest
 
 from devproxy.host.facts import HostNode, MajorLine
 from devproxy.node import DeviceNumber, Fixed, Identity, LikeHost, NodeKind, OfDriver
 from devproxy.targets.root import Root
-from devproxy.targets.target import NumberFound, Target
+from devproxy.targets.target import NewNode, NumberFound, Target
 from tests.contract.targets.rig import HOST, Build, overlay_root, tmpfs, tmpfs_root, told
 
 NULL = DeviceNumber(1, 3)
@@ -103,6 +105,39 @@ def test_a_node_has_exactly_this_kind_number_mode_and_owner(build: Build, image:
             ("0o20000", os.makedev(511, 255), 7, 0),
         ]
         assert modes(root, "/dev/x") == ["0o755"]
+
+
+def test_nodes_are_made_in_bulk_up_to_the_first_that_needs_more(build: Build, image: str) -> None:
+    """The third is there already. The links that lie between are made when they are asked for."""
+    number = os.makedev(1, 3)
+
+    def work(target: Target) -> list[object]:
+        tmpfs_root(target)
+        target.make_symlink("/dev/x/c", "a")
+
+        def nodes() -> Iterator[NewNode]:
+            yield "/dev/x/a", stat.S_IFCHR | 0o640, number
+            target.make_symlink("/dev/char/1:3", "../x/a")
+            yield "/dev/x/b", stat.S_IFIFO | 0o600, 0
+            yield "/dev/x/c", stat.S_IFCHR | 0o666, number
+            target.make_symlink("/dev/never", "x")
+
+        return [target.make_nodes(nodes()), told(target.make_nodes, _failing())]
+
+    def _failing() -> Iterator[NewNode]:
+        yield "/dev/x/d", stat.S_IFBLK | 0o600, number
+        raise OSError(errno.ENOSPC, "no space", "/dev/char/1:3")
+
+    with build(work) as (root, result):
+        assert result == [2, "ENOSPC /dev/char/1:3"]
+        assert root.listdir("/dev/x") == ["a", "b", "c", "d"]
+        assert root.listdir("/dev") == ["char", "x"]
+        found = [root.lstat(f"/dev/x/{name}") for name in "abd"]
+        assert [(oct(each.st_mode), each.st_rdev, each.st_uid, each.st_gid) for each in found] == [
+            ("0o20640", number, 0, 0),
+            ("0o10600", 0, 0, 0),
+            ("0o60600", number, 0, 0),
+        ]
 
 
 @pytest.mark.rows("S68", "S69", oracle="kernel")

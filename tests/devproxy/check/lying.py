@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, Self
 
 from devproxy.build import Root
 from devproxy.linux.mountinfo import MountLine
-from devproxy.outcome import Outcome
+from devproxy.outcome import Outcome, Outcomes
 from devproxy.targets.root import Kept
 from devproxy.targets.root import Root as TargetRoot
 
@@ -107,6 +107,11 @@ class LyingTree:
         pass
 
 
-def lying(root: Root, lies: Lies, outcomes: tuple[Outcome, ...] | None = None) -> Root:
+def lying(root: Root, lies: Lies, outcomes: Sequence[Outcome] | None = None) -> Root:
     """`root`, but for the lies."""
-    return Root(root.plan, root.outcomes if outcomes is None else outcomes, LyingTree(root.tree, lies), root.rootless)
+    return Root(
+        root.plan,
+        root.outcomes if outcomes is None else Outcomes.of(outcomes),
+        LyingTree(root.tree, lies),
+        root.rootless,
+    )
