@@ -66,10 +66,10 @@ class Plain(Listener):
         """A warning."""
         self.warn(words)
 
-    def ends(self, phase: Phase) -> None:
-        """What did not go well is said at once, the rest with -v."""
+    def ends(self, phase: Phase, *, fatal: bool) -> None:
+        """What did not go well is said at once, the rest with -v, and so is what is about to be said as the error."""
         told = f"{phase.name}: {phase.words or phase.state.value} ({phase.seconds:.2f} s)"
-        if phase.state is State.DONE:
+        if phase.state is State.DONE or fatal:
             self.context.note(self.words(told))
         else:
             self.warn(told)
@@ -127,9 +127,9 @@ class Events(Plain):
         names = [device.name for device in scope.devices]
         self.context.event("info", "leased", f"leased {', '.join(names)}", lease=scope.ident, devices=names)
 
-    def ends(self, phase: Phase) -> None:
+    def ends(self, phase: Phase, *, fatal: bool) -> None:
         """Every phase."""
-        level = "info" if phase.state is State.DONE else "warning"
+        level = "info" if phase.state is State.DONE or fatal else "warning"
         fields = {"phase": phase.name, "state": phase.state.value, "duration_ms": round(phase.seconds * 1000, 3)}
         self.context.event(level, "job-phase", f"{phase.name}: {phase.words or phase.state.value}", **fields)
 
@@ -165,9 +165,9 @@ class GitHub(Plain):
         if phase != COMMAND:
             self.write(f"::group::devproxy job: {phase}")
 
-    def ends(self, phase: Phase) -> None:
+    def ends(self, phase: Phase, *, fatal: bool) -> None:
         """Its end, behind what is to be said of it."""
-        super().ends(phase)
+        super().ends(phase, fatal=fatal)
         if phase.name != COMMAND:
             self.write("::endgroup::")
 
@@ -209,9 +209,9 @@ class GitLab(Plain):
         header = f"devproxy job: {phase}"
         self.write(gitlab.section_start(_section(phase), header, time.time(), collapsed=phase != COMMAND))
 
-    def ends(self, phase: Phase) -> None:
+    def ends(self, phase: Phase, *, fatal: bool) -> None:
         """Its end."""
-        super().ends(phase)
+        super().ends(phase, fatal=fatal)
         self.write(gitlab.section_end(_section(phase.name), time.time()))
 
 

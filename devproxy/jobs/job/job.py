@@ -141,7 +141,7 @@ class _Job:
         """A phase: told, timed, written down. What goes wrong in it is a problem, and no reason to leave out what follows."""
         self._tell(lambda: self._listener.begins(name))
         self._folder.phase(name, self._phases)
-        began, since, note = time.time(), time.monotonic(), _Note()
+        began, since, note, fatal = time.time(), time.monotonic(), _Note(), False
         try:
             yield note
         except Hung as hung:
@@ -152,12 +152,13 @@ class _Job:
             note.state = State.FAILED
             note.words = words if known else f"a defect of devproxy: {type(error).__name__}: {words}"
             if self._lease is None:
+                fatal = not self._refused
                 raise
             self._problems.append(f"{name}: {note.words}")
         finally:
             phase = Phase(name, began, time.monotonic() - since, note.state, note.words)
             self._phases.append(phase)
-            self._tell(lambda: self._listener.ends(phase))
+            self._tell(lambda: self._listener.ends(phase, fatal=fatal))
 
     # before the command
 

@@ -15,8 +15,8 @@ class Listener:
     def begins(self, phase: str) -> None:
         """A phase begins."""
 
-    def ends(self, phase: Phase) -> None:
-        """A phase has ended."""
+    def ends(self, phase: Phase, *, fatal: bool) -> None:
+        """A phase has ended. `fatal`: and the job with it, by an exception that says why."""
 
     def waits(self, waiting: Waiting) -> None:
         """Devices are waited for."""
