@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from devproxy.cli.quick import Parser
+    from devproxy.host.facts import Host
 
 _EXAMPLES = """\
 examples:
@@ -69,7 +70,7 @@ def run(args: Namespace, context: Context) -> int:
         return _list(args, context)
     if not args.command:
         raise InputError("no command to give the lease to", hint="devproxy lease 1 -- COMMAND")
-    host = probe(args.host, deep=True)
+    host = _host(args.host, with_memory=args.mem is not None)
     every = leasable(host)
     require_sight(host, every)
     wanted = Wanted(
@@ -94,6 +95,17 @@ def run(args: Namespace, context: Context) -> int:
     for descriptor in lease.descriptors:
         os.set_inheritable(descriptor, True)  # noqa: FBT003 (os has it so)
     return _become(args.command, environment(lease.scope, every) | elsewhere(args.state))
+
+
+def _host(source: str, *, with_memory: bool) -> Host:
+    """What leasing has to know. A deep probe asks programs, services and every process: of a live host it is made only for
+    what NVML alone tells, how much memory there is, and to find out what was not seen where nothing is there to be leased.
+    """
+    if source == "live" and not with_memory:
+        host = probe(source)
+        if leasable(host):
+            return host
+    return probe(source, deep=True)
 
 
 def _number(text: str) -> int:

@@ -76,8 +76,17 @@ class Busy:
         return "not every process could be looked at, and NVML tells nothing of its memory"
 
     def _holders_of(self, device: Device) -> list[Holder]:
+        """The processes that have a device open. When one that was seen has ended, what was seen is old: another may have it from
+        there, or nobody.
+        """
         self._look()
-        return [holder for holder in self._holders if set(holder.paths) & set(device.nodes)]
+        nodes = frozenset(device.nodes)
+        found = [holder for holder in self._holders if not nodes.isdisjoint(holder.paths)]
+        if all(os.path.exists(f"/proc/{holder.pid}") for holder in found):
+            return found
+        self._holders_good = 0.0
+        self._look()
+        return [holder for holder in self._holders if not nodes.isdisjoint(holder.paths)]
 
     def _look(self) -> None:
         began = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,24 @@ def test_what_we_have_open_ourselves_is_free_and_so_is_its_memory(
         monkeypatch.setattr(busy, "read_holders", lambda _, found=found: Holders(tuple(found), complete=True))
         assert ours.why(device) == ""
         assert alone.why(device) == expected
+
+
+def test_who_has_ended_is_looked_for_again_at_once(
+    nvml: FakeNvml, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was seen a moment ago is good for a while, but not of a process that has ended: its child may have the device."""
+    monkeypatch.setattr(busy, "_good_until", lambda _: float("inf"))
+    monkeypatch.setenv("DEVPROXY_NVML_SECONDS", "60")
+    nvml.world(machine_of(2))
+    device = devices()[0]._replace(nodes=("/dev/nvidia0",))
+    sleepers = [subprocess.Popen(["sleep", "60"]) for _ in range(2)]
+    seen = [[Holder(each.pid, "sleep", 0, 0, device.nodes)] for each in sleepers]
+    looks = iter([*seen, []])
+    monkeypatch.setattr(busy, "read_holders", lambda _: Holders(tuple(next(looks)), complete=True))
+    looking = Busy(probe(), str(tmp_path / "quarantine"))
+    for sleeper in sleepers:
+        for _ in range(3):
+            assert looking.why(device) == f"held by sleep (pid {sleeper.pid})"
+        sleeper.kill()
+        sleeper.wait()
+    assert looking.why(device) == ""

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from devproxy.cli import lease as cli_lease
 from devproxy.cli.main import main
 from devproxy.errors import InputError
+from devproxy.host.facts import Host
 from devproxy.host.probe import probe
 from devproxy.jobs.devices import Device, Kind, Wanted, candidates, environment, groups, leasable
 from devproxy.jobs.restrict import restricted
@@ -173,3 +175,28 @@ def test_sizes_and_times() -> None:
     for text in ("", "G", "1x", "-1", "1.5G", "1e3", "\u0661"):
         with pytest.raises(Exception, match="is no"):
             parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("host", "with_memory", "depths"),
+    [
+        (GPUS, False, [False]),
+        (TPUS, False, [False]),
+        (GPUS, True, [True]),
+        (str(HERE / "tests/hosts/cpu-only.tar"), False, [False, True]),
+    ],
+)
+def test_a_live_host_is_asked_no_more_than_leasing_needs(
+    host: str, with_memory: bool, depths: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Programs, services and every process are asked where memory counts, and where it has to be said why there is nothing."""
+    asked: list[bool] = []
+
+    def probed(_: str, *, deep: bool = False) -> Host:
+        asked.append(deep)
+        return probe(host, deep=deep)
+
+    monkeypatch.setattr(cli_lease, "probe", probed)
+    found = cli_lease._host("live", with_memory=with_memory)
+    assert asked == depths
+    assert leasable(found) == leasable(probe(host, deep=with_memory))
