@@ -15,8 +15,6 @@ Names are imported when they are first used, so that a command pays only for the
 PYTEST_DONT_REWRITE: pytest would rewrite the asserts of whatever a plugin's distribution has, and warns where that is loaded already.
 """
 
-from __future__ import annotations
-
 import sys
 
 TYPE_CHECKING = False

@@ -2,10 +2,11 @@
 
 The file lies beside the bytecode and is as good as that: made by the first run that finds none, where Python may write bytecode at
 all; used by the interpreter that made it, while every source has the size and the time that it had. What comes out are modules as
-the import system makes them; a module that is not in it, or comes too late in it, is imported as ever.
-"""
+the import system makes them; a module that is not in it, or comes too late in it, is imported as ever. Beside devproxy's own modules it
+has those of the standard library that a run loads from a file, found in the library's directory and nowhere else.
 
-from __future__ import annotations
+Annotations are quoted here: __future__ is one of the modules in the file.
+"""
 
 import marshal
 import os
@@ -23,11 +24,12 @@ else:
     # Those of this very module: importing importlib for them would cost a part of what is saved.
     ModuleSpec, SourceFileLoader, ModuleType = type(__spec__), type(__spec__.loader), type(sys)
 
-_HOME: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_PATH: Final = os.path.join(_HOME, "__pycache__", f"run.{sys.implementation.cache_tag}.modules")
-_MADE_BY: Final = (1, sys.version, _HOME)
+_HOME: "Final" = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_PATH: "Final" = os.path.join(_HOME, "__pycache__", f"run.{sys.implementation.cache_tag}.modules")
+_MADE_BY: "Final" = (1, sys.version, _HOME)
+_LIBRARY: "Final" = os.path.dirname(getattr(os, "__file__", ""))  # an interpreter without files has none
 # Loaded before there is a choice.
-_FIRST: Final = frozenset(("devproxy", "devproxy.__main__", "devproxy.cli", "devproxy.cli.archive"))
+_FIRST: "Final" = frozenset(sys.modules)
 
 
 def load() -> bool:
@@ -41,17 +43,18 @@ def load() -> bool:
         return False
     for entry in entries:
         name = entry[0]
-        if name not in sys.modules and name.rpartition(".")[0] in sys.modules:
+        parent = name.rpartition(".")[0]
+        if name not in sys.modules and (not parent or parent in sys.modules):
             _make(entry)
     return True
 
 
-def _is_fresh(entry: Entry) -> bool:
+def _is_fresh(entry: "Entry") -> bool:
     found = os.stat(entry[1])
     return (found.st_mtime_ns, found.st_size) == entry[3:5]
 
 
-def _make(entry: Entry) -> None:
+def _make(entry: "Entry") -> None:
     """As importlib.util.module_from_spec and exec_module do."""
     name, source, is_package, _, _, code = entry
     loader = SourceFileLoader(name, source)
@@ -69,7 +72,8 @@ def _make(entry: Entry) -> None:
         del sys.modules[name]
         raise
     parent, _, tail = name.rpartition(".")
-    setattr(sys.modules[parent], tail, module)
+    if parent:
+        setattr(sys.modules[parent], tail, module)
 
 
 def save() -> None:
@@ -93,7 +97,7 @@ def _remove(path: str) -> None:
         return
 
 
-def _entry(name: str) -> Entry | None:
+def _entry(name: str) -> "Entry | None":
     spec = sys.modules[name].__spec__
     loader = None if spec is None else spec.loader
     if spec is None or spec.origin is None or not isinstance(loader, SourceFileLoader):
@@ -108,23 +112,29 @@ def _in_order() -> list[str]:
     """Modules behind their packages and behind those that they import, as far as their code tells: names of modules are among its
     names. A package that imports its own modules comes before them, and finds them as ever.
     """
-    names = [name for name in sys.modules if name.startswith("devproxy.") and name not in _FIRST]
+    pending = {name: None for name in sys.modules if name not in _FIRST and _is_ours(name)}
     ordered: list[str] = []
-    begun = set(_FIRST)
 
     def visit(name: str) -> None:
-        if name in begun or name not in sys.modules:
+        if name not in pending:
             return
-        begun.add(name)
+        del pending[name]
         visit(name.rpartition(".")[0])
         for used in _names_in(name):
             if not used.startswith(f"{name}."):
                 visit(used)
         ordered.append(name)
 
-    for name in names:
-        visit(name)
+    while pending:
+        visit(next(iter(pending)))
     return ordered
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a module is devproxy's, or the library's own: another of that name may lie where others can write."""
+    spec = getattr(sys.modules[name], "__spec__", None)
+    place = os.path.dirname(spec.origin) if spec is not None and spec.origin is not None else ""
+    return name.startswith("devproxy.") or place == _LIBRARY
 
 
 def _names_in(name: str) -> list[str]:
@@ -133,4 +143,4 @@ def _names_in(name: str) -> list[str]:
     code = spec.loader.get_code(name) if spec is not None and isinstance(spec.loader, SourceFileLoader) else None
     names = () if code is None else code.co_names
     rooms = [used for used in names if used.startswith("devproxy.")]
-    return [*rooms, *(f"{room}.{tail}" for room in rooms for tail in names)]
+    return [*names, *(f"{room}.{tail}" for room in rooms for tail in names)]

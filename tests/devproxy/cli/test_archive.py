@@ -1,8 +1,10 @@
 """The file of modules that `devproxy run` starts from: made by a run, used by the next, never when it is not right."""
 
 from __future__ import annotations
+import __future__
 
 import json
+import marshal
 import os
 import shutil
 import sys
@@ -21,7 +23,8 @@ LOOK = """
 import json, sys
 from devproxy.cli import archive
 used = archive.load()
-names = json.load(open(sys.argv[1])) if len(sys.argv) > 1 else sorted(n for n in sys.modules if n.startswith("devproxy"))
+ours = [n for n in sys.modules if n.startswith("devproxy") or n == "__future__"]
+names = json.load(open(sys.argv[1])) if len(sys.argv) > 1 else sorted(ours)
 for name in names:
     __import__(name)
 def about(name):
@@ -56,6 +59,11 @@ class Copy:
         command = [sys.executable, "-m", "devproxy", "run", self.bundle, *words]
         run(command, env={**self.environment, **environment}, cwd=str(self.home))
 
+    def names(self) -> set[str]:
+        """What is in the file."""
+        _, entries = marshal.loads(self.file.read_bytes())
+        return {entry[0] for entry in entries}
+
     def look(self, *words: str) -> dict[str, object]:
         told: dict[str, object] = json.loads(
             run([sys.executable, "-c", LOOK, *words], env=self.environment, cwd=str(self.home)).out
@@ -77,7 +85,12 @@ def test_a_run_makes_it_and_its_modules_are_those_of_the_import_system(copy: Cop
     assert quick["used"] is True
     modules = quick["modules"]
     assert isinstance(modules, dict)
-    assert {"devproxy.build", "devproxy.launch.launcher", "devproxy.targets.kernel.builder"} <= modules.keys()
+    assert {
+        "__future__",
+        "devproxy.build",
+        "devproxy.launch.launcher",
+        "devproxy.targets.kernel.builder",
+    } <= modules.keys()
     names = tmp_path / "names.json"
     names.write_text(json.dumps(list(modules)))
     copy.file.unlink()
@@ -115,3 +128,23 @@ def test_it_is_not_made_where_nothing_may_be_written_or_more_was_asked_for(copy:
     copy.run(PYTHONPYCACHEPREFIX=str(copy.home / "elsewhere"))
     copy.run("--timings")
     assert not copy.file.exists()
+
+
+def test_of_other_modules_only_the_librarys_own_are_in_it(copy: Copy) -> None:
+    copy.run()
+    library = os.path.dirname(os.__file__)
+    others = {name for name in copy.names() if not name.startswith("devproxy.")}
+    assert "__future__" in others
+    assert {os.path.dirname(str(__import__(name).__file__)) for name in others} == {library}
+    assert "os" not in others  # the interpreter starts with it
+
+
+def test_a_module_in_the_place_of_the_librarys_is_not_in_it(copy: Copy) -> None:
+    """It came from a path that this run was given, and the next one may not be."""
+    shutil.copy(__future__.__file__, copy.home / "__future__.py")
+    copy.run()
+    assert copy.file.exists()
+    assert "__future__" not in copy.names()
+    told = copy.look()
+    assert told["used"] is True
+    assert str(copy.home / "__future__.py") in str(told["modules"])
