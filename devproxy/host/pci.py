@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Final
 
 _DEVICES: Final = "/sys/bus/pci/devices"
+_DIGITS: Final = "0123456789abcdefABCDEF"  # int() takes more: blanks, underscores, signs, 0x
 
 
 # Domain, bus, device and function: what functions are ordered by. A domain may have more than four digits.
@@ -67,4 +68,4 @@ def _numa_node(root: HostRoot, source: str) -> int:
 
 
 def _hexadecimal(text: str) -> int | None:
-    return int(text, 16) if 0 < len(text) <= 8 and all(c in "0123456789abcdefABCDEF" for c in text) else None
+    return int(text, 16) if 0 < len(text) <= 8 and not text.strip(_DIGITS) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 
 import pytest
@@ -34,6 +35,13 @@ def test_an_address_is_read_as_the_kernel_writes_it(domain: int, bus: int, devic
 @pytest.mark.parametrize("text", ["", "0000:00:00", "00:00.0", "0000:00:00.", "0000::00.0", "0x00:00:00.0", "a:b:c.g"])
 def test_what_is_no_address(text: str) -> None:
     assert parse_address(text) is None
+
+
+@pytest.mark.property
+@given(st.text("09afAFgx_+- \u0664", max_size=9))
+def test_a_part_of_an_address_is_one_to_eight_digits(text: str) -> None:
+    expected = (int(text, 16), 0, 0, 0) if re.fullmatch("[0-9a-fA-F]{1,8}", text) else None
+    assert parse_address(f"{text}:00:00.0") == expected
 
 
 def test_a_function_has_its_numbers_its_driver_and_its_place() -> None:
