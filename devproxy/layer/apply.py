@@ -23,18 +23,18 @@ def apply(entries: Iterable[Entry], archive: int, tree: Tree, base: str) -> None
 
     Errors: OSError; its path is the one in the container.
     """
-    directories: list[tuple[str, Entry]] = []
+    directories: list[Entry] = []
     for entry in entries:
         try:
             _make(entry, archive, tree, base, directories)
         except OSError as error:
             raise OSError(error.errno, error.strerror, f"/{entry.path}") from None
     # Whoever makes something in a directory changes its time, so that directories come last, the deepest first.
-    for path, entry in reversed(directories):
-        _set_attributes(tree, path, entry)
+    for entry in reversed(directories):
+        _set_attributes(tree, below(entry.path, base), entry)
 
 
-def _make(entry: Entry, archive: int, tree: Tree, base: str, directories: list[tuple[str, Entry]]) -> None:
+def _make(entry: Entry, archive: int, tree: Tree, base: str, directories: list[Entry]) -> None:
     hidden = entry.hides
     if hidden is not None:
         _remove(tree, below(hidden, base))
@@ -44,7 +44,7 @@ def _make(entry: Entry, archive: int, tree: Tree, base: str, directories: list[t
         return
     path = below(entry.path, base)
     if entry.kind is Kind.DIRECTORY:
-        directories.append((path, entry))
+        directories.append(entry)
         found = _look(tree, path)
         if found is None or not stat.S_ISDIR(found):
             _remove(tree, path)

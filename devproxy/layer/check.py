@@ -37,11 +37,19 @@ def divide(entries: Iterable[Entry], parts: Mapping[str, Part]) -> dict[str, lis
     Raises RefusedError for the first entry that is not taken.
     """
     own: dict[str, _Checker] = {path: _Checker(part) for path, part in parts.items()}
+    directories: dict[str, str] = {}  # those that were taken, with the part that each is in
     for entry in entries:
-        _check_path(entry)
+        parent = entry.parent
+        # Of what is in a directory that was taken the last name alone is new. (`/x` is in no directory of the layer.)
+        known = directories.get(parent) if parent or not entry.path.startswith("/") else None
+        names = () if not entry.path else entry.path.split("/") if known is None else (entry.name,)
+        _check_names(entry, names)
         if entry.hides in parts:
             raise RefusedError(f"the whiteout {entry.path} would hide what is mounted at /{entry.hides}")
-        own[_part_of(entry, parts)].take(entry)
+        part = _part_of(entry, parts) if known is None or entry.path in parts else known
+        own[part].take(entry)
+        if entry.kind is Kind.DIRECTORY:
+            directories[entry.path] = part
     return {path: checker.taken for path, checker in own.items()}
 
 
@@ -54,8 +62,7 @@ def _part_of(entry: Entry, parts: Mapping[str, Part]) -> str:
     return path
 
 
-def _check_path(entry: Entry) -> None:
-    names = entry.path.split("/") if entry.path else []
+def _check_names(entry: Entry, names: Iterable[str]) -> None:
     for name in names:
         if name in ("", ".", "..") or "\0" in name:
             raise RefusedError(f"the path {entry.path!r} is not one of a file in the root, such as ./etc/hosts")
@@ -69,7 +76,9 @@ class _Checker:
     def __init__(self, part: Part) -> None:
         self._part = part
         self._kinds: dict[str, Kind] = {}
-        self._begun: set[str] = set()  # directories in which something is
+        # Directories, and whether something is in them. A key that is there stays the object that it is, an entry's own path: of a
+        # deep tree's long paths none is kept twice.
+        self._begun: dict[str, bool] = {}
         self.taken: list[Entry] = []
 
     def take(self, entry: Entry) -> None:
@@ -80,7 +89,10 @@ class _Checker:
         self._check_attributes(entry)
         self._check_content(entry)
         self._kinds[hidden or entry.path] = entry.kind
-        self._begun.add(entry.parent)
+        if entry.kind is Kind.DIRECTORY:
+            self._begun[entry.path] = False
+        if (parent := entry.parent) in self._begun and entry.path:
+            self._begun[parent] = True
         self.taken.append(entry)
 
     def _check_whiteout(self, entry: Entry, hidden: str | None) -> None:
@@ -95,7 +107,7 @@ class _Checker:
             name = entry.name.removeprefix(WHITEOUT)
             if name in ("", ".", "..") or name.startswith(WHITEOUT):
                 raise RefusedError(f"the whiteout {entry.path} hides no name of a file")
-        elif entry.parent in self._begun:
+        elif self._begun.get(entry.parent):
             raise RefusedError(f"{entry.path} comes behind what its directory holds, it has to be first")
 
     def _check_place(self, path: str, entry: Entry) -> None:

@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 
-from devproxy.layer.entry import Entry, Kind, below, join
+from devproxy.layer.entry import Entry, Kind, below, is_at_or_below, join
 from devproxy.linux.paths import chown_descriptor
 
 TYPE_CHECKING = False
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _DIRECTORY: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOUND: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_HELD: Final = 32
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -70,7 +71,10 @@ class DescriptorTree:
         self._root = root
         self._rootless = owner is not None
         self._owner = None if inside else owner
-        self._held: tuple[str, int] = ("", root)
+        self._path = ""  # of the directory that was asked for last
+        self._way: list[
+            int
+        ] = []  # descriptors of it and of the directories above it, the deepest last, as many as are held
 
     # looking
 
@@ -222,23 +226,25 @@ class DescriptorTree:
         return self._directory(directory), name
 
     def _directory(self, path: str) -> int:
-        """A descriptor of a directory, held until the next is asked for. The way goes on from the one that is held, where that
-        is on it.
+        """A descriptor of a directory, held until the next is asked for. The way goes on from the nearest directory on it that is
+        held: whoever goes up a deep tree does not begin at its root for each level.
         """
-        held, current = self._held
-        if held == path:
-            return current
-        if not (held and path.startswith(f"{held}/")):
-            self.close()
-            held, current = self._held
-        for name in below(path, held).split("/") if path else ():
-            inside = os.open(name, _DIRECTORY, dir_fd=current)
-            self.close()
-            held, current = self._held = (join(held, name), inside)
-        return current
+        while not is_at_or_below(path, self._path):
+            self._leave()
+        for name in below(path, self._path).split("/") if path != self._path else ():
+            inside = os.open(name, _DIRECTORY, dir_fd=self._way[-1] if self._way else self._root)
+            if len(self._way) == _HELD:
+                os.close(self._way.pop(0))
+            self._way.append(inside)
+            self._path = join(self._path, name)
+        return self._way[-1] if self._way else self._root
+
+    def _leave(self) -> None:
+        """Go up one directory, or to the root where the one above is no longer held."""
+        os.close(self._way.pop())
+        self._path = self._path.rpartition("/")[0] if self._way else ""
 
     def close(self) -> None:
         """See `Tree.close`."""
-        if self._held[1] != self._root:
-            os.close(self._held[1])
-        self._held = ("", self._root)
+        while self._way:
+            self._leave()

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 
-from devproxy.layer.entry import Entry, Kind, below, join
+from devproxy.layer.entry import Entry, Kind, below, is_at_or_below, join
 from devproxy.targets.memory.names import path_error
 from devproxy.targets.root import Kept
 from vfs import dcache
@@ -72,7 +72,8 @@ class DentryTree:
         self._vfs = vfs
         self._root = root
         self._rootless = rootless
-        self._held: tuple[str, Dentry] = ("", root.dentry)
+        self._path = ""  # of the directory that was asked for last
+        self._way: list[Dentry] = []  # it and the directories above it, the deepest last
 
     # looking
 
@@ -178,17 +179,14 @@ class DentryTree:
         return PathOperation(self._root, start, name, follow_final_symlink=False)
 
     def _directory(self, path: str) -> Dentry:
-        """A directory, held until the next is asked for: the way goes on from there, where it can."""
-        held, current = self._held
-        if held == path:
-            return current
-        if not (held and path.startswith(f"{held}/")):
-            held, current = "", self._root.dentry
-        for name in below(path, held).split("/") if path else ():
-            current = self._child(current, name)
-            held = join(held, name)
-        self._held = (path, current)
-        return current
+        """A directory, held until the next is asked for. The way goes on from the nearest directory on it that is held."""
+        while not is_at_or_below(path, self._path):
+            self._way.pop()
+            self._path = self._path.rpartition("/")[0]
+        for name in below(path, self._path).split("/") if path != self._path else ():
+            self._way.append(self._child(self._way[-1] if self._way else self._root.dentry, name))
+            self._path = join(self._path, name)
+        return self._way[-1] if self._way else self._root.dentry
 
     @staticmethod
     def _child(directory: Dentry, name: str) -> Dentry:
@@ -201,7 +199,8 @@ class DentryTree:
 
     def close(self) -> None:
         """See `Tree.close`."""
-        self._held = ("", self._root.dentry)
+        self._path = ""
+        self._way.clear()
 
 
 def kept_of(vfs: VirtualFilesystem, kept: KeptMount, mount: Mount) -> Kept:
