@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import os
 import stat
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -27,6 +28,8 @@ _UNLIMITED_PAGES: Final = (MAX_FILE_SIZE + 1) // PAGE_SIZE
 # What Linux takes off the room for inodes (BOGO_INODE_SIZE, simple_xattr_space()).
 _INODE_SPACE: Final = 1024
 _XATTR_SPACE: Final = 40
+# How many files' results of stat(2) are kept: enough for whoever watches a tree, little beside the tree.
+_STAT_RESULTS: Final = 4096
 _DEFAULT_MODES: Final = {stat.S_IFDIR: 0o1777, stat.S_IFREG: 0o777, stat.S_IFLNK: 0o777}
 
 
@@ -58,6 +61,7 @@ class TmpfsFilesystem(Filesystem):
         self.inodes = 1
         self.xattr_space = 0
         self.inos = itertools.count(1)
+        self.stat_results: dict[TmpfsInode, tuple[tuple[int, ...], os.stat_result]] = {}
         uid = creds.uid if options.uid is None else options.uid
         gid = creds.gid if options.gid is None else options.gid
         mode = root.root_type | (_DEFAULT_MODES[root.root_type] if options.mode is None else options.mode)
@@ -87,6 +91,12 @@ class TmpfsFilesystem(Filesystem):
     def mount_options(self) -> str:
         """The options as they were given (S54)."""
         return self.data
+
+    def keep_stat_result(self, inode: TmpfsInode, attributes: tuple[int, ...], result: os.stat_result) -> None:
+        """Keep what stat(2) told of a file with these attributes."""
+        if len(self.stat_results) >= _STAT_RESULTS:
+            self.stat_results = {}
+        self.stat_results[inode] = (attributes, result)
 
     # limits; called with the lock held
 

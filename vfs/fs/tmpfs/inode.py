@@ -50,6 +50,28 @@ class TmpfsInode(Inode):
         """Only contents take blocks."""
         return self.stat_result(0)
 
+    def stat_result(self, blocks: int) -> os.stat_result:
+        """See `Inode.stat_result`. As long as nothing changes, whoever asks again is given the same one: to see that nothing has
+        is a third of the work.
+        """
+        attributes = (
+            self.mode,
+            self.nlink,
+            self.uid,
+            self.gid,
+            self.size,
+            self.atime_ns,
+            self.mtime_ns,
+            self.ctime_ns,
+            blocks,
+        )
+        kept = self.fs.stat_results.get(self)
+        if kept is not None and kept[0] == attributes:
+            return kept[1]
+        result = super().stat_result(blocks)
+        self.fs.keep_stat_result(self, attributes, result)
+        return result
+
     def birth_ns(self) -> int | None:
         """See `Inode.birth_ns`."""
         return self._btime_ns
