@@ -20,16 +20,22 @@ from vfs.file import File
 from vfs.mount import VirtualDentry
 from vfs.namei import find_entry, node_options
 from vfs.options import MountFlags, OpenOptions, SetStat
-from vfs.resolve import SPECIAL_NAMES, Parent, PathOperation, Walk, cross_mounts, resolve, resolve_parent
+from vfs.resolve import SPECIAL_NAMES, PathOperation, Walk, cross_mounts, resolve, resolve_parent
 
 if TYPE_CHECKING:
     from vfs.credentials import Credentials
     from vfs.inode import Inode
+    from vfs.mount import Mount
     from vfs.pathcache import PathCache
 
 _CREATION_FLAGS = os.O_CREAT | os.O_EXCL | os.O_TRUNC | O_TMPFILE_BIT
 _O_PATH_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_O_CREAT = os.O_CREAT
+_O_DIRECTORY = os.O_DIRECTORY
+_O_EXCL = os.O_EXCL
 _O_NOATIME = os.O_NOATIME
+_O_PATH = os.O_PATH
+_KEEP_LINK = os.O_NOFOLLOW | os.O_EXCL
 _NODEV = int(MountFlags.NODEV)
 _S_IFMT = 0o170000
 _S_IFREG = stat.S_IFREG
@@ -50,19 +56,17 @@ _ACCESS = {
 def open_file(cache: PathCache, creds: Credentials, op: PathOperation, options: OpenOptions) -> File:
     """See `VirtualFilesystem.open_at`."""
     flags = options.flags
-    if flags & os.O_PATH:
+    if flags & _O_PATH:
         flags &= _O_PATH_FLAGS
-    if flags & O_TMPFILE_BIT:
+    elif flags & O_TMPFILE_BIT:
         return _open_tmpfile(cache, creds, op, options)
-    if flags & os.O_CREAT:
-        if flags & os.O_DIRECTORY:
-            raise error(errno.EINVAL, op.path)
+    elif flags & _O_CREAT:
         return _open_or_create(cache, creds, op, options)
     follow = _follows(op, flags)
     if follow != op.follow_final_symlink:
         op = op._replace(follow_final_symlink=follow)
     location = resolve(cache, creds, op)
-    if flags & os.O_DIRECTORY and not stat.S_ISDIR(location.dentry.inode.mode):
+    if flags & _O_DIRECTORY and not stat.S_ISDIR(location.dentry.inode.mode):
         raise error(errno.ENOTDIR, op.path)
     return _open_existing(creds, location, flags, op.path)
 
@@ -89,31 +93,32 @@ def _follows(op: PathOperation, flags: int) -> bool:
 
 def _open_or_create(cache: PathCache, creds: Credentials, op: PathOperation, options: OpenOptions) -> File:
     flags = options.flags
-    follow = not flags & (os.O_NOFOLLOW | os.O_EXCL) and op.follow_final_symlink
-    parent = resolve_parent(cache, creds, op)
+    if flags & _O_DIRECTORY:
+        raise error(errno.EINVAL, op.path)
+    mount, parent, name, trailing_slash = resolve_parent(cache, creds, op)
     walk: Walk | None = None
     while True:
-        if parent.name in SPECIAL_NAMES:
+        if name in SPECIAL_NAMES:
             # The last component is the root, "." or "..": a directory, which O_CREAT refuses.
-            raise error(errno.EEXIST if flags & os.O_EXCL else errno.EISDIR, op.path)
-        if parent.trailing_slash:
+            raise error(errno.EEXIST if flags & _O_EXCL else errno.EISDIR, op.path)
+        if trailing_slash:
             raise error(errno.EISDIR, op.path)
-        dentry = find_entry(parent, op.path)
+        dentry = find_entry(parent, name, op.path)
         if dentry is None:
-            return _create(creds, parent, options)
-        if not dentry.odd & ODD_SYMLINK or not follow:
+            return _create(creds, mount, parent, name, options)
+        if not dentry.odd & ODD_SYMLINK or flags & _KEEP_LINK or not op.follow_final_symlink:
             break
         if walk is None:
-            walk = Walk(creds, op, VirtualDentry(parent.mount, parent.dentry))
-        walk.mount, walk.dentry = parent.mount, parent.dentry
+            walk = Walk(creds, op, VirtualDentry(mount, parent))
+        walk.mount, walk.dentry = mount, parent
         walk.follow_link(dentry)
-        parent = walk.to_parent()
-    if flags & os.O_EXCL:
+        mount, parent, name, trailing_slash = walk.to_parent()
+    if flags & _O_EXCL:
         raise error(errno.EEXIST, op.path)
-    location = cross_mounts(parent.mount, dentry)
+    location = cross_mounts(mount, dentry)
     if stat.S_ISDIR(location.dentry.inode.mode):
         raise error(errno.EISDIR, op.path)
-    _check_sticky(creds, parent.dentry.inode, location.dentry.inode, op.path)
+    _check_sticky(creds, parent.inode, location.dentry.inode, op.path)
     return _open_existing(creds, location, flags, op.path)
 
 
@@ -127,26 +132,25 @@ def _check_sticky(creds: Credentials, directory: Inode, inode: Inode, path: str)
         raise error(errno.EACCES, path)
 
 
-def _create(creds: Credentials, parent: Parent, options: OpenOptions) -> File:
-    mount, directory = parent.mount, parent.dentry
+def _create(creds: Credentials, mount: Mount, directory: Dentry, name: str, options: OpenOptions) -> File:
     mount.check_writable()
     directory.inode.check_access(creds, MAY_WRITE | MAY_EXEC)
-    node = node_options(stat.S_IFREG | options.mode & S_IALLUGO)
+    node = node_options(_S_IFREG | options.mode & S_IALLUGO)
     if not directory.odd & ODD_REVALIDATE:
-        dentry = dcache.mknod(creds, directory, parent.name, node)
-        return open_unchecked(creds, VirtualDentry(mount, dentry), options.flags)
-    dentry = dcache.create(creds, directory, parent.name, node, options.flags)
+        dentry = dcache.mknod(creds, directory, name, node)
+        return _open(creds, tuple.__new__(VirtualDentry, (mount, dentry)), options.flags)
+    dentry = dcache.create(creds, directory, name, node, options.flags)
     file = open_unchecked(creds, VirtualDentry(mount, dentry), options.flags)
     if options.flags & _O_NOATIME and not is_owner(creds, dentry.inode):
         # Somebody else's server may make files its own; what was made stays, as on Linux (may_open).
         file.close()
-        raise error(errno.EPERM, parent.name)
+        raise error(errno.EPERM, name)
     return file
 
 
 def _open_existing(creds: Credentials, location: VirtualDentry, flags: int, path: str) -> File:
     mount, dentry = location
-    if flags & os.O_PATH:
+    if flags & _O_PATH:
         return _count(dentry.inode.open_path(location, flags, creds))
     truncates = flags & os.O_TRUNC and stat.S_ISREG(dentry.inode.mode)
     if truncates:
@@ -193,7 +197,11 @@ def open_unchecked(creds: Credentials, location: VirtualDentry, flags: int) -> F
     inode = location.dentry.inode
     if flags & O_ACCMODE and inode.mode & _S_IFMT == _S_IFREG:
         location.mount.check_writable()
-    return _count(inode.open(location, flags & ~_CREATION_FLAGS, creds))
+    return _open(creds, location, flags)
+
+
+def _open(creds: Credentials, location: VirtualDentry, flags: int) -> File:
+    return _count(location.dentry.inode.open(location, flags & ~_CREATION_FLAGS, creds))
 
 
 def _count(file: File) -> File:
