@@ -65,16 +65,14 @@ def find_locked(parent: Dentry, name: str) -> Dentry | None:
             child.update_flags()
             return child
         _forget(child)
-    return None if inode is None else _instantiate(parent, name, inode)
-
-
-def _instantiate(parent: Dentry, name: str, inode: Inode) -> Dentry:
-    dentry = parent.children[name] = Dentry(name, parent, inode)
-    return dentry
+    if inode is None:
+        return None
+    child = parent.children[name] = Dentry(name, parent, inode)
+    return child
 
 
 def _made(parent: Dentry, name: str, inode: Inode) -> Dentry:
-    dentry = _instantiate(parent, name, inode)
+    dentry = parent.children[name] = Dentry(name, parent, inode)
     watches = inode.fs.watches
     if watches.instances:
         watches.created(dentry)

@@ -40,6 +40,10 @@ class TmpfsFilesystem(Filesystem):
     are open without a name, `xattr_space` what extended attributes take of the room for inodes.
     """
 
+    # For directories, which make files and know only what all files have in common.
+    regular_file: ClassVar = RegularFile
+    unnamed_file: ClassVar = UnnamedFile
+
     def __init__(
         self,
         vfs: VirtualFilesystem,
@@ -70,15 +74,7 @@ class TmpfsFilesystem(Filesystem):
     def _make_root(self, root: TmpfsOptions, mode: int, uid: int, gid: int) -> TmpfsInode:
         if stat.S_ISDIR(mode):
             return Directory(self, mode, uid, gid)
-        return self.regular_file(mode, uid, gid) if stat.S_ISREG(mode) else Symlink(self, uid, gid, root.root_target)
-
-    def regular_file(self, mode: int, uid: int, gid: int) -> TmpfsInode:
-        """A new, empty file without a name."""
-        return RegularFile(self, mode, uid, gid)
-
-    def unnamed_file(self, mode: int, uid: int, gid: int) -> UnnamedFile:
-        """A new, empty file that may stay without a name."""
-        return UnnamedFile(self, mode, uid, gid)
+        return RegularFile(self, mode, uid, gid) if stat.S_ISREG(mode) else Symlink(self, uid, gid, root.root_target)
 
     def statfs(self) -> StatFilesystem:
         """See `Filesystem.statfs`."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from vfs.fs.tmpfs.filesystem import TmpfsFilesystem
     from vfs.options import MkdirOptions, MknodOptions, RenameOptions, SetStat
 
+_S_IFMT: Final = 0o170000
+_S_IFREG: Final = stat.S_IFREG
 # Linux counts so much in the size of a directory for each name, "." and ".." included (BOGO_DIRENT_SIZE).
 _ENTRY_SIZE: Final = 20
 # Longer texts take a page of their own (SHORT_SYMLINK_LEN, with the terminating NUL).
@@ -115,7 +117,6 @@ class TmpfsInode(Inode):
     def drop_link(self) -> None:
         """One name less; the last one takes the file along."""
         self.nlink -= 1
-        self.ctime_ns = time.time_ns()
         if self.nlink:
             self.fs.uncharge_inode()
         else:
@@ -124,8 +125,9 @@ class TmpfsInode(Inode):
     def free(self) -> None:
         """Give back what the file took."""
         self.fs.uncharge_inode()
-        for name, value in (self.xattrs or {}).items():
-            self.fs.uncharge_xattr(name, value)
+        if self.xattrs:
+            for name, value in self.xattrs.items():
+                self.fs.uncharge_xattr(name, value)
 
     def get_xattr(self, name: str) -> bytes:
         """See `Inode.get_xattr`."""
@@ -227,10 +229,12 @@ class Directory(TmpfsInode):
     def mknod(self, creds: Credentials, name: str, options: MknodOptions) -> Inode:
         """See `Inode.mknod`."""
         fs = self.fs
-        gid, mode = new_owner(creds, self, options.mode)
+        gid, mode = creds.gid, options.mode
+        if self.mode & stat.S_ISGID:
+            gid, mode = new_owner(creds, self, mode)
         fs.charge_inode()
-        if stat.S_ISREG(mode):
-            inode: TmpfsInode = fs.regular_file(mode, creds.uid, gid)
+        if mode & _S_IFMT == _S_IFREG:
+            inode: TmpfsInode = fs.regular_file(fs, mode, creds.uid, gid)
         else:
             inode = TmpfsInode(fs, mode, creds.uid, gid)
             inode.rdev = options.rdev
@@ -298,7 +302,6 @@ class Directory(TmpfsInode):
                 new_directory.nlink -= 1
         inode = self.remove(name)
         new_directory.add(new_name, inode)
-        inode.ctime_ns = self.ctime_ns
         if isinstance(inode, Directory) and new_directory is not self:
             self.nlink -= 1
             new_directory.nlink += 1
@@ -321,7 +324,7 @@ class Directory(TmpfsInode):
         """See `Inode.tmpfile`."""
         gid, mode = new_owner(creds, self, stat.S_IFREG | mode)
         self.fs.charge_inode()
-        inode = self.fs.unnamed_file(mode, creds.uid, gid)
+        inode = self.fs.unnamed_file(self.fs, mode, creds.uid, gid)
         inode.linkable = linkable
         return inode
 
@@ -337,13 +340,14 @@ class Directory(TmpfsInode):
             raise error(errno.ENOTEMPTY, name)
 
     def add(self, name: str, inode: TmpfsInode) -> None:
-        """Put a name in; charges nothing."""
+        """Put a name in; charges nothing. The directory changes when the file did, which was made, linked or moved just now."""
         self.entries[name] = inode
         self.size += _ENTRY_SIZE
-        self.mtime_ns = self.ctime_ns = time.time_ns()
+        self.mtime_ns = self.ctime_ns = inode.ctime_ns
 
     def remove(self, name: str) -> TmpfsInode:
-        """Take a name out; drops no link."""
+        """Take a name out; drops no link. The file changes when the directory does."""
+        inode = self.entries.pop(name)
         self.size -= _ENTRY_SIZE
-        self.mtime_ns = self.ctime_ns = time.time_ns()
-        return self.entries.pop(name)
+        self.mtime_ns = self.ctime_ns = inode.ctime_ns = time.time_ns()
+        return inode
