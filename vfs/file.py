@@ -363,25 +363,27 @@ class File:
 
     def close(self) -> None:
         """Close the file; closing again does nothing."""
-        mount = self.location.mount
-        with self.inode.fs.lock:
+        fs, mount = self.inode.fs, self.location.mount
+        fs.lock.acquire()
+        try:
             if self.closed:
                 return
             self.closed = True
             try:
                 self.release()
             finally:
-                if mount.fs.watches.instances:
-                    mount.fs.watches.closed(self)
-                locks = self.inode.fs.vfs.locks
-                if locks.held:
-                    locks.release(self)
+                if fs.watches.instances:
+                    fs.watches.closed(self)
+                if fs.vfs.locks.held:
+                    fs.vfs.locks.release(self)
                 self.readable = self.writable = False
                 mount.open_files -= 1
                 if self.counts_as_writer:
                     mount.writers -= 1
                 if mount.dead:
                     self._put(mount)
+        finally:
+            fs.lock.release()
 
     @staticmethod
     def _put(mount: Mount) -> None:

@@ -170,8 +170,11 @@ class VirtualFilesystem(AttributeCalls, MountCalls):
         ENXIO for a socket, a device without a driver, a fifo without a reader; EPERM for O_NOATIME of somebody else's
         file; EOPNOTSUPP for O_TMPFILE; ENOSPC.
         """
-        with self.lock:
+        self.lock.acquire()
+        try:
             return opening.open_file(self.path_cache, creds, op, options)
+        finally:
+            self.lock.release()
 
     def mkdir_at(self, creds: Credentials, op: PathOperation, options: MkdirOptions = _MKDIR) -> None:
         """mkdir(2).
@@ -222,8 +225,11 @@ class VirtualFilesystem(AttributeCalls, MountCalls):
 
         Errors: EISDIR; EBUSY for a mount point; EACCES; EPERM in a sticky directory.
         """
-        with self.lock:
+        self.lock.acquire()
+        try:
             namei.unlink(self.path_cache, creds, op)
+        finally:
+            self.lock.release()
 
     def rmdir_at(self, creds: Credentials, op: PathOperation) -> None:
         """rmdir(2).
@@ -242,8 +248,11 @@ class VirtualFilesystem(AttributeCalls, MountCalls):
         with another, for flags that the type does not know, and for a directory moved into itself; ENOENT; ENOTEMPTY; ENOTDIR;
         EISDIR; EACCES; EPERM.
         """
-        with self.lock:
+        self.lock.acquire()
+        try:
             namei.rename(self.path_cache, creds, old, new, options)
+        finally:
+            self.lock.release()
 
     def set_stat_at(self, creds: Credentials, op: PathOperation, changes: SetStat) -> None:
         """chmod, chown, truncate and utimensat(2).
