@@ -48,10 +48,10 @@ class Dentry:
         self.name = name
         self.parent: Dentry = self if parent is None else parent
         self.inode = inode
-        mode = inode.mode
-        self.children: dict[str, Dentry] = {} if mode & _S_IFMT == _S_IFDIR else _NO_CHILDREN
+        kind = inode.mode & _S_IFMT
+        self.children: dict[str, Dentry] = {} if kind == _S_IFDIR else _NO_CHILDREN
         self.odd = inode.fs.dentry_flags
-        if mode & _S_IFMT != _S_IFREG:
+        if kind != _S_IFREG:
             self.update_flags()
 
     def update_flags(self) -> None:

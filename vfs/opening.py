@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from vfs.mount import Mount
     from vfs.pathcache import PathCache
 
-_CREATION_FLAGS = os.O_CREAT | os.O_EXCL | os.O_TRUNC | O_TMPFILE_BIT
+_KEPT_FLAGS = ~(os.O_CREAT | os.O_EXCL | os.O_TRUNC | O_TMPFILE_BIT)
 _O_PATH_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _O_CREAT = os.O_CREAT
 _O_DIRECTORY = os.O_DIRECTORY
@@ -158,7 +158,7 @@ def _open_existing(creds: Credentials, location: VirtualDentry, flags: int, path
     _check_open(creds, location, flags, path)
     if truncates and dentry.inode.fs.truncates_on_open:
         mount.check_writable()
-        return _count(dentry.inode.open(location, flags & ~_CREATION_FLAGS | os.O_TRUNC, creds))
+        return _count(dentry.inode.open(location, flags & _KEPT_FLAGS | os.O_TRUNC, creds))
     file = open_unchecked(creds, location, flags)
     if truncates:
         _truncate(creds, dentry, file)
@@ -201,7 +201,7 @@ def open_unchecked(creds: Credentials, location: VirtualDentry, flags: int) -> F
 
 
 def _open(creds: Credentials, location: VirtualDentry, flags: int) -> File:
-    return _count(location.dentry.inode.open(location, flags & ~_CREATION_FLAGS, creds))
+    return _count(location.dentry.inode.open(location, flags & _KEPT_FLAGS, creds))
 
 
 def _count(file: File) -> File:

@@ -30,6 +30,8 @@ _SHIFT: Final = PAGE_SIZE.bit_length() - 1
 _MASK: Final = PAGE_SIZE - 1
 _BEHIND_ALL: Final = MAX_FILE_SIZE + 1
 _GONE: Final = -1
+# Of every file that has none: nothing is put into it.
+_NO_PAGES: Final[dict[int, Page]] = {}
 _ZEROS: Final = bytes(PAGE_SIZE)
 _SHARED: Final = 16 * PAGE_SIZE
 
@@ -46,7 +48,7 @@ class RegularFile(TmpfsInode):
     def __init__(self, fs: TmpfsFilesystem, mode: int, uid: int, gid: int) -> None:
         # As super() does, which takes a third longer for the whole file.
         TmpfsInode.__init__(self, fs, mode, uid, gid)
-        self.pages: dict[int, Page] = {}
+        self.pages = _NO_PAGES
         self.opens = 0
 
     def stat(self) -> os.stat_result:
@@ -66,18 +68,12 @@ class RegularFile(TmpfsInode):
         """See `Inode.open_path`."""
         return self.open(location, flags, creds)
 
-    def close(self) -> None:
-        """An open file is gone."""
-        self.opens -= 1
-        if not self.nlink:
-            self.free()
-
     def free(self) -> None:
         """See `TmpfsInode.free`: not while it is open."""
         if not self.opens:
             super().free()
             self.fs.uncharge_pages(len(self.pages))
-            self.pages, self.xattrs, self.opens = {}, None, _GONE
+            self.pages, self.xattrs, self.opens = _NO_PAGES, None, _GONE
 
     def resize(self, size: int) -> bool:
         """Cut off or extend by a hole. Cutting off takes what fallocate(2) put behind the end, too; with the size that it has, a
@@ -122,6 +118,8 @@ class RegularFile(TmpfsInode):
         total = len(data)
         # Pages share what the caller gave, which never changes; but only if a single page left over keeps little alive.
         source = memoryview(data) if PAGE_SIZE < total <= _SHARED else data
+        if not self.pages:
+            self.pages = {}
         pages = self.pages
         room = self.fs.free_pages()
         done = added = 0
@@ -151,7 +149,7 @@ class RegularFile(TmpfsInode):
         pages = self.pages
         if offset == 0 and end == _BEHIND_ALL:
             self.fs.uncharge_pages(len(pages))
-            pages.clear()
+            self.pages = _NO_PAGES
             return
         first, last = -(-offset >> _SHIFT), end >> _SHIFT
         gone = [index for index in pages if first <= index < last]
@@ -171,6 +169,8 @@ class RegularFile(TmpfsInode):
 
         Errors: ENOSPC, and then none was made.
         """
+        if not self.pages:
+            self.pages = {}
         pages = self.pages
         first, last = offset >> _SHIFT, -(-end >> _SHIFT)
         present = sum(1 for index in pages if first <= index < last)
@@ -273,4 +273,7 @@ class RegularOpenFile(File):
 
     def release(self) -> None:
         """See `File.release`."""
-        self.inode.close()
+        inode = self.inode
+        inode.opens -= 1
+        if not inode.nlink:
+            inode.free()
