@@ -32,7 +32,8 @@ ODD_CALLER: Final = 32
 _S_IFMT: Final = 0o170000
 _S_IFDIR: Final = stat.S_IFDIR
 _S_IFREG: Final = stat.S_IFREG
-_NO_CHILDREN: Final[dict[str, Dentry]] = {}
+NO_CHILDREN: Final[dict[str, Dentry]] = {}
+"""Of all dentries that are no directory's: nothing is put into it."""
 
 
 class Dentry:
@@ -49,7 +50,7 @@ class Dentry:
         self.parent: Dentry = self if parent is None else parent
         self.inode = inode
         kind = inode.mode & _S_IFMT
-        self.children: dict[str, Dentry] = {} if kind == _S_IFDIR else _NO_CHILDREN
+        self.children: dict[str, Dentry] = {} if kind == _S_IFDIR else NO_CHILDREN
         self.odd = inode.fs.dentry_flags
         if kind != _S_IFREG:
             self.update_flags()

@@ -35,6 +35,7 @@ _O_DIRECTORY = os.O_DIRECTORY
 _O_EXCL = os.O_EXCL
 _O_NOATIME = os.O_NOATIME
 _O_PATH = os.O_PATH
+_NO_FILE = os.O_DIRECTORY | O_TMPFILE_BIT
 _KEEP_LINK = os.O_NOFOLLOW | os.O_EXCL
 _NODEV = int(MountFlags.NODEV)
 _S_IFMT = 0o170000
@@ -56,12 +57,12 @@ _ACCESS = {
 def open_file(cache: PathCache, creds: Credentials, op: PathOperation, options: OpenOptions) -> File:
     """See `VirtualFilesystem.open_at`."""
     flags = options.flags
+    if flags & _O_CREAT and not flags & _O_PATH:
+        return _open_or_create(cache, creds, op, options)
     if flags & _O_PATH:
         flags &= _O_PATH_FLAGS
     elif flags & O_TMPFILE_BIT:
         return _open_tmpfile(cache, creds, op, options)
-    elif flags & _O_CREAT:
-        return _open_or_create(cache, creds, op, options)
     follow = _follows(op, flags)
     if follow != op.follow_final_symlink:
         op = op._replace(follow_final_symlink=follow)
@@ -73,7 +74,7 @@ def open_file(cache: PathCache, creds: Credentials, op: PathOperation, options: 
 
 def _open_tmpfile(cache: PathCache, creds: Credentials, op: PathOperation, options: OpenOptions) -> File:
     flags = options.flags
-    if not flags & os.O_DIRECTORY or flags & O_ACCMODE not in {os.O_WRONLY, os.O_RDWR, O_ACCMODE} or flags & os.O_CREAT:
+    if not flags & os.O_DIRECTORY or flags & O_ACCMODE not in {os.O_WRONLY, os.O_RDWR, O_ACCMODE}:
         raise error(errno.EINVAL, op.path)
     mount, directory = resolve(cache, creds, op._replace(follow_final_symlink=_follows(op, flags)))
     if not stat.S_ISDIR(directory.inode.mode):
@@ -93,7 +94,8 @@ def _follows(op: PathOperation, flags: int) -> bool:
 
 def _open_or_create(cache: PathCache, creds: Credentials, op: PathOperation, options: OpenOptions) -> File:
     flags = options.flags
-    if flags & _O_DIRECTORY:
+    if flags & _NO_FILE:
+        # With O_TMPFILE, too.
         raise error(errno.EINVAL, op.path)
     mount, parent, name, trailing_slash = resolve_parent(cache, creds, op)
     walk: Walk | None = None

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from vfs import atime, dcache
 from vfs.abi import MAY_EXEC, PATH_MAX, SYMLINKS_MAX
-from vfs.dentry import DEAD, ODD_CALLER, ODD_MOUNTED, ODD_REVALIDATE, ODD_SEARCH, ODD_SYMLINK
+from vfs.dentry import DEAD, NO_CHILDREN, ODD_CALLER, ODD_MOUNTED, ODD_REVALIDATE, ODD_SEARCH, ODD_SYMLINK
 from vfs.errors import error
 from vfs.mount import VirtualDentry
 from vfs.options import MountFlags
@@ -130,11 +130,10 @@ def check_searchable(creds: Credentials, dentry: Dentry, path: str) -> None:
 
     Errors: ENOTDIR, EACCES.
     """
-    inode = dentry.inode
-    if inode.mode & _S_IFMT != _S_IFDIR:
+    if dentry.children is NO_CHILDREN:
         raise error(errno.ENOTDIR, path)
     if dentry.odd & _ASK_TO_SEARCH:
-        inode.check_access(creds, MAY_EXEC)
+        dentry.inode.check_access(creds, MAY_EXEC)
 
 
 def cross_mounts(mount: Mount, dentry: Dentry) -> VirtualDentry:
