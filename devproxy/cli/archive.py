@@ -14,6 +14,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from importlib.machinery import ModuleSpec, SourceFileLoader
     from types import CodeType, ModuleType
     from typing import Final, TypeAlias
@@ -26,7 +27,7 @@ else:
 
 _HOME: "Final" = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _PATH: "Final" = os.path.join(_HOME, "__pycache__", f"run.{sys.implementation.cache_tag}.modules")
-_MADE_BY: "Final" = (1, sys.version, _HOME)
+_MADE_BY: "Final" = (2, sys.version, _HOME)
 _LIBRARY: "Final" = os.path.dirname(getattr(os, "__file__", ""))  # an interpreter without files has none
 # Loaded before there is a choice.
 _FIRST: "Final" = frozenset(sys.modules)
@@ -41,11 +42,7 @@ def load() -> bool:
             return False
     except (OSError, ValueError, TypeError, EOFError):
         return False
-    for entry in entries:
-        name = entry[0]
-        parent = name.rpartition(".")[0]
-        if name not in sys.modules and (not parent or parent in sys.modules):
-            _make(entry)
+    _make_all(entries)
     return True
 
 
@@ -54,9 +51,34 @@ def _is_fresh(entry: "Entry") -> bool:
     return (found.st_mtime_ns, found.st_size) == entry[3:5]
 
 
-def _make(entry: "Entry") -> None:
-    """As importlib.util.module_from_spec and exec_module do."""
-    name, source, is_package, _, _, code = entry
+def _make_all(entries: "Sequence[Entry]") -> None:
+    """A package that imports modules of its own comes behind them, and is there meanwhile, begun: as with the import system."""
+    packages = {entry[0]: entry for entry in entries if entry[2]}
+    begun: dict[str, ModuleType] = {}
+    try:
+        for entry in entries:
+            name = entry[0]
+            parent, _, tail = name.rpartition(".")
+            package = parent
+            while package in packages and package not in sys.modules:
+                begun[package] = _make(packages[package])
+                package = package.rpartition(".")[0]
+            if name not in sys.modules and (not parent or parent in sys.modules):
+                begun[name] = _make(entry)
+            if name in begun:
+                exec(entry[5], begun[name].__dict__)  # noqa: S102 (bytecode, as trusted as a .pyc)
+                if parent:
+                    setattr(sys.modules[parent], tail, begun[name])
+                del begun[name]
+    except BaseException:
+        for name in begun:
+            del sys.modules[name]
+        raise
+
+
+def _make(entry: "Entry") -> ModuleType:
+    """As importlib.util.module_from_spec does."""
+    name, source, is_package, _, _, _ = entry
     loader = SourceFileLoader(name, source)
     spec = ModuleSpec(name, loader, origin=source, is_package=is_package)
     spec.has_location = True
@@ -66,23 +88,20 @@ def _make(entry: "Entry") -> None:
         module.__path__ = spec.submodule_search_locations
     module.__spec__, module.__loader__, module.__package__, module.__file__ = spec, loader, spec.parent, source
     sys.modules[name] = module
-    try:
-        exec(code, module.__dict__)  # noqa: S102 (bytecode of our own modules, as trusted as their .pyc)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    parent, _, tail = name.rpartition(".")
-    if parent:
-        setattr(sys.modules[parent], tail, module)
+    return module
 
 
 def save() -> None:
-    """Write the modules that are loaded now. What cannot be written is no matter: the next run does without."""
+    """Write the modules that are loaded now. What cannot be written is no matter: the next run does without.
+
+    They come in the order of sys.modules, to whose end the import system moves a module once it is done: behind all that it imports.
+    """
     if sys.dont_write_bytecode or sys.pycache_prefix is not None:
         return
     part = f"{_PATH}.{os.getpid()}"
     try:
-        entries = [entry for name in _in_order() if (entry := _entry(name)) is not None]
+        names = [name for name in sys.modules if name not in _FIRST and _is_ours(name)]
+        entries = [entry for name in names if (entry := _entry(name)) is not None]
         with open(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644), "wb") as file:
             file.write(marshal.dumps((_MADE_BY, entries)))
         os.replace(part, _PATH)
@@ -108,39 +127,8 @@ def _entry(name: str) -> "Entry | None":
     return None if code is None else (name, spec.origin, is_package, found.st_mtime_ns, found.st_size, code)
 
 
-def _in_order() -> list[str]:
-    """Modules behind their packages and behind those that they import, as far as their code tells: names of modules are among its
-    names. A package that imports its own modules comes before them, and finds them as ever.
-    """
-    pending = {name: None for name in sys.modules if name not in _FIRST and _is_ours(name)}
-    ordered: list[str] = []
-
-    def visit(name: str) -> None:
-        if name not in pending:
-            return
-        del pending[name]
-        visit(name.rpartition(".")[0])
-        for used in _names_in(name):
-            if not used.startswith(f"{name}."):
-                visit(used)
-        ordered.append(name)
-
-    while pending:
-        visit(next(iter(pending)))
-    return ordered
-
-
 def _is_ours(name: str) -> bool:
     """Whether a module is devproxy's, or the library's own: another of that name may lie where others can write."""
     spec = getattr(sys.modules[name], "__spec__", None)
     place = os.path.dirname(spec.origin) if spec is not None and spec.origin is not None else ""
     return name.startswith("devproxy.") or place == _LIBRARY
-
-
-def _names_in(name: str) -> list[str]:
-    """What may be modules among the names in a module's code: `a.b` of `import a.b`, and `a.b.c` of `from a.b import c`."""
-    spec = sys.modules[name].__spec__
-    code = spec.loader.get_code(name) if spec is not None and isinstance(spec.loader, SourceFileLoader) else None
-    names = () if code is None else code.co_names
-    rooms = [used for used in names if used.startswith("devproxy.")]
-    return [*names, *(f"{room}.{tail}" for room in rooms for tail in names)]

@@ -22,7 +22,13 @@ pytestmark = pytest.mark.root
 LOOK = """
 import json, sys
 from devproxy.cli import archive
+class Recorder:
+    found = []
+    def find_spec(self, name, path=None, target=None):
+        self.found.append(name)
+sys.meta_path.insert(0, Recorder())
 used = archive.load()
+found = Recorder.found[:]
 ours = [n for n in sys.modules if n.startswith("devproxy") or n == "__future__"]
 names = json.load(open(sys.argv[1])) if len(sys.argv) > 1 else sorted(ours)
 for name in names:
@@ -36,7 +42,7 @@ def about(name):
         spec.name, spec.origin, spec.parent, spec.has_location, spec.cached, list(spec.submodule_search_locations or ()),
         type(module.__loader__).__name__, module.__loader__ is spec.loader, sorted(vars(module).keys() - {"__cached__"}),
     ]
-print(json.dumps({"used": used, "modules": {name: about(name) for name in names}}))
+print(json.dumps({"used": used, "found": found, "modules": {name: about(name) for name in names}}))
 """
 
 
@@ -91,6 +97,9 @@ def test_a_run_makes_it_and_its_modules_are_those_of_the_import_system(copy: Cop
         "devproxy.launch.launcher",
         "devproxy.targets.kernel.builder",
     } <= modules.keys()
+    looked_for = quick["found"]
+    assert isinstance(looked_for, list)
+    assert [name for name in looked_for if name.startswith("devproxy")] == []
     names = tmp_path / "names.json"
     names.write_text(json.dumps(list(modules)))
     copy.file.unlink()

@@ -26,6 +26,7 @@ ALLOWED = {
     "errno",
     "fcntl",
     "gc",
+    "itertools",  # built in
     "resource",
     "termios",
 }
