@@ -28,7 +28,8 @@ a socket holds; `vfs.fuse` is the wire format of the latter.
 Concurrency: any number of threads may use one VFS. Locks are taken in this order, and none is waited for with a later one held:
 
 1. `VirtualFilesystem.lock`, reentrant, one a VFS: every change to trees, inodes, mounts and the data of files. Each
-   `Filesystem.lock` is this one.
+   `Filesystem.lock` is this one. It is taken by `with` alone: a signal's handler that raises just after `acquire` would leave it
+   held for good.
 2. Locks of a file system type's own (the connection of a fuse mount), for its methods alone.
 3. The lock of the device table, a leaf: nothing is called with it held.
 

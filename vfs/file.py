@@ -364,8 +364,7 @@ class File:
     def close(self) -> None:
         """Close the file; closing again does nothing."""
         fs, mount = self.inode.fs, self.location.mount
-        fs.lock.acquire()
-        try:
+        with fs.lock:
             if self.closed:
                 return
             self.closed = True
@@ -382,8 +381,6 @@ class File:
                     mount.writers -= 1
                 if mount.dead:
                     self._put(mount)
-        finally:
-            fs.lock.release()
 
     @staticmethod
     def _put(mount: Mount) -> None:

@@ -170,11 +170,8 @@ class VirtualFilesystem(AttributeCalls, MountCalls):
         ENXIO for a socket, a device without a driver, a fifo without a reader; EPERM for O_NOATIME of somebody else's
         file; EOPNOTSUPP for O_TMPFILE; ENOSPC.
         """
-        self.lock.acquire()
-        try:
+        with self.lock:
             return opening.open_file(self.path_cache, creds, op, options)
-        finally:
-            self.lock.release()
 
     def mkdir_at(self, creds: Credentials, op: PathOperation, options: MkdirOptions = _MKDIR) -> None:
         """mkdir(2).
@@ -225,11 +222,8 @@ class VirtualFilesystem(AttributeCalls, MountCalls):
 
         Errors: EISDIR; EBUSY for a mount point; EACCES; EPERM in a sticky directory.
         """
-        self.lock.acquire()
-        try:
+        with self.lock:
             namei.unlink(self.path_cache, creds, op)
-        finally:
-            self.lock.release()
 
     def rmdir_at(self, creds: Credentials, op: PathOperation) -> None:
         """rmdir(2).
@@ -248,11 +242,8 @@ class VirtualFilesystem(AttributeCalls, MountCalls):
         with another, for flags that the type does not know, and for a directory moved into itself; ENOENT; ENOTEMPTY; ENOTDIR;
         EISDIR; EACCES; EPERM.
         """
-        self.lock.acquire()
-        try:
+        with self.lock:
             namei.rename(self.path_cache, creds, old, new, options)
-        finally:
-            self.lock.release()
 
     def set_stat_at(self, creds: Credentials, op: PathOperation, changes: SetStat) -> None:
         """chmod, chown, truncate and utimensat(2).
