@@ -25,7 +25,7 @@ def entry() -> None:
 
         main.entry()
         return
-    from devproxy.cli import archive
+    from devproxy import archive
 
     loaded = archive.load()
     from devproxy.cli import main

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.root
 # Prints whether the file was used, and what every module of a run knows of itself.
 LOOK = """
 import json, sys
-from devproxy.cli import archive
+from devproxy import archive
 class Recorder:
     found = []
     def find_spec(self, name, path=None, target=None):

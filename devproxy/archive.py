@@ -25,9 +25,9 @@ else:
     # Those of this very module: importing importlib for them would cost a part of what is saved.
     ModuleSpec, SourceFileLoader, ModuleType = type(__spec__), type(__spec__.loader), type(sys)
 
-_HOME: "Final" = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_HOME: "Final" = os.path.dirname(os.path.abspath(__file__))
 _PATH: "Final" = os.path.join(_HOME, "__pycache__", f"run.{sys.implementation.cache_tag}.modules")
-_MADE_BY: "Final" = (2, sys.version, _HOME)
+_MADE_BY: "Final" = (3, sys.version, _HOME)
 _LIBRARY: "Final" = os.path.dirname(getattr(os, "__file__", ""))  # an interpreter without files has none
 # Loaded before there is a choice.
 _FIRST: "Final" = frozenset(sys.modules)
