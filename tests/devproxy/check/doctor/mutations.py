@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from devproxy.host.recorded import Kept
 from devproxy.host.root import Entry
 from tests.devproxy.check.doctor.edits import Edited
-from tests.devproxy.check.doctor.test_nvml import changed, failing, healthy
+from tests.devproxy.check.doctor.nvml_answers import changed, failing, healthy
 
 _ROOT: Final = Path(__file__).parents[4]
 SOUND: Final = {

@@ -1,112 +1,34 @@
-"""Each code about NVML and GPUs' health: a machine where it fires, one beside it where it is silent, and what it tells."""
+"""Each code about NVML and GPUs' health: a machine where it fires, one beside it where it is silent, and what those about NVML tell."""
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Callable
-from functools import cache
 from typing import Any, Final
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from devproxy.check.doctor.case import Case
 from devproxy.check.doctor.examine import examine
-from devproxy.check.doctor.health import HEALTH_CHECKS
-from devproxy.check.doctor.nvml import NVML_CHECKS, lost_gpus
-from devproxy.check.finding import Finding, Severity
-from devproxy.host.facts import Host
-from devproxy.host.probe import probe_reader
+from devproxy.check.doctor.nvml import lost_gpus
+from devproxy.check.finding import Severity
 from devproxy.host.system_facts import Library
+from tests.devproxy.check.doctor.nvml_answers import (
+    CHECKS,
+    HERE,
+    LOW,
+    Document,
+    asked,
+    case,
+    changed,
+    failing,
+    findings,
+    healthy,
+    host_of,
+)
 from tests.hosts.machine import Machine
 from tests.hosts.make import before_550, cpu_only, hgx_h100, mixed, partitioned, without_driver, without_uvm
-from tests.nvml.fake import nvml_of
 
-CHECKS: Final = {check.code: check for check in (*NVML_CHECKS, *HEALTH_CHECKS)}
-BUSES: Final = ("18", "2a", "3a", "5d", "9a", "ab", "ba", "db")
-Document = dict[str, Any]
-
-
-@cache
-def host_of(make: Callable[[], Machine]) -> Host:
-    """A machine, probed once."""
-    return probe_reader(make(), name="machine", simulated=True, deep=True)
-
-
-def healthy() -> Document:
-    """What NVML says of the machine of `hgx_h100`: the truth, and nothing to complain of."""
-    host = host_of(hgx_h100)
-    assert host.nvidia is not None
-    gpus = [
-        {
-            "rank": gpu.rank, "address": f"00000000:{BUSES[gpu.rank].upper()}:00.0", "uuid": gpu.uuid, "minor": gpu.minor,
-            "name": gpu.model, "mig_mode": False, "mig": [], "numa_nodes": [gpu.rank // 4], "pids": [], "load": 0,
-            "persistence": 1, "fabric": [3, ""], "nvlinks": [True] * 18, "temperature": 35, "temperature_slowdown": 89,
-            "temperature_shutdown": 92, "power": 71000, "power_limit": 700000, "power_limit_default": 700000,
-            "ecc_uncorrected": 0, "ecc_uncorrected_ever": 2, "remap_pending": False, "remap_failed": False,
-            "pcie_generation": 5, "pcie_generation_most": 5, "pcie_width": 16, "pcie_width_most": 16, "throttle": 1,
-            "memory_total": 80 << 30, "memory_used": 4 << 20,
-        }
-        for gpu in host.nvidia.gpus
-    ]  # fmt: skip
-    return {
-        "state": "answered", "driver": "550.163.01", "device_count": 8, "gpus": gpus, "errors": [], "seconds": 0.3,
-    }  # fmt: skip
-
-
-def changed(*, rank: int = 4, **facts: object) -> Document:
-    """One GPU otherwise."""
-    document = copy.deepcopy(healthy())
-    document["gpus"][rank] |= facts
-    return document
-
-
-def every(**facts: object) -> Document:
-    document = copy.deepcopy(healthy())
-    for gpu in document["gpus"]:
-        gpu.update(facts)
-    return document
-
-
-def failing(name: str, code: int, call: str = "nvmlInitWithFlags", gpu: int | None = None) -> Document:
-    error = {"call": call, "code": code, "name": name, "gpu": gpu}
-    if call == "nvmlInitWithFlags":
-        return {"state": "failed", "why": "told by pynvml", "errors": [error], "gpus": []}
-    return healthy() | {"errors": [error]}
-
-
-def case(document: Document, machine: Machine | None = None, *, before_job: bool = False) -> Case:
-    """The machine of `hgx_h100`, or another, with that answer of NVML."""
-    if machine is not None:
-        host = probe_reader(machine.fact("nvml", document), name="machine", simulated=True, deep=True)
-        return Case(host, before_job=before_job)
-    return Case(asked(host_of(hgx_h100), document), before_job=before_job)
-
-
-def asked(host: Host, document: Document) -> Host:
-    assert host.details is not None
-    return host._replace(details=host.details._replace(nvml=nvml_of(document)))
-
-
-def findings(code: str, document: Document, machine: Machine | None = None) -> list[Finding]:
-    found = list(CHECKS[code].run(case(document, machine)))
-    assert all(finding.code == code for finding in found)
-    return found
-
-
-def unswitched() -> Machine:
-    """The same without NVSwitches."""
-    machine = hgx_h100()
-    for path in list(machine._entries):
-        if path.startswith("/proc/driver/nvidia-nvswitch"):
-            del machine._entries[path]
-    return machine
-
-
-HERE: Final = "0000:9a:00.0"  # rank 4
-LOW: Final = [True] * 9 + [False] * 9
 # code, document where it fires, subject, document where it is silent
 ROWS: Final[list[tuple[str, Document, str, Document]]] = [
     ("nvml-error", failing("DRIVER_NOT_LOADED", 9), "NVML", healthy()),
@@ -342,112 +264,3 @@ def test_an_excluded_gpu_is_no_missing_one() -> None:
     excluded = re.sub(rb"(GPU Excluded:\s*)No", rb"\1Yes", machine._contents[path])
     assert excluded != machine._contents[path]
     assert findings("sources-disagree", document, machine.file(path, excluded)) == []
-
-
-# Reports, which say a part
-
-
-def test_a_report_without_proc_has_nothing_to_disagree_with() -> None:
-    """Nor to tell whose index is which: what is not in it is unknown, not absent."""
-    host = asked(host_of(without_driver), healthy())._replace(coverage=("/dev/*",))
-    found = [finding.code for check in CHECKS.values() for finding in check.run(Case(host))]
-    assert found == []
-
-
-def test_an_index_by_some_of_the_gpus_is_none() -> None:
-    host = asked(host_of(hgx_h100), healthy())
-    assert len(list(CHECKS["minor-differs-from-index"].run(Case(host)))) == 2
-    partly = host._replace(coverage=("/proc/driver/nvidia/gpus/*/information",))
-    assert list(CHECKS["minor-differs-from-index"].run(Case(partly))) == []
-
-
-@pytest.mark.parametrize("call", ["nvmlInit_v2", "nvmlInitWithFlags"])
-def test_a_program_that_could_not_start_nvml_is_one_finding(call: str) -> None:
-    document = {
-        "state": "failed",
-        "errors": [{"call": call, "code": 18, "name": "LIB_RM_VERSION_MISMATCH", "gpu": None}],
-    }
-    (finding,) = findings("nvml-error", document)
-    assert finding.found == f"{call} says LIB_RM_VERSION_MISMATCH (18)"
-    assert "driver-library-mismatch" in finding.why
-
-
-def test_a_program_that_lost_a_gpu_is_no_other_error() -> None:
-    error = {"call": "nvmlDeviceGetHandleByIndex_v2", "code": 15, "name": "GPU_IS_LOST", "gpu": None}
-    document = {"state": "failed", "errors": [error]}
-    assert findings("nvml-error", document) == []
-    assert [finding.path for finding in lost_gpus(case(document))] == ["NVML"]
-
-
-def test_a_report_that_does_not_tell_of_the_module_claims_nothing() -> None:
-    host = asked(host_of(cpu_only), failing("DRIVER_NOT_LOADED", 9))._replace(coverage=("/dev/*",))
-    (finding,) = CHECKS["nvml-error"].run(Case(host))
-    assert "may not be loaded" in finding.why
-    assert {evidence.source for evidence in finding.evidence} == {"facts/nvml.json"}
-
-
-# Health
-
-
-def test_severities_follow_what_it_means() -> None:
-    def severity(code: str, document: Document, machine: Machine | None = None) -> Severity:
-        return findings(code, document, machine)[0].severity
-
-    assert severity("temperature-high", changed(temperature=92)) is Severity.ERROR
-    assert severity("temperature-high", changed(temperature=91)) is Severity.WARNING
-    assert severity("power-capped", changed(power_limit=500000, throttle=4)) is Severity.WARNING
-    assert severity("power-capped", changed(power_limit=500000)) is Severity.INFO
-    assert severity("nvlink-down", changed(nvlinks=LOW)) is Severity.ERROR
-    assert severity("nvlink-down", changed(nvlinks=LOW), unswitched()) is Severity.WARNING
-    pending = case(changed(remap_pending=True), before_job=True)
-    assert next(iter(CHECKS["row-remap-pending"].run(pending))).severity is Severity.ERROR
-
-
-def test_links_that_lead_nowhere_on_any_gpu_are_silent() -> None:
-    assert findings("nvlink-down", every(nvlinks=LOW), unswitched()) == []
-    assert findings("nvlink-down", every(nvlinks=[False] * 18), unswitched()) == []
-    assert len(findings("nvlink-down", every(nvlinks=[False] * 18))) == 8
-
-
-def test_memory_that_a_holder_has_is_not_nobodys() -> None:
-    holder = {"name": "python3", "paths": ["/dev/nvidia4"], "pid": 4242, "started": 5, "uid": 1000}
-    holders = {"complete": True, "holders": [holder], "unread": 0, "why": ""}
-    document = changed(memory_used=9 << 30)
-    assert findings("memory-in-use-while-idle", document, hgx_h100().fact("holders", holders)) == []
-
-
-def test_reasons_to_slow_down_are_told_by_name() -> None:
-    (finding,) = findings("throttled", changed(throttle=0x85))
-    assert (finding.found, finding.reference) == ("power-brake", "DCGM_FR_CLOCK_THROTTLE_POWER")
-    (finding,) = findings("throttled", changed(throttle=0xC8))
-    assert (finding.found, finding.reference) == (
-        "hw-slowdown, hw-thermal, power-brake",
-        "DCGM_FR_CLOCK_THROTTLE_THERMAL",
-    )
-
-
-values = (
-    st.none()
-    | st.booleans()
-    | st.integers(-2, 300)
-    | st.just(1 << 40)
-    | st.text(max_size=4)
-    | st.lists(st.booleans(), max_size=3)
-)
-
-
-@pytest.mark.property
-@given(
-    st.sampled_from((hgx_h100, partitioned, cpu_only, without_driver)),
-    st.sampled_from(("answered", "failed", "timeout", "no library")),
-    st.lists(st.dictionaries(st.sampled_from(sorted(healthy()["gpus"][0])), values), max_size=8),
-    st.lists(st.fixed_dictionaries({"call": st.sampled_from(("nvmlInitWithFlags", "nvmlDeviceGetUUID")), "code": values, "gpu": values})),
-)  # fmt: skip
-def test_any_answer_is_judged(make: Any, state: str, gpus: list[Document], errors: list[Document]) -> None:
-    document = healthy() | {"state": state, "errors": errors}
-    document["gpus"] = [gpu | change for gpu, change in zip(document["gpus"], gpus, strict=False)]
-    for check in CHECKS.values():
-        for finding in check.run(Case(asked(host_of(make), document))):
-            assert finding.code == check.code
-            assert finding.path
-            assert finding.severity is Severity.INCONCLUSIVE or (finding.found and finding.expected)
