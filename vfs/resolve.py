@@ -104,10 +104,10 @@ def _told(creds: Credentials, found: VirtualDentry) -> VirtualDentry:
 def resolve_parent(cache: PathCache, creds: Credentials, op: PathOperation) -> Parent:
     """Walk to the directory that holds the last component, and check that it may be searched.
 
-    Errors: as `resolve`; ENOENT for an empty path.
+    Errors: as `resolve`, of the last name too; ENOENT for an empty path.
     """
     path = op.path
-    if not path or len(path) * 4 >= PATH_MAX:
+    if not path or len(path) * 4 >= PATH_MAX or "\0" in path:
         check_path(path)
     head, name, trailing_slash = split(path) if "/" in path else ("", path, False)
     if not head:

@@ -259,6 +259,31 @@ def test_a_whiteout_needs_no_capability(furnished: World) -> None:
     assert furnished.stat("/open/w").st_rdev == 0
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        mkdir("/open/n\0"),
+        mknod("/open/n\0"),
+        symlink("/open/n\0"),
+        link("/d/f", "/open/n\0"),
+        link("/n\0", "/open/n"),
+        unlink("/open/n\0"),
+        rmdir("/open/n\0/"),
+        rename("/d/f", "/n\0"),
+        rename("/n\0", "/open/n"),
+        opening("n\0", os.O_CREAT | os.O_WRONLY),
+        opening("n\0", os.O_RDONLY),
+        change("/n\0", SetStat(mode=0)),
+    ],
+    ids=shown,
+)
+def test_no_name_has_a_nul(furnished: World, call: Call) -> None:
+    before = furnished.listdir("/"), furnished.listdir("/open")
+    with raises(errno.EINVAL):
+        call.carry_out(furnished, ROOT)
+    assert (furnished.listdir("/"), furnished.listdir("/open")) == before
+
+
 def test_nothing_is_made_below_a_removed_directory(furnished: World) -> None:
     gone = furnished.vfs.get_dentry_at(ROOT, furnished.at("/open/d"))
     rmdir("/open/d").carry_out(furnished, ROOT)
