@@ -7,7 +7,7 @@ import shutil
 from typing import Any
 
 from tests.differential.cases import DEFAULT_MOUNTS, Case, bind, device, devices, put, tmpfs, writable
-from tests.differential.more_cases import process, program, user
+from tests.differential.process_cases import process, program, user
 
 
 def written(destination: str) -> str:

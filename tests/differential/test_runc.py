@@ -11,9 +11,10 @@ import pytest
 
 from tests.differential.cases import CASES, Case, beside, device, devices, writable
 from tests.differential.decisions import Decision, Difference, differences, only_ours, type_is, unexplained
-from tests.differential.more_cases import MORE, image_device, process
+from tests.differential.more_cases import MORE, image_device
 from tests.differential.overlay_cases import OVERLAYS
 from tests.differential.peers import in_the_oldest_way, with_devproxy, with_runc
+from tests.differential.process_cases import process
 from tests.differential.seed_cases import SEED
 from tests.differential.view import Entry, View
 

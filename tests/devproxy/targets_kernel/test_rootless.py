@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from devproxy.build import Root, build
+from devproxy.build import build
 from devproxy.check.outcomes import check_outcomes
 from devproxy.check.verify import verify
 from devproxy.errors import DevproxyError
 from devproxy.host.probe import probe
-from devproxy.launch import launch
-from devproxy.linux.capabilities import NUMBERS, Sets, capget, capset
 from devproxy.linux.cgroups import hierarchies
-from devproxy.linux.namespaces import CLONE, map_one, unshare
-from devproxy.linux.process import Dumpable
+from devproxy.linux.namespaces import CLONE, unshare
 from devproxy.oci.configuration import Cgroupfs, Configuration
 from devproxy.oci.load import load
 from devproxy.overlay import NO_OVERLAY, Overlaid, Overlay2
@@ -31,50 +26,8 @@ from devproxy.targets.kernel.paths import KernelPaths
 from devproxy.targets.kernel.root import KernelRoot
 from tests.bundles import runc_spec_like, write_bundle
 from tests.devproxy.check.lying import Lies, changed, lying
-from tests.devproxy.linux.forked import in_child
+from tests.devproxy.targets_kernel.rootless import BOUND, built, found, planned
 from tests.unprivileged import GID, UID, as_user
-
-EXAMPLE = str(Path(__file__).parents[3] / "example" / "host-8gpu.tar")
-BOUND = "bound from the host, keeps mode 0666 and owner 65534:65534"
-
-
-def planned(directory: Path, config: Configuration | None = None, **changes: Any) -> Plan:
-    bundle = write_bundle(directory / "bundle", runc_spec_like(**changes))
-    return plan(load(bundle), probe(), config=config or Configuration())
-
-
-def looked_at(root: Root) -> dict[str, Any]:
-    """What became of each step, and what the two checks say."""
-    return {
-        "outcomes": {o.step.describe(): [o.result.value, o.found, o.warning, o.rootless] for o in root.outcomes},
-        "findings": [f.describe() for f in (*verify(root.plan, root).findings, *check_outcomes(root).findings)],
-    }
-
-
-def built(
-    work: Callable[[Path], Plan], paths: KernelPaths | None = None, prepare: Callable[[], object] = lambda: None
-) -> dict[str, Any]:
-    def child(directory: Path) -> dict[str, Any]:
-        with build(work(directory), "kernel", paths=paths) as root:
-            told = json.dumps(looked_at(root)).replace(str(directory), "DIRECTORY")
-            return dict(json.loads(told))
-
-    return dict(as_user(child, prepare))
-
-
-def found(result: dict[str, Any], start: str) -> list[Any]:
-    (answer,) = [value for step, value in result["outcomes"].items() if step.startswith(start)]
-    return list(answer)
-
-
-def in_process(directory: Path, script: str, **changes: Any) -> list[Any]:
-    """The exit code and the output of a shell in a rootless root."""
-    arguments = {"args": ["sh", "-c", f"exec > /out/told 2>&1; {script}"], **changes.pop("process", {})}
-    (directory / "out").mkdir()
-    out = {"destination": "/out", "type": "bind", "source": str(directory / "out"), "options": ["bind"]}
-    mounts = [*runc_spec_like()["mounts"], out]
-    with build(planned(directory, process=arguments, mounts=mounts, **changes), "kernel") as root:
-        return [launch(root), (directory / "out" / "told").read_text()]
 
 
 def test_the_usual_bundle_is_verified_and_says_what_it_lacks() -> None:
@@ -160,77 +113,6 @@ def test_a_mount_of_proc_is_refused_where_the_host_hides_parts_of_its_own() -> N
     assert result["findings"] == []
     words = "without root a new proc is refused where parts of the host's /proc are hidden, as in a container"
     assert found(result, "mount proc at") == ["skipped", words, True, True]
-
-
-# nodes
-
-
-def devices(*entries: dict[str, Any]) -> dict[str, Any]:
-    return {"linux": {"devices": list(entries)}}
-
-
-def test_a_device_of_the_spec_is_the_hosts() -> None:
-    entry = {"path": "/dev/kmsg", "type": "c", "major": 1, "minor": 11, "fileMode": 0o600, "uid": 7, "gid": 8}
-    mode = stat.S_IMODE(os.stat("/dev/kmsg").st_mode)
-    result = built(lambda directory: planned(directory, **devices(entry)))
-    assert result["findings"] == []
-    assert found(result, "node /dev/kmsg")[1] == f"bound from the host, keeps mode {mode:04o} and owner 65534:65534"
-
-
-def test_one_that_the_host_lacks_is_left_out() -> None:
-    entry = {"path": "/dev/nobody", "type": "c", "major": 60, "minor": 7}
-    result = built(lambda directory: planned(directory, **devices(entry)))
-    assert result["findings"] == []
-    words = "the host has no /dev/nobody with number 60:7, without root only the host's can be shown"
-    assert found(result, "node /dev/nobody") == ["skipped", words, True, True]
-
-
-def test_one_that_is_another_device_on_the_host_is_an_error() -> None:
-    entry = {"path": "/dev/kmsg", "type": "c", "major": 60, "minor": 7}
-    with pytest.raises(DevproxyError, match="the host's is device 1:11"):
-        built(lambda directory: planned(directory, **devices(entry)))
-
-
-def test_one_that_exists_already_must_be_the_one() -> None:
-    """/dev/null is there by the time it is asked for again."""
-    again = {"path": "/dev/null", "type": "c", "major": 1, "minor": 3}
-    result = built(lambda directory: planned(directory, **devices(again)))
-    assert result["findings"] == []
-    with pytest.raises(DevproxyError, match="is character device 1:3, expected character device 1:5"):
-        built(lambda directory: planned(directory, **devices({**again, "minor": 5})))
-
-
-def test_a_fifo_is_made_and_belongs_to_the_caller() -> None:
-    entry = {"path": "/dev/pipe", "type": "p", "fileMode": 0o640, "uid": 7, "gid": 8}
-    result = built(lambda directory: planned(directory, **devices(entry)))
-    assert result["findings"] == []
-    assert found(result, "node /dev/pipe") == ["chosen", "belongs to 0:0, 7:8 cannot be had without root", True, True]
-
-
-def test_the_accelerators_of_a_recorded_host_cannot_be_shown() -> None:
-    def work(directory: Path) -> Plan:
-        process = {"env": ["NVIDIA_VISIBLE_DEVICES=0"]}
-        return plan(load(write_bundle(directory / "b", runc_spec_like(process=process))), probe(EXAMPLE))
-
-    with pytest.raises(DevproxyError, match="/dev/nvidiactl is a device of the recorded host") as caught:
-        built(work)
-    assert "devproxy inspect" in caught.value.hint
-
-
-def test_an_accelerator_whose_node_the_host_lacks_is_an_error() -> None:
-    """A container that was to have a GPU does not start without it."""
-
-    def work(directory: Path) -> Plan:
-        process = {"env": ["NVIDIA_VISIBLE_DEVICES=0"]}
-        live = probe(EXAMPLE)._replace(simulated=False)
-        return plan(load(write_bundle(directory / "b", runc_spec_like(process=process))), live)
-
-    with pytest.raises(DevproxyError, match="without root only the host's can be shown"):
-        built(work)
-
-
-def test_without_accelerators_a_recorded_host_can_be_shown() -> None:
-    assert built(lambda d: plan(load(write_bundle(d / "b", runc_spec_like())), probe(EXAMPLE)))["findings"] == []
 
 
 # mounts
@@ -386,95 +268,3 @@ def test_a_bound_node_that_is_not_as_the_hosts_is_found(code: str, fields: dict[
             return [[f.code, f.path] for f in verify(root.plan, lying(root, lies)).findings]
 
     assert as_user(work) == [[code, "/dev/null"]]
-
-
-# the process
-
-
-def test_the_process_is_root_of_its_own() -> None:
-    script = "id -u; id -g; echo > /dev/null && echo > /tmp/file && stat -c %u:%a /tmp/file"
-    assert as_user(lambda directory: in_process(directory, script)) == [0, "0\n0\n0:644\n"]
-
-
-def test_another_user_is_the_caller_under_another_number() -> None:
-    """What is made belongs to it on the host too, and it has no capability over the root's mounts."""
-
-    def work(directory: Path) -> list[Any]:
-        process = {"user": {"uid": 1000, "gid": 1001}}
-        script = "id -u; id -g; touch /out/file; stat -c %u:%g /out/file; umount /tmp 2>/dev/null || echo refused"
-        code, told = in_process(directory, script, process=process)
-        made = os.stat(directory / "out" / "file")
-        return [code, told, (made.st_uid, made.st_gid) == (os.getuid(), os.getgid())]
-
-    assert as_user(work) == [0, "1000\n1001\n1000:1001\nrefused\n", True]
-
-
-def test_the_oom_score_can_be_raised() -> None:
-    script = "cat /proc/self/oom_score_adj"
-    process = {"oomScoreAdj": 777}
-    assert as_user(lambda directory: in_process(directory, script, process=process)) == [0, "777\n"]
-
-
-def test_a_limit_above_the_hard_one_is_an_error() -> None:
-    process = {"rlimits": [{"type": "RLIMIT_NOFILE", "soft": 1 << 20, "hard": 1 << 30}]}
-    with pytest.raises(DevproxyError, match="RLIMIT_NOFILE cannot be set"):
-        as_user(lambda directory: in_process(directory, "true", process=process))
-
-
-def test_a_namespace_of_somebody_else_cannot_be_joined() -> None:
-    path = f"/proc/{os.getpid()}/ns/uts"
-    namespaces = {"namespaces": [{"type": "mount"}, {"type": "uts", "path": path}]}
-    with pytest.raises(DevproxyError) as caught:
-        built(lambda directory: planned(directory, linux=namespaces, hostname=None))
-    assert "linux.namespaces[1]" in caught.value.message
-
-
-def test_without_user_namespaces_it_says_what_they_depend_on() -> None:
-    def none_left() -> None:
-        unshare(CLONE["user"])
-        map_one(os.open("/proc", os.O_PATH), (0, UID), (0, GID))
-        Path("/proc/sys/user/max_user_namespaces").write_text("0")
-        capset(Sets(0, 0, 0))
-
-    def work(directory: Path) -> None:
-        with Dumpable():
-            none_left()
-        build(planned(directory), "kernel")
-
-    with pytest.raises(DevproxyError, match="a user namespace for uid 0 cannot be made") as caught:
-        as_user(work)
-    assert "max_user_namespaces" in caught.value.hint
-
-
-# who has no privileges
-
-
-def test_root_of_somebodys_user_namespace_has_one_of_its_own() -> None:
-    """It may mount, but make no node, and of the overlay's xattrs it has none."""
-
-    def work(directory: Path) -> Plan:
-        with Dumpable():
-            uid, gid = os.geteuid(), os.getegid()
-            unshare(CLONE["user"])
-            map_one(os.open("/proc", os.O_PATH), (0, uid), (0, gid))
-        return planned(directory)
-
-    result = built(work)
-    assert result["findings"] == []
-    assert found(result, "node /dev/null") == ["chosen", BOUND, False, True]
-
-
-@pytest.mark.root
-def test_root_without_the_capability_to_mount_is_rootless_too(tmp_path: Path) -> None:
-    def work() -> dict[str, Any]:
-        capset(Sets(*(held & ~(1 << NUMBERS["CAP_SYS_ADMIN"]) for held in capget())))
-        with build(planned(tmp_path), "kernel") as root:
-            return looked_at(root)
-
-    result = in_child(work)
-    assert result["findings"] == []
-    assert found(result, "node /dev/null")[1] == "bound from the host, keeps mode 0666 and owner 0:0"
-
-
-def test_nothing_of_the_usual_bundle_is_a_warning() -> None:
-    assert built(lambda directory: planned(directory, Configuration(strict=True)))["findings"] == []
