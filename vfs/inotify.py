@@ -14,6 +14,7 @@ import os
 import stat
 import struct
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vfs.abi import (
@@ -99,7 +100,7 @@ class Inotify:
         """
         self._check_mask(mask)
         if mask & IN_DONT_FOLLOW:
-            op = op._replace(follow_final_symlink=False)
+            op = replace(op, follow_final_symlink=False)
         with self._vfs.lock:
             inode = resolve(self._vfs.path_cache, creds, op).dentry.inode
             if mask & IN_ONLYDIR and not stat.S_ISDIR(inode.mode):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import functools
 import stat
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vfs import dcache, unmounting
@@ -312,7 +313,7 @@ def mkdir_all(cache: PathCache, creds: Credentials, op: PathOperation, mode: int
         head, _, _ = split(current.path)
         if not head:
             break
-        current = op._replace(path=head, follow_final_symlink=True)
+        current = replace(op, path=head, follow_final_symlink=True)
         found = _find(cache, creds, current)
     if found is not None and not missing and must_be_dir and not stat.S_ISDIR(found.dentry.inode.mode):
         raise error(errno.ENOTDIR, op.path)
@@ -324,7 +325,7 @@ def make_mountpoint(cache: PathCache, creds: Credentials, op: PathOperation, *, 
     """See `VirtualFilesystem.make_synthetic_mountpoint`."""
     if _find(cache, creds, op) is not None:
         return
-    parent = op._replace(path=split(op.path)[0], follow_final_symlink=True)
+    parent = replace(op, path=split(op.path)[0], follow_final_symlink=True)
     if directory:
         mkdir_all(cache, creds, op, 0o755, must_be_dir=False)
     else:

@@ -65,7 +65,7 @@ def open_file(cache: PathCache, creds: Credentials, op: PathOperation, options: 
         return _open_tmpfile(cache, creds, op, options)
     follow = _follows(op, flags)
     if follow != op.follow_final_symlink:
-        op = op._replace(follow_final_symlink=follow)
+        op = replace(op, follow_final_symlink=follow)
     location = resolve(cache, creds, op)
     if flags & _O_DIRECTORY and not stat.S_ISDIR(location.dentry.inode.mode):
         raise error(errno.ENOTDIR, op.path)
@@ -76,7 +76,7 @@ def _open_tmpfile(cache: PathCache, creds: Credentials, op: PathOperation, optio
     flags = options.flags
     if not flags & os.O_DIRECTORY or flags & O_ACCMODE not in {os.O_WRONLY, os.O_RDWR, O_ACCMODE}:
         raise error(errno.EINVAL, op.path)
-    mount, directory = resolve(cache, creds, op._replace(follow_final_symlink=_follows(op, flags)))
+    mount, directory = resolve(cache, creds, replace(op, follow_final_symlink=_follows(op, flags)))
     if not stat.S_ISDIR(directory.inode.mode):
         raise error(errno.ENOTDIR, op.path)
     mount.check_writable()

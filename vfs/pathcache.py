@@ -11,14 +11,15 @@ dictionary in its place, so that the result of a walk that began before a change
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     from vfs.credentials import Credentials
     from vfs.mount import VirtualDentry
-    from vfs.resolve import PathOperation
 
 LIMIT: Final = 1 << 16
+Walked: TypeAlias = "tuple[Credentials, VirtualDentry, VirtualDentry, str, bool]"
+"""Who asked for what: `root`, `start`, `path` and `follow_final_symlink` of a `vfs.resolve.PathOperation`, whose path is not empty."""
 
 
 class PathCache:
@@ -27,7 +28,7 @@ class PathCache:
     __slots__ = ("entries",)
 
     def __init__(self) -> None:
-        self.entries: dict[tuple[Credentials, PathOperation], VirtualDentry] = {}
+        self.entries: dict[Walked, VirtualDentry] = {}
 
     def drop(self) -> None:
         """Forget everything."""

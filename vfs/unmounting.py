@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vfs import propagation
@@ -34,7 +35,7 @@ def umount(vfs: VirtualFilesystem, creds: Credentials, op: PathOperation, option
     if flags & ~_KNOWN_FLAGS:
         raise error(errno.EINVAL, op.path)
     if flags & UMOUNT_NOFOLLOW:
-        op = op._replace(follow_final_symlink=False)
+        op = replace(op, follow_final_symlink=False)
     mount = _to_umount(vfs, creds, op)
     if flags & MNT_EXPIRE:
         if flags & (MNT_FORCE | MNT_DETACH) or mount is op.root.mount:

@@ -6,6 +6,7 @@ import errno
 import itertools
 import stat
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vfs import atime, mount_tree, namei, opening
@@ -94,7 +95,7 @@ class VirtualFilesystem(AttributeCalls, MountCalls):
 
     def stat_at(self, creds: Credentials, op: PathOperation) -> os.stat_result:
         """stat(2), or lstat(2) if the operation does not follow."""
-        found = self.path_cache.entries.get((creds, op))
+        found = self.path_cache.entries.get((creds, op.root, op.start, op.path, op.follow_final_symlink))
         if found is None or found[1].odd & _NOT_AT_ONCE:
             found = resolve(self.path_cache, creds, op)
         return found[1].inode.stat()
@@ -103,9 +104,7 @@ class VirtualFilesystem(AttributeCalls, MountCalls):
         self, creds: Credentials, root: VirtualDentry, path: str, *, follow_final_symlink: bool = True
     ) -> os.stat_result:
         """`stat_at` for a path from `root`, for whoever asks often: where the way is known, no operation is made."""
-        # A plain tuple equals the operation that it stands for.
-        key = (creds, (root, root, path, follow_final_symlink, False))
-        found = self.path_cache.entries.get(key)  # type: ignore[arg-type]
+        found = self.path_cache.entries.get((creds, root, root, path, follow_final_symlink))
         if found is None or found[1].odd & _NOT_AT_ONCE:
             found = resolve(self.path_cache, creds, PathOperation(root, root, path, follow_final_symlink))
         return found[1].inode.stat()
@@ -128,7 +127,7 @@ class VirtualFilesystem(AttributeCalls, MountCalls):
 
         Errors: EINVAL for a file that is no link, ENOENT if an empty path names it.
         """
-        mount, dentry = resolve(self.path_cache, creds, op._replace(follow_final_symlink=False))
+        mount, dentry = resolve(self.path_cache, creds, replace(op, follow_final_symlink=False))
         if not op.path and not stat.S_ISLNK(dentry.inode.mode):
             raise error(errno.ENOENT)
         target = dentry.inode.readlink()

@@ -94,6 +94,6 @@ def pages_of(inodes: Iterable[Inode]) -> int:
 
 def check_paths(vfs: VirtualFilesystem) -> None:
     """Whatever is remembered is what a walk finds now."""
-    for (creds, op), place in list(vfs.path_cache.entries.items()):
+    for (creds, root, start, path, follow), place in list(vfs.path_cache.entries.items()):
         if not place.dentry.odd & DEAD:
-            assert resolve(PathCache(), creds, PathOperation(*op)) == place, op.path
+            assert resolve(PathCache(), creds, PathOperation(root, start, path, follow)) == place, path

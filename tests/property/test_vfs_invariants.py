@@ -14,7 +14,7 @@ from vfs.dentry import ODD_MOUNTED
 from vfs.fs.tmpfs import TmpfsFilesystem
 from vfs.fs.tmpfs.inode import Directory, Symlink, TmpfsInode
 from vfs.fs.tmpfs.regular import RegularFile
-from vfs.resolve import Walk
+from vfs.resolve import PathOperation, Walk
 
 pytestmark = pytest.mark.property
 
@@ -68,9 +68,9 @@ def mounts_hang_together(world: SimulatedWorld) -> None:
 
 
 def remembered_walks_are_what_a_new_walk_finds(world: SimulatedWorld) -> None:
-    for (creds, op), found in list(world.vfs.path_cache.entries.items()):
+    for (creds, root, start, path, follow), found in list(world.vfs.path_cache.entries.items()):
         if not found.dentry.dead:
-            assert Walk.begin(creds, op).to_end(follow=op.follow_final_symlink) == found
+            assert Walk.begin(creds, PathOperation(root, start, path)).to_end(follow=follow) == found
 
 
 def links_pages_and_inodes_are_counted_right(world: SimulatedWorld) -> None:

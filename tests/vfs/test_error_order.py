@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
@@ -287,7 +288,7 @@ def test_no_name_has_a_nul(furnished: World, call: Call) -> None:
 def test_nothing_is_made_below_a_removed_directory(furnished: World) -> None:
     gone = furnished.vfs.get_dentry_at(ROOT, furnished.at("/open/d"))
     rmdir("/open/d").carry_out(furnished, ROOT)
-    op = furnished.at("new")._replace(start=gone)
+    op = replace(furnished.at("new"), start=gone)
     with raises(errno.ENOENT):
         furnished.vfs.mkdir_at(ROOT, op)
 

@@ -86,7 +86,7 @@ def test_closing_a_directory_ends_earlier_walks(world: World) -> None:
 def test_the_path_cache_is_bounded(world: World) -> None:
     cache = world.vfs.path_cache
     for number in range(LIMIT + 10):
-        cache.entries[ROOT, world.at(str(number))] = world.ns.root
+        cache.entries[ROOT, world.ns.root, world.ns.root, str(number), True] = world.ns.root
     world.mkdir("/a")
     world.stat("/a")
     assert len(cache.entries) < LIMIT

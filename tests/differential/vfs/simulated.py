@@ -231,7 +231,7 @@ class World:
         self.vfs.link_at(self.creds, at(self.file(slot).location), self.at(path))
 
     def openat(self, slot: int, start: int, path: str, flags: int, mode: int) -> None:
-        op = self.from_(start, path)._replace(allow_empty=False)
+        op = replace(self.from_(start, path), allow_empty=False)
         self.keep(slot, self.vfs.open_at(self.creds, op, OpenOptions(flags, mode)))
 
     def reopen(self, slot: int, old: int, flags: int) -> None:
