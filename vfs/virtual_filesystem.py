@@ -100,15 +100,6 @@ class VirtualFilesystem(AttributeCalls, MountCalls):
             found = resolve(self.path_cache, creds, op)
         return found[1].inode.stat()
 
-    def stat_path(
-        self, creds: Credentials, root: VirtualDentry, path: str, *, follow_final_symlink: bool = True
-    ) -> os.stat_result:
-        """`stat_at` for a path from `root`, for whoever asks often: where the way is known, no operation is made."""
-        found = self.path_cache.entries.get((creds, root, root, path, follow_final_symlink))
-        if found is None or found[1].odd & _NOT_AT_ONCE:
-            found = resolve(self.path_cache, creds, PathOperation(root, root, path, follow_final_symlink))
-        return found[1].inode.stat()
-
     def access_at(self, creds: Credentials, op: PathOperation, mask: int) -> None:
         """access(2) for MAY_READ | MAY_WRITE | MAY_EXEC, with the credentials given; 0 asks for existence.
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
-from collections.abc import Callable
-from functools import partial
 
 import pytest
 from hypothesis import given
@@ -130,32 +127,3 @@ def test_a_detached_mount_is_walked_from_its_own_root(world: World) -> None:
     root = VirtualDentry(mount, mount.root)
     world.vfs.mkdir_at(ROOT, PathOperation(root, root, "d"))
     assert world.vfs.get_dentry_at(ROOT, PathOperation(root, root, "/d/../..")) == root
-
-
-@pytest.mark.parametrize(
-    "path", ["", "/", "/d/f", "d//f", "/d/l", "/d/l/", "/d/loop", "/d/none", "/d/f/none", "/d/../d/f"]
-)
-@pytest.mark.parametrize("follow", [True, False])
-def test_a_path_is_told_as_its_operation_is(world: World, path: str, follow: bool) -> None:
-    world.mkdir("/d")
-    world.mknod("/d/f")
-    world.symlink("f", "/d/l")
-    world.symlink("loop", "/d/loop")
-
-    def told(stat: Callable[[], os.stat_result]) -> os.stat_result | int | None:
-        try:
-            return stat()
-        except OSError as problem:
-            return problem.errno
-
-    root = world.ns.root
-    by_path = partial(world.vfs.stat_path, ROOT, root, path, follow_final_symlink=follow)
-    by_operation = partial(world.stat, path, follow=follow)
-    for _ in range(2):
-        assert told(by_path) == told(by_operation)
-    world.vfs.path_cache.drop()
-    for _ in range(2):
-        assert told(by_operation) == told(by_path)
-    if path == "/d/f":
-        world.vfs.unlink_at(ROOT, world.at(path))
-        assert told(by_path) == told(by_operation) == 2

@@ -57,11 +57,13 @@ class MemoryRoot:
 
     def stat(self, path: str) -> os.stat_result:
         """See `Root.stat`."""
-        return self.vfs.stat_path(ROOT, self._root, path)
+        root = self._root
+        return self.vfs.stat_at(ROOT, PathOperation(root, root, path))
 
     def lstat(self, path: str) -> os.stat_result:
         """See `Root.lstat`."""
-        return self.vfs.stat_path(ROOT, self._root, path, follow_final_symlink=False)
+        root = self._root
+        return self.vfs.stat_at(ROOT, PathOperation(root, root, path, follow_final_symlink=False))
 
     def read_bytes(self, path: str) -> bytes:
         """See `Root.read_bytes`."""
