@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.vfs.world import USER, World, raises
-from vfs import ROOT, MountOptions, OpenOptions, SetStat, StatFilesystem
-from vfs.abi import MAX_FILE_SIZE, PAGE_SIZE, TMPFS_MAGIC
+from vfs import ROOT, MountOptions, OpenOptions, RenameOptions, SetStat, StatFilesystem
+from vfs.abi import MAX_FILE_SIZE, PAGE_SIZE, RENAME_EXCHANGE, RENAME_WHITEOUT, TMPFS_MAGIC
 from vfs.fs.tmpfs import TmpfsFilesystem, TmpfsOptions
+from vfs.fs.tmpfs.inode import Directory, TmpfsInode
 from vfs.fs.tmpfs.options import parse
 from vfs.resolve import at
 
@@ -293,3 +294,37 @@ def test_every_answer_of_open_has_its_flags(world: World) -> None:
     with world.vfs.open_at(ROOT, world.at("/f"), OpenOptions(os.O_RDWR | os.O_CREAT, 0o640)) as file:
         assert file.stat().st_mode == 0o100640
         assert file.flags == os.O_RDWR
+
+
+class Watched(dict[str, TmpfsInode]):
+    """The entries of a directory, and which names there were after each change of them."""
+
+    def __init__(self, entries: dict[str, TmpfsInode]) -> None:
+        super().__init__(entries)
+        self.seen: list[set[str]] = []
+
+    def __setitem__(self, name: str, inode: TmpfsInode) -> None:
+        super().__setitem__(name, inode)
+        self.seen.append(set(self))
+
+    def pop(self, name: str) -> TmpfsInode:  # type: ignore[override]
+        inode = super().pop(name)
+        self.seen.append(set(self))
+        return inode
+
+
+@pytest.mark.parametrize(
+    ("flags", "stays"), [(0, {"new"}), (RENAME_EXCHANGE, {"old", "new"}), (RENAME_WHITEOUT, {"old", "new"})]
+)
+def test_a_name_that_a_rename_replaces_is_missing_at_no_moment(world: World, flags: int, stays: set[str]) -> None:
+    world.mknod("old")
+    world.mknod("new")
+    directory = world.ns.root.dentry.inode
+    assert isinstance(directory, Directory)
+    directory.entries = entries = Watched(directory.entries)
+    before = directory.size
+    world.vfs.rename_at(ROOT, world.at("old"), world.at("new"), RenameOptions(flags))
+    assert entries.seen
+    assert all(names >= stays for names in entries.seen)
+    assert set(entries) == stays
+    assert directory.size == before - 20 * (2 - len(stays))

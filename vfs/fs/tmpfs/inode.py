@@ -114,8 +114,9 @@ class TmpfsInode(Inode):
     def get_name(self) -> None:
         """The file, which had no name, gets its first."""
 
-    def drop_link(self) -> None:
+    def drop_link(self, now: int) -> None:
         """One name less; the last one takes the file along."""
+        self.ctime_ns = now
         self.nlink -= 1
         if self.nlink:
             self.fs.uncharge_inode()
@@ -238,7 +239,7 @@ class Directory(TmpfsInode):
         else:
             inode = TmpfsInode(fs, mode, creds.uid, gid)
             inode.rdev = options.rdev
-        self.add(name, inode)
+        self.add(name, inode, inode.ctime_ns)
         return inode
 
     def mkdir(self, creds: Credentials, name: str, options: MkdirOptions) -> Inode:
@@ -246,7 +247,7 @@ class Directory(TmpfsInode):
         gid, mode = new_owner(creds, self, stat.S_IFDIR | options.mode)
         self.fs.charge_inode()
         inode = Directory(self.fs, mode, creds.uid, gid)
-        self.add(name, inode)
+        self.add(name, inode, inode.ctime_ns)
         self.nlink += 1
         return inode
 
@@ -259,7 +260,7 @@ class Directory(TmpfsInode):
         except OSError:
             self.fs.uncharge_inode()
             raise
-        self.add(name, inode)
+        self.add(name, inode, inode.ctime_ns)
         return inode
 
     def link(self, name: str, inode: Inode) -> None:
@@ -271,17 +272,19 @@ class Directory(TmpfsInode):
         else:
             inode.get_name()
         inode.nlink += 1
-        inode.ctime_ns = time.time_ns()
-        self.add(name, inode)
+        inode.ctime_ns = now = time.time_ns()
+        self.add(name, inode, now)
 
     def unlink(self, name: str, inode: Inode) -> None:
         """See `Inode.unlink`."""
-        self.remove(name).drop_link()
+        now = time.time_ns()
+        self.remove(name, now).drop_link(now)
 
     def rmdir(self, name: str, inode: Inode) -> None:
         """See `Inode.rmdir`."""
         self.check_empty(name)
-        self.remove(name).drop_link()
+        now = time.time_ns()
+        self.remove(name, now).drop_link(now)
         self.nlink -= 1
 
     def rename(self, name: str, new_directory: Inode, new_name: str, options: RenameOptions) -> None:
@@ -290,25 +293,29 @@ class Directory(TmpfsInode):
         if options.flags & RENAME_EXCHANGE:
             self._exchange(name, new_directory, new_name)
             return
-        replaced_name = new_name in new_directory.entries
-        if replaced_name:
+        replaced = new_directory.entries.get(new_name)
+        if replaced is not None:
             new_directory.check_empty(new_name)
-        if options.flags & RENAME_WHITEOUT:
+        whiteout = options.flags & RENAME_WHITEOUT
+        if whiteout:
             self.fs.charge_inode()
-        if replaced_name:
-            replaced = new_directory.remove(new_name)
-            replaced.drop_link()
-            if isinstance(replaced, Directory):
-                new_directory.nlink -= 1
-        inode = self.remove(name)
-        new_directory.add(new_name, inode)
-        if isinstance(inode, Directory) and new_directory is not self:
-            self.nlink -= 1
-            new_directory.nlink += 1
-        if options.flags & RENAME_WHITEOUT:
+        inode = self.entries[name]
+        inode.ctime_ns = now = time.time_ns()
+        # Names that somebody has before and after are missing at no moment: those who list them take no lock.
+        new_directory.add(new_name, inode, now)
+        if whiteout:
             creds = options.whiteout_creds or ROOT
             gid, mode = new_owner(creds, self, stat.S_IFCHR)
-            self.add(name, TmpfsInode(self.fs, mode, creds.uid, gid))
+            self.add(name, TmpfsInode(self.fs, mode, creds.uid, gid), now)
+        else:
+            self.remove(name, now)
+        if new_directory is not self and isinstance(inode, Directory):
+            self.nlink -= 1
+            new_directory.nlink += 1
+        if replaced is not None:
+            replaced.drop_link(now)
+            if isinstance(replaced, Directory):
+                new_directory.nlink -= 1
 
     def _exchange(self, name: str, new_directory: Directory, new_name: str) -> None:
         ours, theirs = self.entries[name], new_directory.entries[new_name]
@@ -328,10 +335,10 @@ class Directory(TmpfsInode):
         inode.linkable = linkable
         return inode
 
-    def drop_link(self) -> None:
+    def drop_link(self, now: int) -> None:
         """A removed directory has no links: neither its name nor its own "."."""
         self.nlink = 1
-        super().drop_link()
+        super().drop_link(now)
 
     def check_empty(self, name: str) -> None:
         """Errors: ENOTEMPTY for a directory with entries."""
@@ -339,15 +346,15 @@ class Directory(TmpfsInode):
         if isinstance(child, Directory) and child.entries:
             raise error(errno.ENOTEMPTY, name)
 
-    def add(self, name: str, inode: TmpfsInode) -> None:
-        """Put a name in; charges nothing. The directory changes when the file did, which was made, linked or moved just now."""
+    def add(self, name: str, inode: TmpfsInode, now: int) -> None:
+        """Put a name in, over what has it; charges nothing and drops no link."""
+        if name not in self.entries:
+            self.size += _ENTRY_SIZE
         self.entries[name] = inode
-        self.size += _ENTRY_SIZE
-        self.mtime_ns = self.ctime_ns = inode.ctime_ns
+        self.mtime_ns = self.ctime_ns = now
 
-    def remove(self, name: str) -> TmpfsInode:
-        """Take a name out; drops no link. The file changes when the directory does."""
-        inode = self.entries.pop(name)
+    def remove(self, name: str, now: int) -> TmpfsInode:
+        """Take a name out; drops no link."""
         self.size -= _ENTRY_SIZE
-        self.mtime_ns = self.ctime_ns = inode.ctime_ns = time.time_ns()
-        return inode
+        self.mtime_ns = self.ctime_ns = now
+        return self.entries.pop(name)
