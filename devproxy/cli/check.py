@@ -10,7 +10,7 @@ from devproxy.check.finding import Report
 from devproxy.check.report_json import report_document
 from devproxy.cli.arguments import add_format_arguments, add_host_argument, add_report_arguments, wants_json
 from devproxy.cli.context import Context
-from devproxy.cli.findings import print_findings, print_verdict, tell_events
+from devproxy.cli.findings import explain, print_findings, print_verdict, tell_events
 from devproxy.errors import DevproxyError, InputError
 from devproxy.host.probe import probe
 from devproxy.jobs.health.catalogue import JOB_CHECKS
@@ -99,10 +99,7 @@ class _Checked(Record):
 def run(args: Namespace, context: Context) -> int:
     """Check and print."""
     if args.explain is not None:
-        from devproxy.check.doctor.pages import page
-
-        context.print(page(args.explain).rstrip("\n"))
-        return 0
+        return explain(args.explain, context)
     if args.list:
         rows = sorted({(each.code, each.severity.value, each.title) for each in JOB_CHECKS})
         context.table(rows, ("CODE", "SEVERITY", "MEANS"))

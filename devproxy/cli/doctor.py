@@ -10,7 +10,7 @@ from devproxy.check.finding import Report
 from devproxy.check.report_json import report_document
 from devproxy.cli.arguments import add_format_arguments, add_host_argument, add_report_arguments, wants_json
 from devproxy.cli.context import Context
-from devproxy.cli.findings import print_findings, print_verdict, tell_events
+from devproxy.cli.findings import explain, print_findings, print_verdict, tell_events
 from devproxy.errors import InputError
 from devproxy.host.facts import Host
 from devproxy.host.probe import probe
@@ -60,7 +60,7 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace, context: Context) -> int:
     """Examine and print."""
     if args.explain is not None:
-        return _explain(args.explain, context)
+        return explain(args.explain, context)
     if args.list:
         context.table(sorted({(c.code, c.severity.value, c.title) for c in CHECKS}), ("CODE", "SEVERITY", "MEANS"))
         return 0
@@ -102,13 +102,6 @@ def _require_code(code: str) -> None:
     from devproxy.check.doctor.pages import codes, require
 
     require(code, codes())
-
-
-def _explain(code: str, context: Context) -> int:
-    from devproxy.check.doctor.pages import page
-
-    context.print(page(code).rstrip("\n"))
-    return 0
 
 
 def _tell(report: Report, host: Host, read: list[str], args: Namespace, context: Context) -> None:

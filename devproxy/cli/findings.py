@@ -34,6 +34,15 @@ def print_verdict(report: Report, verdict: str, context: Context) -> None:
     context.print(context.style(verdict, "bold", colour))
 
 
+def explain(code: str, context: Context) -> int:
+    """Print the page of a code, line by line as it stands. Errors: InputError if there is no such code."""
+    from devproxy.check.doctor.pages import page
+
+    for line in page(code).rstrip("\n").split("\n"):
+        context.print(line)
+    return 0
+
+
 def tell_events(report: Report, context: Context) -> None:
     """The findings as events, where messages are JSON."""
     if context.json_messages:

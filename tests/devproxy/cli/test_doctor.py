@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 import devproxy
+from devproxy.check.doctor.pages import PLACE
 from devproxy.cli.main import main
 from tests.unprivileged import as_user
 
@@ -112,8 +113,9 @@ class TestReport:
 
 
 def test_a_code_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
-    assert doctor("--explain", "device-lost") == 0
-    assert "## What to do" in capsys.readouterr().out
+    for name in ("device-lost", "sxid-since"):
+        assert doctor("--explain", name) == 0
+        assert capsys.readouterr().out == Path(PLACE, f"{name}.md").read_text()
     assert doctor("--list", "--text") == 0
     assert "device-lost" in capsys.readouterr().out
 
