@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tomllib
 from pathlib import Path
@@ -35,3 +36,12 @@ def test_it_is_the_command_and_loads_nothing_dear_before_it() -> None:
     assert "complete -F _devproxy devproxy" in done.out
     loaded = [line.rpartition("|")[2].strip() for line in done.err.splitlines()]
     assert DEAR.isdisjoint(loaded[: loaded.index("devproxy.cli.main")])
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize("options", [[], ["-P"]])
+def test_nothing_beside_it_passes_for_a_module(tmp_path: Path, options: list[str]) -> None:
+    script = str(shutil.copy(SCRIPT, tmp_path))
+    (tmp_path / "argparse.py").write_text("raise SystemExit('loaded from among the programs')\n")
+    done = run([sys.executable, *options, script, "completion", "bash"], env={**os.environ, "PYTHONPATH": ROOT})
+    assert (done.code, done.err) == (0, "")
