@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import posixpath
 
+from devproxy.carry_missing import first_missing, look_in
 from devproxy.carry_nodes import Nodes
 from devproxy.carry_overlay import Overlaid, check_directory, make_overlay
 from devproxy.carry_within import within
@@ -15,7 +15,7 @@ from devproxy.linux.cgroups import hierarchies
 from devproxy.mount_options import Attribute, MountOptions
 from devproxy.node import LikeHost
 from devproxy.outcome import DONE, Become, Outcome, Outcomes, Result
-from devproxy.overlay import LAYERS, layer_name
+from devproxy.overlay import layer_name
 from devproxy.plan.plan import Plan
 from devproxy.plan.steps import (
     Bind,
@@ -34,15 +34,18 @@ from devproxy.plan.steps import (
     Step,
     is_tmpfs,
 )
-from devproxy.targets.target import Detached, FileKind, Layers, Look, Source, Target
+from devproxy.targets.target import Detached, Layers, Look, Source, Target
 from devproxy.without_root import Fitted, fit, other_owner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from devproxy.carry_changes import Changes
 
 NOT_WRITTEN = "changes stay in memory here"
 _AT_A_TIME = 64
+_BOUND = Become(Result.CHOSEN, "a directory")
 _NODES = (MakeNode, RequireNode)
 
 
@@ -66,6 +69,7 @@ class Carrier:
         self._skipped: set[str] = set()
         self._nodes = Nodes(target)
         self._made_in: str | None = None
+        self._directories = True  # whether the last source was one
 
     def open_sources(self) -> None:
         """Open everything of the host that the plan binds, and look at its nodes, before anything is mounted (S34, S53).
@@ -82,9 +86,10 @@ class Carrier:
                 if isinstance(step.identity, LikeHost):
                     self._nodes.look_at_host(step, step.identity)
             elif isinstance(step, Bind):
-                self._open_source(index, step)
-                if step.overlay is None:
-                    to_copy.append(step)
+                if not self._bind_at_once(step, to_copy):
+                    self._open_source(index, step)
+                    if step.overlay is None:
+                        to_copy.append(step)
             elif isinstance(step, MountRoot):
                 self._open_source(index, step)
             elif isinstance(step, MountFilesystem) and step.layers is not None:
@@ -96,11 +101,35 @@ class Carrier:
                 self._copy_all(to_copy)
         self._copy_all(to_copy)
 
+    def _bind_at_once(self, step: Bind, before: list[Bind]) -> bool:
+        """Bind a directory that only its path is needed of. Says whether that could be done. Behind a source that was none, none is
+        expected: most binds of a spec are like the one before.
+        """
+        if not self._directories:
+            return False
+        options = step.options
+        if (
+            step.overlay is not None
+            or options.recursive_bind
+            or not options.change
+            or self._target.rootless is not None
+        ):
+            return False
+        if within(step, self._plan):
+            return False
+        self._copy_all(before)  # mount tables list mounts in the order in which they were made
+        mount = self._target.bind_directory(step.source, options.change)
+        if mount is None:
+            return False
+        self._binds[id(step)] = mount
+        return True
+
     def _open_source(self, index: int, step: Bind | MountRoot) -> None:
         try:
             source = self._sources[id(step)] = self._target.open_source(step.source, within(step, self._plan))
         except OSError as error:
             refuse_source(step, error)
+        self._directories = source.is_directory
         if step.overlay is not None:
             self._layers[id(source)] = layer_name(self._sandbox, index)
             check_directory(step.overlay)
@@ -133,9 +162,13 @@ class Carrier:
         outcomes = Outcomes(steps)
         while at < len(steps):
             step = steps[at]
-            made = self._nodes.make_run(steps, at) if type(step) is MakeNode else 0
+            made, become = 0, DONE
+            if type(step) is MakeNode:
+                made = self._nodes.make_run(steps, at)
+            elif type(step) is Bind and self._target.rootless is None and self._changes is None:
+                made, become = self._target.attach_all(self._plain_binds(steps, at)), _BOUND
             if made:
-                outcomes.add(DONE, made)
+                outcomes.add(become, made)
                 at += made
             else:
                 outcomes.add(Become(*self.carry(step)[1:]))
@@ -161,7 +194,7 @@ class Carrier:
         if source is not None:
             self._sources[id(fitted.step)] = source
         overlaid = isinstance(step, MountRoot) or (isinstance(step, Bind) and step.overlay is not None)
-        own = self._look_in(source, "/") if source is not None and overlaid else None
+        own = look_in(self._target, source, "/") if source is not None and overlaid else None
         outcome = self._carry(fitted.step)._replace(step=step)
         lacks = fitted.lacks or ("" if own is None else self._other_owner(step, own))
         if not lacks or outcome.result is Result.SKIPPED:
@@ -225,7 +258,7 @@ class Carrier:
             )
         found, overlaid, aside = "", step.overlay is not None, ""
         if overlaid and step.when is not None:
-            missing = next((path for path in step.when.paths if self._is_missing(source, path)), None)
+            missing = first_missing(self._target, source, step.when.paths)
             overlaid = missing is not None
             found = f"overlay, because {missing} is missing" if overlaid else "nothing is missing, no overlay"
         if overlaid:
@@ -237,33 +270,6 @@ class Carrier:
         self._target.attach(mount, "/")
         result = Result.CHOSEN if found else Result.DONE
         return Outcome(step, result, found, kept=not overlaid, aside=aside)
-
-    def _is_missing(self, source: Source, path: str) -> bool:
-        if path.split("/")[1] == LAYERS:
-            return True  # whatever is there now: an overlay's layer, which no root shows
-        try:
-            there = self._look_in(source, path)
-        except OSError as error:
-            if error.errno not in (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
-                raise
-            # It cannot be there; the step that needs it says so in its own words.
-            return True
-        return there is None or (there.kind is FileKind.SYMLINK and self._leads_nowhere(source, path))
-
-    def _leads_nowhere(self, source: Source, link: str) -> bool:
-        """Whether what a link leads to has to be made."""
-        try:
-            return self._look_in(source, f"{link}/.") is None
-        except OSError as error:
-            if error.errno not in (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
-                raise
-            return False  # a file, or a circle, in which nothing can be made
-
-    def _look_in(self, source: Source, path: str) -> Look | None:
-        try:
-            return self._target.look_in(source, path)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, posixpath.join(source.path, path.lstrip("/"))) from None
 
     def _mount_filesystem(self, step: MountFilesystem) -> Outcome:
         if step.when is not None:
@@ -333,20 +339,31 @@ class Carrier:
         if step.options.change.set & Attribute.RDONLY:
             self._target.seal(step.path)
 
+    def _plain_binds(self, steps: Sequence[Step], first: int) -> Iterator[tuple[Detached, str]]:
+        """The binds of the steps from `first` on that are attached as they stand."""
+        for place in range(first, len(steps)):
+            step = steps[place]
+            if type(step) is not Bind:
+                return
+            path, _, options, overlay, _ = step
+            if overlay is not None or options.propagation or options.recursive:
+                return
+            if self._made_in is not None:
+                if self._made_in == path[: path.rfind("/")]:
+                    return  # where the mount point is likely to be missing, too
+                self._made_in = None
+            yield self._binds[id(step)], path
+
     def _bind(self, step: Bind) -> Outcome:
-        source = self._sources[id(step)]
-        if step.overlay is None and self._changes is None:  # what there are thousands of
-            made = self._attach(self._binds[id(step)], step.path, step.options)
-            found = "a directory" if source.is_directory else "a file"
-            return Outcome(step, Result.CHOSEN, f"{found}, made {made}" if made else found, made=made)
         if step.overlay is None:
-            own = Overlaid(self._binds[id(step)], "a directory" if source.is_directory else "a file")
+            mount = self._binds[id(step)]
+            own = Overlaid(mount, "a directory" if mount.is_directory else "a file")
         else:
-            own = self._make_overlay(step, source)
+            own = self._make_overlay(step, self._sources[id(step)])
             if step.options.change:
                 self._target.change(own.mount, step.options.change, recursive=False)
         if self._changes is not None:
-            kind = "" if step.overlay is None else "overlay" if source.is_directory else "file"
+            kind = "" if step.overlay is None else "overlay" if own.mount.is_directory else "file"
             self._changes.attaching(step, own.mount, kind)
         made = self._attach(own.mount, step.path, step.options)
         found = f"{own.found}, made {made}" if made else own.found

@@ -131,6 +131,14 @@ def clone_with_attributes(source: int, attributes: int, clear: int) -> int:
     return made
 
 
+def clone_path_with_attributes(path: str, attributes: int, clear: int) -> int | None:
+    """`clone_with_attributes` of what is at a path, links followed. None if the one call does not do it, whatever the reason."""
+    data = _MOUNT_ATTR.pack(attributes, clear, 0, 0)
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC
+    made: int = _open_tree_attr(OPEN_TREE_ATTR, AT_FDCWD, encode(path), flags, data, _MOUNT_ATTR.size)
+    return made if made >= 0 else None
+
+
 def move_mount(mount: int, mount_point: int, name: str = "") -> None:
     """Attach the mount of a descriptor at another descriptor, or at a name in that directory, which is not followed if it is a
     link (move_mount(2)).

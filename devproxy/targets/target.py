@@ -191,6 +191,11 @@ class Target(Protocol):
         come along with what is mounted below.
         """
 
+    def bind_directory(self, path: str, change: Change) -> Detached | None:
+        """What `open_source` and `bind`, not recursive, make of a directory of the host, at once. None if that cannot be done, whatever
+        the reason: they do it, or say what is wrong. Precondition: a rootless target is not asked.
+        """
+
     def overlay(self, lower: Source, upper: Upper = IN_MEMORY) -> Detached:
         """An overlay over a directory; its root has the lower's owner and mode, and no `.devproxy.overlay`. Over a
         regular file it is a copy of the file, in memory (S43, S44).
@@ -229,6 +234,13 @@ class Target(Protocol):
 
         Errors: ENOENT if the mount point is missing, ENOTDIR for a directory over something else, EISDIR for the
         reverse, EROFS never: mounting writes nothing.
+        """
+
+    def attach_all(self, attached: Iterable[tuple[Detached, str]]) -> int:
+        """Attach mounts at paths, each as `attach` does, as long as that needs nothing else. Returns how many were attached: `attach` of
+        the next one does what that takes, or says what is wrong.
+
+        The next one is asked for when the one before it is attached. What `attached` raises goes to the caller.
         """
 
     def propagate(self, path: str, propagation: Propagation, *, recursive: bool) -> None:
@@ -278,6 +290,11 @@ class Target(Protocol):
     def look_in(self, source: Source, path: str) -> Look | None:
         """`look`, in a source that is not mounted yet, with links resolved inside it. `/` is the source, if it is a file
         too.
+        """
+
+    def directories_in(self, source: Source, paths: Iterable[str]) -> int:
+        """How many paths, up to the first of which that cannot be told at a glance, are directories in a source that is not mounted yet:
+        `look_in` would say so of each.
         """
 
     def list_directory(self, path: str) -> list[str]:

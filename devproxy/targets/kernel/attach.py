@@ -16,7 +16,7 @@ def attach(tree: Tree, mount: KernelMount, path: str) -> bool:
 
     Errors: ENOENT, ENOTDIR, EISDIR, and what else move_mount(2) says, about the path.
     """
-    if mount.is_directory and _by_name(tree, mount, path):
+    if attach_by_name(tree, mount, path):
         return True
     mount_point = tree.open(path, os.O_PATH | os.O_DIRECTORY if mount.is_directory else os.O_PATH)
     tree.done(mount_point)
@@ -29,11 +29,15 @@ def attach(tree: Tree, mount: KernelMount, path: str) -> bool:
     return False
 
 
-def _by_name(tree: Tree, mount: KernelMount, path: str) -> bool:
-    """One system call where the directory that the path is in is held open. A link is not followed, and refused, since a directory
+def attach_by_name(tree: Tree, mount: KernelMount, path: str) -> bool:
+    """Attach a directory at a name. Says whether that could be done.
+
+    One system call where the directory that the path is in is held open. A link is not followed, and refused, since a directory
     goes over nothing else (a file could cover the link itself): for it, and for whatever fails, the longer way finds the place, or
     the words.
     """
+    if not mount.is_directory:
+        return False
     try:
         parent, name = tree.parent(path)
         if name == ".":

@@ -49,17 +49,7 @@ class Looker:
 
     def lstats(self, paths: Iterable[str]) -> Iterator[os.stat_result | None]:
         """`lstat` of many paths, None for one that cannot be looked at."""
-        lstat, parent, directory = os.stat, -1, None
-        for path in paths:
-            above, _, name = path.rpartition("/")
-            try:
-                if above != directory or name in ("", ".", ".."):
-                    parent, name = self._tree.parent(path)
-                    directory = above
-                yield lstat(name, dir_fd=parent, follow_symlinks=False)
-            except OSError:
-                directory = None
-                yield None
+        return _lstats(self._tree, paths)
 
     def readlink(self, path: str) -> str:
         """See `Root.readlink`."""
@@ -71,6 +61,31 @@ class Looker:
         """Close the directories."""
         self._tree.forget()
         self._closer.flush()
+
+
+def _lstats(tree: Tree, paths: Iterable[str]) -> Iterator[os.stat_result | None]:
+    """Precondition: nothing else is asked of the tree meanwhile, which could let go of a directory."""
+    lstat, parent, directory = os.stat, -1, None
+    for path in paths:
+        above, _, name = path.rpartition("/")
+        try:
+            if above != directory or name in ("", ".", ".."):
+                parent, name = tree.parent(path)
+                directory = above
+            found = lstat(name, dir_fd=parent, follow_symlinks=False)
+        except OSError:
+            directory = found = None
+        yield found
+
+
+def leading_directories(tree: Tree, paths: Iterable[str]) -> int:
+    """See `Target.directories_in`."""
+    number = 0
+    for found in _lstats(tree, paths):
+        if found is None or not stat.S_ISDIR(found.st_mode):
+            break
+        number += 1
+    return number
 
 
 def look(tree: Tree, path: str) -> Look | None:

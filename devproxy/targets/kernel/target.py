@@ -15,15 +15,17 @@ from devproxy.host.facts import Host
 from devproxy.linux import mounts
 from devproxy.linux.paths import open_within
 from devproxy.linux.syscalls import about
-from devproxy.mount_options import ATIME, NO_CHANGE, Attribute, Change, Propagation
+from devproxy.mount_options import NO_CHANGE, Attribute, Change, Propagation
 from devproxy.node import Identity, LikeHost
-from devproxy.targets.kernel.attach import attach
+from devproxy.targets.kernel.attach import attach, attach_by_name
+from devproxy.targets.kernel.attributes import EVERY_ATTRIBUTE, PROPAGATION, set_attributes
+from devproxy.targets.kernel.binds import Binds
 from devproxy.targets.kernel.file_mount import new_file
 from devproxy.targets.kernel.filesystems import LayerDescriptors, layered, new_filesystem
 from devproxy.targets.kernel.handles import NO_VOLUMES, HeldVolume, KernelMount, KernelSource, open_null
 from devproxy.targets.kernel.keeper import Keeper
 from devproxy.targets.kernel.kept import Kept
-from devproxy.targets.kernel.look import look, look_at, number_on_host
+from devproxy.targets.kernel.look import leading_directories, look, look_at, number_on_host
 from devproxy.targets.kernel.names import TreeNames
 from devproxy.targets.kernel.overlays import Overlays
 from devproxy.targets.kernel.paths import KernelPaths
@@ -44,19 +46,12 @@ from devproxy.targets.target import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from types import TracebackType
-    from typing import Final, Self
+    from typing import Self
 
     from devproxy.targets.kernel.descriptor_tree import DescriptorTree
 
-_PROPAGATION = {
-    Propagation.SHARED: mounts.MS_SHARED,
-    Propagation.SLAVE: mounts.MS_SLAVE,
-    Propagation.PRIVATE: mounts.MS_PRIVATE,
-    Propagation.UNBINDABLE: mounts.MS_UNBINDABLE,
-}
-_EVERY_ATTRIBUTE = sum(Attribute) | ATIME
 # What is mounted of these is new, and nobody else has it until the root is finished.
 _PRIVATE_TYPES = frozenset(("tmpfs", "devtmpfs"))
 
@@ -88,7 +83,7 @@ class KernelTarget(TreeNames):
         self._finished = False
         self._root_propagation = 0
         self._sources: list[KernelSource] = []
-        self._binds: set[int] = set()  # not attached yet
+        self._binds = Binds(detached=paths.detached)
         self._volumes = dict(volumes)
         self._keeper = Keeper()
         self._empty = -1
@@ -142,26 +137,16 @@ class KernelTarget(TreeNames):
         if not held.is_attached:
             return Volume(KernelMount(os.dup(held.descriptor), is_directory=True), held.maker)
         copy = mounts.clone_tree(held.descriptor, recursive=False)
-        mounts.mount_setattr(copy, clear=_EVERY_ATTRIBUTE)
+        mounts.mount_setattr(copy, clear=EVERY_ATTRIBUTE)
         return Volume(KernelMount(copy, is_directory=True), held.maker)
 
     def bind(self, source: Source, *, recursive: bool, change: Change = NO_CHANGE) -> KernelMount:
         """See `Target.bind`."""
-        opened = self._use(source)
-        try:
-            if change and not recursive and self._paths.detached:
-                mount = mounts.clone_with_attributes(opened.descriptor, *_attributes(change))
-                self._binds.add(mount)
-            else:
-                mount = mounts.clone_tree(opened.descriptor, recursive=recursive)
-                self._binds.add(mount)
-                if change:
-                    self._set_attributes(mount, change, recursive=False)
-        except OSError as error:
-            error.filename, error.filename2 = opened.path, None
-            raise
-        opened.close()
-        return KernelMount(mount, is_directory=opened.is_directory)
+        return self._binds.of(self._use(source), change, recursive=recursive)
+
+    def bind_directory(self, path: str, change: Change) -> KernelMount | None:
+        """See `Target.bind_directory`."""
+        return self._binds.of_directory(path, change) if self._paths.detached else None
 
     def overlay(self, lower: Source, upper: Upper = IN_MEMORY) -> KernelMount:
         """See `Target.overlay`."""
@@ -193,11 +178,7 @@ class KernelTarget(TreeNames):
 
     def change(self, mount: Detached, change: Change, *, recursive: bool) -> None:
         """See `Target.change`."""
-        self._set_attributes(_own(mount).descriptor, change, recursive=recursive)
-
-    def _set_attributes(self, mount: int, change: Change, *, recursive: bool) -> None:
-        attributes, clear = _attributes(change)
-        mounts.mount_setattr(mount, attributes=attributes, clear=clear, recursive=recursive)
+        set_attributes(_own(mount).descriptor, change, recursive=recursive)
 
     # what is saved and restored
 
@@ -226,7 +207,7 @@ class KernelTarget(TreeNames):
     def attach(self, mount: Detached, path: str) -> None:
         """See `Target.attach`."""
         own = _own(mount)
-        self._binds.discard(own.descriptor)
+        self._binds.unattached.discard(own.descriptor)
         if self._tree is None:
             self._attach_root(own, path)
             return
@@ -241,6 +222,21 @@ class KernelTarget(TreeNames):
             else:
                 tree.forget()
 
+    def attach_all(self, attached: Iterable[tuple[Detached, str]]) -> int:
+        """See `Target.attach_all`: one system call each, as long as they are in directories that are held open."""
+        if self._tree is None:
+            return 0
+        made = 0
+        for mount, path in attached:
+            own = _own(mount)
+            if own.keep or not attach_by_name(self._tree, own, path):
+                break
+            self._binds.unattached.discard(own.descriptor)
+            self._kept.add(path, own.descriptor)
+            self._tree.forget_but(path)
+            made += 1
+        return made
+
     def _attach_root(self, mount: KernelMount, path: str) -> None:
         if path != "/":
             raise OSError(errno.EINVAL, "the first mount is the root's", path)
@@ -253,9 +249,9 @@ class KernelTarget(TreeNames):
     def propagate(self, path: str, propagation: Propagation, *, recursive: bool) -> None:
         """See `Target.propagate`. That of the root waits for `finish`: pivot_root(2) refuses a shared one."""
         if path == "/":
-            self._root_propagation = _PROPAGATION[propagation]
+            self._root_propagation = PROPAGATION[propagation]
             return
-        self._change_attached(path, propagation=_PROPAGATION[propagation], recursive=recursive)
+        self._change_attached(path, propagation=PROPAGATION[propagation], recursive=recursive)
 
     def seal(self, path: str) -> None:
         """See `Target.seal`."""
@@ -355,6 +351,11 @@ class KernelTarget(TreeNames):
             look(opened.tree(self._paths.opener), path) if opened.is_directory else look_at(os.fstat(opened.descriptor))
         )
 
+    def directories_in(self, source: Source, paths: Iterable[str]) -> int:
+        """See `Target.directories_in`."""
+        opened = self._opened(source)
+        return leading_directories(opened.tree(self._paths.opener), paths) if opened.is_directory else 0
+
     def number_of(self, identity: Identity) -> NumberFound:
         """See `Target.number_of`."""
         if isinstance(identity, LikeHost):
@@ -391,14 +392,14 @@ class KernelTarget(TreeNames):
         for descriptor in (
             self._empty,
             self._null,
-            *self._binds,
+            *self._binds.unattached,
             *self._keeper.descriptors,
             *(each.descriptor for each in self._volumes.values()),
         ):
             if descriptor >= 0:
                 self._closer.add(descriptor)
         self._tree, self._sources, self._empty, self._null = None, [], -1, -1
-        self._binds.clear()
+        self._binds.unattached.clear()
         self._volumes.clear()
         self._keeper.descriptors.clear()
         self._closer.flush()
@@ -432,16 +433,3 @@ class KernelTarget(TreeNames):
 def _own(mount: Detached) -> KernelMount:
     assert isinstance(mount, KernelMount)
     return mount
-
-
-# A thousand mounts have a handful of combinations.
-_attributes_of: Final[dict[Change, tuple[int, int]]] = {}
-
-
-def _attributes(change: Change) -> tuple[int, int]:
-    """What mount_setattr(2) is to set and to clear. The field of access times is cleared whole."""
-    found = _attributes_of.get(change)
-    if found is None:
-        atime = change.atime or change.set & ATIME
-        found = _attributes_of[change] = int(change.set), int(change.clear) | (ATIME if atime else 0)
-    return found

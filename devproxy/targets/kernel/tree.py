@@ -108,6 +108,8 @@ class Tree:
     def forget_but(self, path: str) -> None:
         """Something was mounted at a name of a directory that is held: hold that one alone. It is above what is new."""
         directory = path.rpartition("/")[0]
+        if len(self._parents) == 1 and directory in self._parents:
+            return
         held = self._parents.pop(directory, None)
         private = held in self._held_private
         self.forget()

@@ -17,6 +17,7 @@ from devproxy.linux.paths import open_within
 from devproxy.linux.walk import open_in_root
 from devproxy.mount_options import NO_CHANGE, Change, Propagation
 from devproxy.node import FORMATS, DeviceNumber, Identity, NodeKind
+from devproxy.targets.in_bulk import OneByOne
 from devproxy.targets.memory import flags as mount_flags
 from devproxy.targets.memory.dentry_tree import DentryTree, kept_of
 from devproxy.targets.memory.file_mount import new_file
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
     from vfs.task import Task
 
 
-class MemoryTarget:
+class MemoryTarget(OneByOne):
     """A `Target` in memory. `root` hands the finished tree over; until then closing drops it.
 
     With `host_fifo` the fifos of binds are the machine's own; `devices` says whether its drivers answer for their character
