@@ -177,15 +177,15 @@ class _Nodes:
 
 def _lstats(tree: Tree, steps: Sequence[MakeNode | RequireNode]) -> Iterator[os.stat_result | None]:
     """What lstat says of each node, None where it fails. Nothing else may be asked of the tree meanwhile."""
-    paths = (step.path for step in steps)
-    if isinstance(tree, Looker):
-        yield from tree.lstats(paths)
-        return
-    for path in paths:
-        try:
-            yield tree.lstat(path)
-        except OSError:
-            yield None
+    paths = [step.path for step in steps]
+    return tree.lstats(paths) if isinstance(tree, Looker) else (_lstat(tree, path) for path in paths)
+
+
+def _lstat(tree: Tree, path: str) -> os.stat_result | None:
+    try:
+        return tree.lstat(path)
+    except OSError:
+        return None
 
 
 def _owner(step: MakeNode | RequireNode, rootless: Rootless | None) -> tuple[int, int]:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import repeat
+
 from devproxy.node import Fixed, Identity
 from devproxy.oci.spec import Device
-from devproxy.plan.host_nodes import identity_of
+from devproxy.plan.host_nodes import are_numbered_by_spec, identity_of
 from devproxy.plan.nvidia import NvidiaDrivers
 from devproxy.plan.steps import MakeDirectory, MakeNode, Reason, RequireNode, Step
 from devproxy.plan.visible_mounts import Mounted, VisibleMounts
+from devproxy.record import make_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # What a device without fileMode gets (S67).
 _DEFAULT_MODE = 0o666
@@ -25,6 +32,23 @@ def device_step(
     identity, asked = _identity(device, nvidia, tpus=tpus)
     step = MakeNode(path, kind, identity, _DEFAULT_MODE if mode is None else mode, uid, gid, asked, Reason(where))
     return step if holder is None or not holder.is_users else _in_bind(step, holder)
+
+
+def device_steps(
+    devices: Sequence[Device], nvidia: NvidiaDrivers | None, holders: Sequence[Mounted | None], *, tpus: bool
+) -> list[MakeNode] | list[MakeNode | RequireNode]:
+    """`device_step` of each device, with the holder at its place. Where every number is the spec's and nothing of a user's is touched,
+    which is how thousands of devices are, the steps are made field by field.
+    """
+    paths = [device.path for device in devices]
+    is_plain = are_numbered_by_spec(paths) and (nvidia is None or nvidia.are_none_of(paths))
+    if not devices or not is_plain or any(holder is not None and holder.is_users for holder in holders):
+        return [device_step(each, nvidia, holder, tpus=tpus) for each, holder in zip(devices, holders, strict=True)]
+    _, kinds, numbers, modes, uids, gids, wheres = zip(*devices, strict=True)
+    identities = [None if number is None else Fixed(number) for number in numbers]
+    decided = [_DEFAULT_MODE if mode is None else mode for mode in modes]
+    reasons = make_all(Reason, wheres, repeat(""))
+    return make_all(MakeNode, paths, kinds, identities, decided, uids, gids, repeat(""), reasons)
 
 
 def in_binds(steps: list[Step], mounted: VisibleMounts) -> list[Step]:

@@ -55,6 +55,12 @@ def identity_of(device: Device, *, tpus: bool) -> Identity | None:
     return LikeHost(device.path, device.number) if known else None
 
 
+def are_numbered_by_spec(paths: Iterable[str]) -> bool:
+    """Whether it is sure that `identity_of` is None of every device at these paths."""
+    together = "\n".join(paths)
+    return not any(beginning in together for beginning in _BEGINNINGS)
+
+
 def is_tpu_path(path: str) -> bool:
     """Whether a path is one that a TPU's node has: /dev/accelN or /dev/vfio/N, and neither /dev/accel nor /dev/vfio/vfio
     (H15).

@@ -9,7 +9,7 @@ from devproxy.plan.steps import Level, Reason, Skip, Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 # Which driver is behind a path; a trailing number is left out. The minor is the spec's own: a GPU may be renamed.
 _PATHS = {
@@ -61,6 +61,11 @@ class NvidiaDrivers:
     def are_in(self, spec: Spec) -> bool:
         """Whether linux.devices lists one of NVIDIA's."""
         return any(self.driver_of(device) is not None for device in self._candidates(spec.devices or ()))
+
+    def are_none_of(self, paths: Iterable[str]) -> bool:
+        """Whether it is sure that no device at these paths is NVIDIA's."""
+        together = "\n".join(paths)
+        return not self._by_major and not any(beginning in together for beginning in _BEGINNINGS)
 
     def _candidates(self, devices: Sequence[Device]) -> Sequence[Device]:
         """The devices that may be NVIDIA's: without a driver of theirs on the host, by their paths alone."""

@@ -15,7 +15,7 @@ from devproxy.oci.spec import Process, Spec, Unsupported
 from devproxy.overlay import Overlaid
 from devproxy.plan.cgroups import cgroup_mounts
 from devproxy.plan.dev import dev_contents
-from devproxy.plan.devices import device_step
+from devproxy.plan.devices import device_steps
 from devproxy.plan.host_nodes import verbs_remarks
 from devproxy.plan.modes import Choice, choose_mode, with_annotations
 from devproxy.plan.mounts import MountPlanner
@@ -154,14 +154,12 @@ def _root(spec: Spec, config: Configuration, needed: tuple[str, ...]) -> MountRo
 
 
 def _devices(spec: Spec, nvidia: NvidiaDrivers | None, mounts: MountPlanner, *, tpus: bool) -> list[Step]:
-    steps: list[Step] = []
-    holding = mounts.mounted.holding
-    for device in spec.devices or ():
-        holder = holding(device.path)
+    devices = spec.devices or ()
+    holders = [mounts.mounted.holding(device.path) for device in devices]
+    for device, holder in zip(devices, holders, strict=True):
         if holder is None:
             mounts.needed[device.path] = None
-        steps.append(device_step(device, nvidia, holder, tpus=tpus))
-    return steps
+    return [*device_steps(devices, nvidia, holders, tpus=tpus)]
 
 
 def _working_directory(process: Process | None, mounts: MountPlanner) -> list[Step]:
