@@ -98,6 +98,8 @@ def tell_outcomes(root: Root, context: Context) -> None:
     if context.json_messages:
         context.outcomes(root.outcomes)
         return
+    if not context.tells_notes and not any(become.warning for become, _ in root.outcomes.runs):
+        return  # there is nothing to tell, so that no outcome need be made
     told: set[str] = set()
     for outcome in root.outcomes:
         if not outcome.warning and not context.tells_notes:

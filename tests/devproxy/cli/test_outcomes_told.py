@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import devproxy
 from devproxy.cli.bundle import tell_outcomes
 from devproxy.cli.context import Context
 from devproxy.oci.configuration import Configuration
-from devproxy.outcome import Outcome
+from devproxy.outcome import Outcome, Outcomes
 from tests.bundles import runc_spec_like, write_bundle
 
 
@@ -46,3 +47,24 @@ def test_only_what_is_told_is_put_into_words(
     assert [line.partition("  # ")[0] for line in warnings] == [
         f"devproxy: warning: {line}" for line in warned if verbosity >= 0
     ]
+
+
+@pytest.mark.parametrize(("verbosity", "told"), [(0, False), (1, True)])
+def test_no_outcome_is_made_where_there_is_nothing_to_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verbosity: int, told: bool
+) -> None:
+    plan = devproxy.plan(devproxy.load(write_bundle(tmp_path / "b", runc_spec_like())), devproxy.probe())
+    asked: list[Outcomes] = []
+    iterate = Outcomes.__iter__
+
+    def counting(outcomes: Outcomes) -> Iterator[Outcome]:
+        asked.append(outcomes)
+        return iterate(outcomes)
+
+    with devproxy.build(plan) as root:
+        assert not any(outcome.warning for outcome in root.outcomes)
+        monkeypatch.setattr(Outcomes, "__iter__", counting)
+        err = io.StringIO()
+        tell_outcomes(root, Context(Configuration(), verbosity=verbosity, err=err))
+    assert bool(err.getvalue()) is told
+    assert len(asked) == told
