@@ -85,14 +85,19 @@ class Nodes:
 
     def _plain(self, steps: Sequence[Step], first: int) -> Iterator[NewNode]:
         """The nodes of such steps. Each is noted when it has been made: its link comes before the next node."""
+        known, rdev = None, 0
         for place in range(first, len(steps)):
             step = steps[place]
             if type(step) is not MakeNode:
                 return
             path, kind, identity, mode, uid, gid, asked, _ = step
-            if asked or uid or gid or type(identity) is not Fixed or identity not in self._numbers:
-                return  # the first of a number is made by `make`, which may have to refuse it
-            yield path, FORMATS[kind] | mode, identity.number.rdev
+            if asked or uid or gid or type(identity) is not Fixed:
+                return
+            if identity is not known:
+                if identity not in self._numbers:
+                    return  # the first of a number is made by `make`, which may have to refuse it
+                known, rdev = identity, identity.number.rdev
+            yield path, FORMATS[kind] | mode, rdev
             try:
                 self._note_node(step, identity.number)
             except OSError as error:

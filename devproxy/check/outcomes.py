@@ -122,13 +122,17 @@ class _Nodes:
         """How nodes differ from what the build says it made, or found there: then they kept mode and owner (S69). Those that
         do, by their places among `steps`, which are of one class.
         """
-        wrong, wanted = [], self._wanted
+        wrong, form, wanted = [], None, None
         for place, (step, found) in enumerate(zip(steps, _lstats(self._tree, steps), strict=True)):
-            if found is None or not (
-                (not kept and (found.st_mode, found.st_rdev, found.st_uid, found.st_gid) == wanted.get(step[1:6]))
-                or self._is_right(step, found, kept=kept)
-            ):
+            if step[1:6] != form:
+                form = step[1:6]
+                wanted = None if kept else self._wanted.get(form)
+            if found is not None and (found.st_mode, found.st_rdev, found.st_uid, found.st_gid) == wanted:
+                continue
+            if found is None or not self._is_right(step, found, kept=kept):
                 wrong.append(place)
+            elif not kept:
+                wanted = self._wanted.get(form)
         for place in wrong:  # now that nothing else is being looked at
             yield place, self._explain(steps[place], made=not kept and isinstance(steps[place], MakeNode))
 

@@ -45,7 +45,9 @@ def device_steps(
     if not devices or not is_plain or any(holder is not None and holder.is_users for holder in holders):
         return [device_step(each, nvidia, holder, tpus=tpus) for each, holder in zip(devices, holders, strict=True)]
     _, kinds, numbers, modes, uids, gids, wheres = zip(*devices, strict=True)
-    identities = [None if number is None else Fixed(number) for number in numbers]
+    # One for all devices of a number: what compares them later sees at once that they are the same.
+    fixed = {number: None if number is None else Fixed(number) for number in set(numbers)}
+    identities = map(fixed.__getitem__, numbers)
     decided = [_DEFAULT_MODE if mode is None else mode for mode in modes]
     reasons = make_all(Reason, wheres, repeat(""))
     return make_all(MakeNode, paths, kinds, identities, decided, uids, gids, repeat(""), reasons)
