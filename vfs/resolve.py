@@ -121,7 +121,8 @@ def resolve_parent(cache: PathCache, creds: Credentials, op: PathOperation) -> P
         if found is None or found[1].odd & _NOT_AT_ONCE:
             found = resolve(cache, creds, PathOperation(op.root, op.start, head))
         mount, dentry = found
-    if name:
+    # Most are directories that everybody may search.
+    if name and (dentry.odd or dentry.children is NO_CHILDREN):
         check_searchable(creds, dentry, path)
     return mount, dentry, name, trailing_slash
 
