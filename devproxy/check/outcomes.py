@@ -27,6 +27,7 @@ from devproxy.plan.steps import (
     RequireNode,
     Seal,
     SealPath,
+    Step,
 )
 from devproxy.targets.kernel.look import Looker
 from devproxy.targets.kernel.root import KernelRoot
@@ -35,7 +36,9 @@ from devproxy.targets.rootless import Rootless
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import Final
+    from typing import Final, TypeAlias, TypeGuard
+
+    _Mounted: TypeAlias = MountRoot | MountFilesystem | Bind | Mask | Cover | SealPath | Seal
 
 _HIDING = (MountFilesystem, Bind, Mask)
 _NODES = (MakeNode, RequireNode)
@@ -67,21 +70,38 @@ def _check(root: Root, tree: Tree) -> Report:
     for become, first, steps in root.outcomes.stretches():
         if become.result is Result.SKIPPED:
             continue
-        # They are of one class: one of these lists is all of them, the others are empty.
-        made = [step for step in steps if isinstance(step, _NODES)]
-        linked = [step for step in steps if isinstance(step, MakeSymlink)]
-        mounted = [step for step in steps if isinstance(step, _MOUNTED)]
-        nodes, links, mounts = nodes + len(made), links + len(linked), mounts + len(mounted)
-        found = [
-            *checked.check(made, kept=become.kept),
-            *((place, _check_link(tree, step)) for place, step in enumerate(linked)),
-        ]
+        if _are_nodes(steps):
+            nodes += len(steps)
+            found = checked.check(steps, kept=become.kept)
+        elif _are_links(steps):
+            links += len(steps)
+            found = ((place, _check_link(tree, step)) for place, step in enumerate(steps))
+        elif _are_mounted(steps):
+            mounts += len(steps)
+            for each in steps:
+                findings += _check_mount(table, places, each, keeps_atime=become.rootless)
+            continue
+        else:
+            continue
         for place, differs in found:
             if differs and not hidden.since(first + place, steps[place].path):  # nobody can reach it any more
                 findings += differs
-        for step in mounted:
-            findings += _check_mount(table, places, step, keeps_atime=become.rootless)
     return Report(tuple(findings), (("nodes", nodes), ("links", links), ("mounts", mounts)))
+
+
+# Steps that follow each other are looked at together. They are of one class: the first one tells of which.
+
+
+def _are_nodes(steps: Sequence[Step]) -> TypeGuard[Sequence[MakeNode | RequireNode]]:
+    return isinstance(steps[0], _NODES)
+
+
+def _are_links(steps: Sequence[Step]) -> TypeGuard[Sequence[MakeSymlink]]:
+    return isinstance(steps[0], MakeSymlink)
+
+
+def _are_mounted(steps: Sequence[Step]) -> TypeGuard[Sequence[_Mounted]]:
+    return isinstance(steps[0], _MOUNTED)
 
 
 class _Hidden:
@@ -209,7 +229,7 @@ def _check_link(tree: Tree, step: MakeSymlink) -> list[Finding]:
 def _check_mount(
     table: MountTable,
     places: MountPlaces,
-    step: MountRoot | MountFilesystem | Bind | Mask | Cover | SealPath | Seal,
+    step: _Mounted,
     *,
     keeps_atime: bool,
 ) -> list[Finding]:
@@ -227,7 +247,7 @@ def _check_mount(
     return [error("mount-flags-differ", step.path, ",".join(sorted(wanted)), found, str(step.reason))]
 
 
-def _flags_asked(step: MountRoot | MountFilesystem | Bind | Mask | Cover | SealPath | Seal) -> frozenset[str]:
+def _flags_asked(step: _Mounted) -> frozenset[str]:
     match step:
         case Seal() | SealPath() | Cover():
             return _READ_ONLY

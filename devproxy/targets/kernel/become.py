@@ -12,7 +12,6 @@ import os
 import resource
 import stat
 import struct
-import termios
 
 from devproxy.errors import DevproxyError, InputError
 from devproxy.linux import process as own
@@ -35,7 +34,8 @@ if TYPE_CHECKING:
 _DEFAULT_UMASK: Final = 0o022
 _PASSWD_MAXIMUM: Final = 1 << 20
 _NO_LIMIT: Final = 1 << 63
-_TIOCSPTLCK, _TIOCGPTPEER = 0x40045431, 0x5441
+# As termios has the first; the module itself would be loaded by every run, and here nothing is loaded any more.
+_TIOCSCTTY, _TIOCSPTLCK, _TIOCGPTPEER = 0x540E, 0x40045431, 0x5441
 
 
 class Builder(Record):
@@ -248,7 +248,7 @@ def _open_terminal(builder: Builder, user: User) -> list[int]:
         raise DevproxyError("process.terminal needs a devpts at /dev/pts, which is something else in this root")
     fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("=i", 0))
     terminal = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-    fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+    fcntl.ioctl(terminal, _TIOCSCTTY, 0)
     if not builder.rootless:
         os.fchown(terminal, user.uid, -1)
     builder.channel.send({"terminal": True}, (master,))

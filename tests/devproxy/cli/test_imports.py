@@ -28,7 +28,6 @@ ALLOWED = {
     "gc",
     "itertools",  # built in
     "resource",
-    "termios",
 }
 # What importing them costs is in docs/decisions.md; the names are here so that a failure is understood.
 DEAR = {
