@@ -19,6 +19,7 @@ from devproxy.mount_options import NO_CHANGE, Change, Propagation
 from devproxy.node import FORMATS, DeviceNumber, Identity, NodeKind
 from devproxy.targets.in_bulk import OneByOne
 from devproxy.targets.memory import flags as mount_flags
+from devproxy.targets.memory.attached import Attached
 from devproxy.targets.memory.dentry_tree import DentryTree, kept_of
 from devproxy.targets.memory.file_mount import new_file
 from devproxy.targets.memory.handles import MemoryMount, MemorySource
@@ -88,6 +89,7 @@ class MemoryTarget(OneByOne):
         self._detached: list[Mount] = []
         self._namespace: MountNamespace | None = None
         self._names: Names | None = None
+        self._attached = Attached()
         self._process: Task | None = None
         self._handed_over = False
         self._to_save: list[KeptMount] = []
@@ -104,9 +106,8 @@ class MemoryTarget(OneByOne):
         found = (
             open_within(within, path, os.O_PATH, open_in_root) if within else os.open(path, os.O_PATH | os.O_CLOEXEC)
         )
-        source = MemorySource(found, path)
-        self._sources.append(source)
-        return source
+        self._sources.append(MemorySource(found, path))
+        return self._sources[-1]
 
     def filesystem(
         self, fstype: str, source: str, change: Change, flags: Sequence[str], data: Sequence[str]
@@ -245,7 +246,7 @@ class MemoryTarget(OneByOne):
             place = self._names.find(path)
             if own.is_directory != is_directory(place):
                 raise path_error(errno.ENOTDIR if own.is_directory else errno.EISDIR, path)
-            self._connect(own.mount, place)
+            self._connect(own.mount, place, path)
         self._detached.remove(own.mount)
 
     def _attach_root(self, mount: MemoryMount, path: str) -> None:
@@ -260,22 +261,23 @@ class MemoryTarget(OneByOne):
         process.root = process.cwd = self._namespace.root
         self._process = self._vfs.tasks.default = process
 
-    def _connect(self, mount: Mount, place: VirtualDentry) -> None:
+    def _connect(self, mount: Mount, place: VirtualDentry, path: str) -> None:
         self._vfs.connect_mount_at(ROOT, mount, at(place))
+        self._attached.add(path, mount)
 
     def propagate(self, path: str, propagation: Propagation, *, recursive: bool) -> None:
         """See `Target.propagate`."""
-        self._vfs.set_propagation_at(ROOT, self._there.operation(path), TYPES[propagation], recursive=recursive)
+        self._vfs.set_propagation_at(ROOT, at(self._mounted(path)), TYPES[propagation], recursive=recursive)
 
     def seal(self, path: str) -> None:
         """See `Target.seal`."""
-        self._vfs.set_mount_read_only(self._mount_at(path), read_only=True)
+        self._vfs.set_mount_read_only(self._mounted(path).mount, read_only=True)
 
-    def _mount_at(self, path: str) -> Mount:
-        mount, dentry = self._there.find(path)
-        if dentry is not mount.root:
+    def _mounted(self, path: str) -> VirtualDentry:
+        place = self._attached.at(path) or self._there.find(path)
+        if place.dentry is not place.mount.root:
             raise path_error(errno.EINVAL, path)
-        return mount
+        return place
 
     def seal_path(self, path: str) -> bool:
         """See `Target.seal_path`."""
@@ -285,7 +287,7 @@ class MemoryTarget(OneByOne):
         copy = self._vfs.clone_mount(ROOT, at(place), BindOptions(recursive=True))
         for each in copy.tree():
             each.flags |= MountFlags.RDONLY
-        self._connect(copy, place)
+        self._connect(copy, place, path)
         return True
 
     def mask(self, path: str) -> bool:
@@ -293,12 +295,10 @@ class MemoryTarget(OneByOne):
         place = self._find_if_there(path)
         if place is None:
             return False
-        if is_directory(place):
-            options = MountOptions(mount_flags.DEFAULT | MountFlags.RDONLY)
-            mount = self._vfs.mount_disconnected(ROOT, "tmpfs", "tmpfs", options)
-        else:
-            mount = null_mount(self._vfs)
-        self._connect(mount, place)
+        options = MountOptions(mount_flags.DEFAULT | MountFlags.RDONLY)
+        is_file = not is_directory(place)
+        mount = null_mount(self._vfs) if is_file else self._vfs.mount_disconnected(ROOT, "tmpfs", "tmpfs", options)
+        self._connect(mount, place, path)
         return True
 
     def cover(self, path: str, contents: bytes, mode: int) -> bool:
@@ -308,7 +308,7 @@ class MemoryTarget(OneByOne):
             return False
         if is_directory(place):
             raise path_error(errno.EISDIR, path)
-        self._connect(new_file(self._vfs, contents, mode), place)
+        self._connect(new_file(self._vfs, contents, mode), place, path)
         return True
 
     def _find_if_there(self, path: str) -> VirtualDentry | None:

@@ -326,3 +326,22 @@ def test_the_root_can_be_the_image_itself(build: Build, image: str) -> None:
     with build(work) as (root, result):
         assert result == "EROFS /new"
         assert "new" not in root.listdir("/")
+
+
+@pytest.mark.rows("S35", "S37", oracle="kernel")
+def test_rights_are_taken_from_the_mount_that_was_attached_wherever_its_path_leads(build: Build) -> None:
+    """An image has links to its root where something is mounted: that lies over the root then."""
+
+    def work(target: Target) -> None:
+        tmpfs_root(target)
+        target.make_symlink("/a", "/")
+        target.make_symlink("/b", "/")
+        target.attach(tmpfs(target, "size=8k"), "/a")
+        target.attach(tmpfs(target, "size=4k"), "/b")
+        target.seal("/a")
+
+    with build(work) as (root, _):
+        lines = [line for line in root.mountinfo() if line.mount_point == "/"]
+        read_only = {word for line in lines if "ro" in line.options for word in line.super_options if "size" in word}
+    assert len(lines) == 3
+    assert read_only == {"size=8k"}
