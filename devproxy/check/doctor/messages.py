@@ -27,18 +27,10 @@ _BLACKLIST: Final = (
 
 def xid_since(case: Case) -> Iterator[Finding]:
     """Every Xid in the log, one finding for each number and GPU."""
-    system, nvidia = case.details.system, case.host.nvidia
-    if system.log is None and case.host.details is not None and nvidia is not None and nvidia.gpus:
-        if not system.containers:
-            yield unknown(
-                "xid-since", "/dev/kmsg", "the kernel's log could not be read: run as root, or with CAP_SYSLOG"
-            )
-        return
-    found: dict[tuple[str, int], list[LogEvent]] = {}
-    for event in system.log or ():
-        if event.kind == "xid" and event.number is not None:
-            found.setdefault((event.address, event.number), []).append(event)
-    for (address, number), events in found.items():
+    nvidia = case.host.nvidia
+    if case.details.system.log is None:
+        yield from _unread(case, "xid-since", matters=nvidia is not None and bool(nvidia.gpus))
+    for (address, number), events in _numbered(case, "xid").items():
         known = XIDS.get(number, UNKNOWN_XID)
         yield Finding(
             "xid-since", known.severity, address or "GPU", "no Xid in the kernel's log", f"Xid {number} {_times(len(events))}",
@@ -48,19 +40,26 @@ def xid_since(case: Case) -> Iterator[Finding]:
 
 def sxid_since(case: Case) -> Iterator[Finding]:
     """Every SXid in the log, one finding for each number and NVSwitch, with its links."""
-    system, nvidia = case.details.system, case.host.nvidia
-    if system.log is None and case.host.details is not None and nvidia is not None and nvidia.switches:
-        if not system.containers:
-            yield unknown(
-                "sxid-since", "/dev/kmsg", "the kernel's log could not be read: run as root, or with CAP_SYSLOG"
-            )
-        return
-    found: dict[tuple[str, int], list[LogEvent]] = {}
-    for event in system.log or ():
-        if event.kind == "sxid" and event.number is not None:
-            found.setdefault((event.address, event.number), []).append(event)
-    for (address, number), events in found.items():
+    nvidia = case.host.nvidia
+    if case.details.system.log is None:
+        yield from _unread(case, "sxid-since", matters=nvidia is not None and bool(nvidia.switches))
+    for (address, number), events in _numbered(case, "sxid").items():
         yield _of_switch(address or "NVSwitch", number, events)
+
+
+def _unread(case: Case, code: str, *, matters: bool) -> Iterator[Finding]:
+    """That the log could not be read, where there is hardware that writes to it; a container has no log of its own."""
+    if matters and case.host.details is not None and not case.details.system.containers:
+        yield unknown(code, "/dev/kmsg", "the kernel's log could not be read: run as root, or with CAP_SYSLOG")
+
+
+def _numbered(case: Case, kind: str) -> dict[tuple[str, int], list[LogEvent]]:
+    """The log's events of a kind by device and number."""
+    found: dict[tuple[str, int], list[LogEvent]] = {}
+    for event in case.details.system.log or ():
+        if event.kind == kind and event.number is not None:
+            found.setdefault((event.address, event.number), []).append(event)
+    return found
 
 
 def _of_switch(path: str, number: int, events: list[LogEvent]) -> Finding:
