@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from devproxy.launch import launch
@@ -121,9 +122,12 @@ class UnderShell:
         self._shell = shell
 
     def kill(self) -> None:
-        """Kill devproxy, as the kernel's killer of processes would."""
+        """Kill devproxy, as the kernel's killer of processes would, and wait until nothing of it is left."""
+        job = psutil.Process(int.from_bytes(os.read(self._shell, 4), "big"))
+        left = job.children()
         os.write(self._shell, b"k")
         assert os.read(self._shell, 1) == b"r"
+        assert psutil.wait_procs(left, timeout=10)[1] == []
 
     def attributes(self) -> list[Any]:
         """The terminal's, which its master tells too (ioctl_tty(2))."""
@@ -154,6 +158,7 @@ def under_shell(tmp_path: Path) -> Iterator[UnderShell]:
             with build(usual(rootfs), namespaces=new_namespaces("pid")) as root:
                 launch(root, process=Process(("sh", "-c", "echo up; sleep 100"), env=(PATH,), terminal=True))
             os._exit(0)
+        os.write(theirs, job.to_bytes(4, "big"))
         os.read(theirs, 1)
         os.kill(job, signal.SIGKILL)
         os.waitpid(job, 0)
@@ -185,7 +190,6 @@ def test_what_a_shell_has_made_of_its_terminal_by_then_stays(under_shell: UnderS
     own[3] |= termios.ECHO
     termios.tcsetattr(under_shell.master, termios.TCSANOW, own)
     under_shell.kill()
-    time.sleep(0.3)
     assert under_shell.attributes() == own
 
 
