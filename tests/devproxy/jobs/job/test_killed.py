@@ -21,13 +21,14 @@ from tests.devproxy.jobs.job.hosts import GPUS, HERE
 
 pytestmark = pytest.mark.programs
 # A daemon of its own session and one whose parent goes on, both with every descriptor closed but the first three.
+# Nothing is started after `ready`: tests compare who is there.
 SCRIPT = """
 setsid sh -c 'sleep 600 & echo $! > {place}/daemon.new; mv {place}/daemon.new {place}/daemon; wait' </dev/null >/dev/null 2>&1 &
 sleep 600 &
 echo $! > {place}/child
 while ! test -e {place}/daemon; do sleep 0.01; done
 echo ready
-sleep 600
+exec sleep 600
 """
 
 
