@@ -205,11 +205,11 @@ def test_the_operators_keys_are_not_the_containers(intruder: Path) -> None:
         made.write()
         words = [sys.executable, "-m", "devproxy", "run", str(made.bundle)]
         holding = subprocess.run(
-            [str(intruder), "hold", str(intruder), "search"], capture_output=True, check=True, timeout=20
+            [str(intruder), "hold", str(intruder), "search"], capture_output=True, check=True, timeout=60
         )
         assert b"search found" in holding.stdout, "the key is there for whoever keeps the keyring"
         done = subprocess.run(
-            [str(intruder), "hold", *words], input=b"", capture_output=True, check=True, timeout=20, cwd=SOURCE
+            [str(intruder), "hold", *words], input=b"", capture_output=True, check=True, timeout=60, cwd=SOURCE
         )
         assert done.stdout.decode().splitlines()[1:] == [STARTED, "search Required key not available"], done
 

@@ -82,7 +82,7 @@ def test_an_interrupt_ends_it(where: object, way: Way) -> None:
             try:
                 until_it_waits(running.pid)
                 running.send_signal(signal.SIGINT)
-                _, err = running.communicate(timeout=20)
+                _, err = running.communicate(timeout=60)
             except subprocess.TimeoutExpired:
                 running.kill()
                 running.communicate()
@@ -93,7 +93,7 @@ def test_an_interrupt_ends_it(where: object, way: Way) -> None:
 
 def until_it_waits(pid: int) -> None:
     """Until a process of devproxy's waits for the file system: its kernel stack says so."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         for each in (pid, *_below(pid)):
             try:

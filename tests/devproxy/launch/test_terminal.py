@@ -39,7 +39,7 @@ class Session:
         os.write(self.master, keys.encode())
 
     def until(self, words: str) -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while words not in self.seen:
             assert time.monotonic() < deadline, self.seen
             try:
@@ -127,7 +127,7 @@ class UnderShell:
         left = job.children()
         os.write(self._shell, b"k")
         assert os.read(self._shell, 1) == b"r"
-        assert psutil.wait_procs(left, timeout=10)[1] == []
+        assert psutil.wait_procs(left, timeout=60)[1] == []
 
     def attributes(self) -> list[Any]:
         """The terminal's, which its master tells too (ioctl_tty(2))."""
@@ -135,7 +135,7 @@ class UnderShell:
 
     def become(self, attributes: list[Any]) -> None:
         """Wait until the terminal has these attributes."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while self.attributes() != attributes:
             assert time.monotonic() < deadline, self.attributes()
             time.sleep(0.01)

@@ -113,7 +113,7 @@ def test_names_that_the_server_changes_are_noticed() -> None:
             (name,) = fuse.listdir("/")
             fuse.stat(f"/{name}")
             # The name is good for 1000 seconds unless the server says otherwise, which it does within one.
-            limit = time.monotonic() + 20
+            limit = time.monotonic() + 60
             with pytest.raises(FileNotFoundError):
                 while time.monotonic() < limit:
                     fuse.stat(f"/{name}")

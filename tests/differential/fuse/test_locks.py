@@ -219,7 +219,7 @@ def test_a_lock_that_another_process_has_is_waited_for_and_given_up(tmp_path: Pa
         locks = fuse.vfs.locks
         with path.open() as other, ThreadPoolExecutor(1) as pool:
             fcntl.flock(other, fcntl.LOCK_EX)
-            waiting = pool.submit(locks.flock, file, fcntl.LOCK_EX, timeout=20)
+            waiting = pool.submit(locks.flock, file, fcntl.LOCK_EX, timeout=60)
             while not has_waiter(path) and not waiting.done():
                 time.sleep(0.001)
             # The server answers others meanwhile.
@@ -235,7 +235,7 @@ def test_a_lock_that_another_process_has_is_waited_for_and_given_up(tmp_path: Pa
             assert fuse.listdir("/") == ["f"]
         while has_waiter(path):
             time.sleep(0.001)
-        limit = time.monotonic() + 20
+        limit = time.monotonic() + 60
         while flocked(path, fcntl.LOCK_EX) and time.monotonic() < limit:
             fuse.stat("/f")
         assert flocked(path, fcntl.LOCK_EX) == 0
@@ -249,7 +249,7 @@ def test_threads_that_count_under_a_servers_lock_count_right(tmp_path: Path) -> 
         def count(_: int) -> None:
             for _ in range(20):
                 with fuse.open("/f", os.O_RDWR) as file:
-                    fuse.vfs.locks.flock(file, fcntl.LOCK_EX, timeout=20)
+                    fuse.vfs.locks.flock(file, fcntl.LOCK_EX, timeout=60)
                     number = int(file.pread(10, 0))
                     file.pwrite(b"%d" % (number + 1), 0)
 

@@ -159,7 +159,7 @@ class Server:
 
     def close(self) -> None:
         self.die()
-        self.thread.join(10)
+        self.thread.join(60)
         assert not self.thread.is_alive()
         self._socket.close()
         self.client.close()

@@ -64,7 +64,7 @@ def server() -> Slow:
 def waiting(pool: ThreadPoolExecutor, client: Client, server: Slow, file: File) -> Future[None]:
     """A call that waits until the server has something to say."""
     found = pool.submit(client.vfs.locks.set, file, WRITE, ONE, timeout=PATIENCE)
-    assert server.asked_for.wait(10)
+    assert server.asked_for.wait(60)
     return found
 
 

@@ -39,7 +39,7 @@ while True:
 """
 
 
-def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Errors: AssertionError if it does not come true in time."""
     end = time.monotonic() + seconds
     while not condition():
