@@ -26,12 +26,15 @@ pytestmark = [pytest.mark.root, pytest.mark.newest]  # the oldest kernel is one 
 
 
 class Race(NamedTuple):
-    """`arm` prepares the scene and returns the place that is exchanged, and what the link leads to."""
+    """`arm` prepares the scene and returns the place that is exchanged, and what the link leads to. `words` of the command line
+    may name {directory}, the scene's.
+    """
 
     name: str
     arm: Callable[[Scene], tuple[Path, str | Path]]
     ways: tuple[Way, ...] = (NONE, MEMORY, OLDEST)
     harm: Callable[[Scene, str], str] = lambda _scene, _out: ""
+    words: tuple[str, ...] = ()
 
 
 def _directory(scene: Scene, name: str) -> Path:
@@ -112,6 +115,31 @@ def _layers(scene: Scene) -> tuple[Path, Path]:
     return place, scene.canary
 
 
+def _layers_elsewhere(scene: Scene) -> tuple[Path, Path]:
+    """The directory for layers in a directory that others can write in."""
+    place = scene.directory / "layers" / ".devproxy.overlay"
+    place.mkdir(mode=0o700, parents=True)
+    scene.script("touch /made")
+    return place, scene.canary
+
+
+def _restore(scene: Scene) -> tuple[Path, Path]:
+    """What was saved is put into directories of the image that are links at times, into a tmpfs there, and over what the image has."""
+    place = _directory(scene, "a/b")
+    (place / "gone").mkdir()
+    scene.mount("/a/b/inside")
+    scene.script("cd /a/b", "echo made > inside/made", "mkdir -p more/deep", "echo made > more/deep/file", "rmdir gone")
+    scene.write()
+    ran = command(scene, ["run", str(scene.bundle), f"--save={scene.directory}/work.tar"], MEMORY)
+    assert ran.code == 0, ran
+    scene.script("cat /a/b/secret /a/b/inside/made", "test -e /a/b/gone && test -e /a/b/more/deep/file && echo @half")
+    return place, scene.canary
+
+
+def _is_half(_scene: Scene, out: str) -> str:
+    return "what was saved is there, what was removed is too" if "@half" in out else ""
+
+
 def _bind_source(scene: Scene) -> tuple[Path, Path]:
     """A directory of the image that the operator binds elsewhere."""
     place = _directory(scene, "a/b")
@@ -133,6 +161,7 @@ def _interpreter_is_open(_scene: Scene, out: str) -> str:
     return out if "is open" in out else ""
 
 
+ELSEWHERE = Way("layers elsewhere")
 RACES_RUN = (
     Race("mount points", _mount_points),
     Race("devices", _devices),
@@ -142,6 +171,8 @@ RACES_RUN = (
     Race("masked paths", _masked_files),
     Race("root", _root),
     Race("layers", _layers, (SELF,)),
+    Race("layers elsewhere", _layers_elsewhere, (ELSEWHERE,), words=("--set=overlay2=root:dir={directory}/layers",)),
+    Race("restore", _restore, (MEMORY, SELF), _is_half, ("--restore={directory}/work.tar",)),
     Race("bind source", _bind_source),
     Race("executable", _executable, (NONE, MEMORY), _interpreter_is_open),
 )
@@ -157,10 +188,11 @@ def test_is_lost(race: Race) -> None:
         stack.enter_context(swapping(place, target))
         end = time.monotonic() + SECONDS
         count = started = 0
+        words = [each.format(directory=made.directory) for each in race.words]
         for way in itertools.cycle(race.ways):
             if time.monotonic() > end:
                 break
-            ran = command(made, ["run", str(made.bundle), *(f"--set={each}" for each in way.settings)], way)
+            ran = command(made, ["run", str(made.bundle), *(f"--set={each}" for each in way.settings), *words], way)
             count, started = count + 1, started + ran.started
             assert ran.code is not None, f"it hangs: {ran}"
             assert SECRET not in ran.out, ran
