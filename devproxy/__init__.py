@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from devproxy.launch import launch
     from devproxy.oci.load import load
     from devproxy.plan.planner import plan
-    from devproxy.pod import Pod
+    from devproxy.pods.pod import Pod
     from devproxy.timeline import Timeline
 else:
     ModuleType = type(sys)
@@ -58,7 +58,7 @@ __all__ = [
 _ROOMS = {
     "DevproxyError": "devproxy.errors",
     "InputError": "devproxy.errors",
-    "Pod": "devproxy.pod",
+    "Pod": "devproxy.pods.pod",
     "Timeline": "devproxy.timeline",
     "build": "devproxy.build",
     "check": "devproxy.jobs.health.examine",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from devproxy.carry import Carrier
+from devproxy.carry.carrier import Carrier
 from devproxy.collector import Still
 from devproxy.errors import DevproxyError
 from devproxy.linux.mountinfo import MountLine
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import IO, Any, Self
 
-    from devproxy.host_layers import PlannedLayers
-    from devproxy.restore import Restore
-    from devproxy.save import Saved
+    from devproxy.carry.host_layers import PlannedLayers
+    from devproxy.saves.restore import Restore
+    from devproxy.saves.save import Saved
     from devproxy.targets.kernel.handles import HeldVolume
     from devproxy.targets.kernel.paths import KernelPaths
     from devproxy.targets.memory.shared import SharedWorld
@@ -118,7 +118,7 @@ class Root:
         Raises InputError for a name that is taken; DevproxyError when something cannot be read or written, and for a root on the
         kernel that was built without `keep`. No file is left then.
         """
-        from devproxy.save import save_root
+        from devproxy.saves.save import save_root
 
         kept = self.tree.kept()
         if not self.keeps:
@@ -171,7 +171,7 @@ def carry_out(plan: Plan, target: Target, wishes: Wishes = _NO_WISHES) -> Outcom
     """
     if wishes.restore is None and not wishes.keep:
         return _carry_out(plan, Carrier(plan, target, wishes.sandbox), wishes.timeline)
-    from devproxy.carry_changes import Changes
+    from devproxy.carry.changes import Changes
 
     changes = Changes(plan, target, wishes.restore, keep=wishes.keep)
     try:
@@ -214,7 +214,7 @@ def build(  # noqa: PLR0913 (each is a wish of its own, and by name)
     """Build the root of `plan` on `target`, `memory` or `kernel`. `paths` forces the kernel target's older ways (for
     tests); `rootless` has the memory target lack what a rootless kernel target lacked (for `verify`). A `timeline` gets the
     phase `build`, its parts and what each step cost (devproxy.timeline). `of_pod` is what a pod gives to its containers
-    (devproxy.pod).
+    (devproxy.pods.pod).
 
     `restore` names a file of `Root.save`, whose changes are in the root before it is sealed and before its process starts; a
     `Restore` is one that `plan` was fitted to already. `keep` holds on to what is written to a root on the kernel, so that it can
@@ -228,7 +228,7 @@ def build(  # noqa: PLR0913 (each is a wish of its own, and by name)
     if target not in ("memory", "kernel"):
         raise DevproxyError(f"target is {target!r}, expected 'memory' or 'kernel'")
     if isinstance(restore, str):
-        from devproxy.restore import fitted, read_restore
+        from devproxy.saves.restore import fitted, read_restore
 
         restore = read_restore(restore)
         plan = fitted(plan, restore)
@@ -266,7 +266,7 @@ def _build_on_kernel(plan: Plan, paths: KernelPaths | None, wishes: Wishes) -> R
 
     layers = None
     if any(isinstance(step, MountRoot | Bind) and step.overlay and step.overlay.on_host for step in plan.steps):
-        from devproxy.host_layers import PlannedLayers
+        from devproxy.carry.host_layers import PlannedLayers
 
         layers = PlannedLayers(plan, wishes.sandbox)
     try:

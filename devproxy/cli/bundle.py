@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from devproxy.build import Root
     from devproxy.cli.quick import Parser
     from devproxy.host.facts import Host
-    from devproxy.restore import Restore
+    from devproxy.saves.restore import Restore
     from devproxy.targets.rootless import Rootless
 
 # Where devproxy.jobs.quarantine keeps it; what looks there is loaded only where there is something.
@@ -57,14 +57,14 @@ def make_plan_and_restore(args: Namespace, context: Context, *, fit: bool = True
     context.done("probe")
     restore = None
     if args.restore is not None:
-        from devproxy.remap import for_host
-        from devproxy.restore import read_restore
+        from devproxy.saves.remap import for_host
+        from devproxy.saves.restore import read_restore
 
         restore = read_restore(args.restore)
         spec = for_host(spec, host, restore.accelerators, restore.file)
     result = plan(spec, host, mode=args.mode, config=context.configuration)
     if restore is not None and fit:
-        from devproxy.restore import fitted
+        from devproxy.saves.restore import fitted
 
         result = fitted(result, restore)
     if foreign:

@@ -74,7 +74,7 @@ def run(args: Namespace, context: Context) -> int:
     if args.pod is None:
         with build(plan, args.target, timeline=context.timeline, restore=restore, keep=args.save is not None) as root:
             return _run_in(root, command, args.save, context)
-    from devproxy.pod import Pod
+    from devproxy.pods.pod import Pod
 
     with (
         Pod(args.target, name=args.pod) as pod,

@@ -149,7 +149,7 @@ def with_devproxy_raw(bundle: str) -> tuple[str, str]:
 
 
 def test_a_machine_without_hierarchies_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("devproxy.carry.hierarchies", list)
+    monkeypatch.setattr("devproxy.carry.carrier.hierarchies", list)
     with built(tmp_path, "v1", "memory", config()) as root:
         outcome = next(each for each in root.outcomes if getattr(each.step, "path", "") == PLACE)
         assert (outcome.result, outcome.warning) == (Result.SKIPPED, True)
@@ -160,7 +160,7 @@ def test_a_machine_without_hierarchies_says_so(tmp_path: Path, monkeypatch: pyte
 def test_controllers_that_share_a_hierarchy_have_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from devproxy.linux.cgroups import Hierarchy
 
-    monkeypatch.setattr("devproxy.carry.hierarchies", lambda: [Hierarchy("cpu,cpuacct", ("cpu", "cpuacct"))])
+    monkeypatch.setattr("devproxy.carry.carrier.hierarchies", lambda: [Hierarchy("cpu,cpuacct", ("cpu", "cpuacct"))])
     with built(tmp_path, "v1", "memory", config()) as root:
         assert root.listdir(PLACE) == ["cpu", "cpu,cpuacct", "cpuacct"]
         assert root.readlink(f"{PLACE}/cpuacct") == "cpu,cpuacct"

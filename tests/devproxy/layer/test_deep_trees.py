@@ -20,7 +20,7 @@ from devproxy.layer.entry import OPAQUE, WHITEOUT, Entry, Kind, is_at_or_below
 from devproxy.targets.kernel import descriptor_tree
 from devproxy.targets.kernel.descriptor_tree import DescriptorTree
 from tests.counting import calls_of
-from tests.devproxy.test_save_restore import DATA, TOP, write
+from tests.devproxy.saves.test_save_restore import DATA, TOP, write
 from tests.saves import bundle, planned, saved
 
 root = pytest.mark.root

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 
 from devproxy.build import OfPod, build
-from devproxy.carry_words import failure
+from devproxy.carry.words import failure
 from devproxy.linux.namespaces import is_privileged
 from devproxy.oci.hints import from_json, to_json
 from devproxy.plan.planner import plan_in_pod
 from devproxy.plan.steps import MountFilesystem
-from devproxy.pod_state import Membership
+from devproxy.pods.state import Membership
 from devproxy.targets.kernel.pod_namespace import PodNamespace
 from devproxy.without_root import fit
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from devproxy.build import PodWishes, Root
     from devproxy.plan.plan import Plan
-    from devproxy.pod_state import Members
+    from devproxy.pods.state import Members
     from devproxy.targets.kernel.handles import HeldVolume
     from devproxy.targets.kernel.pod_namespace import Inside
 

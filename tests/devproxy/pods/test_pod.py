@@ -16,7 +16,7 @@ from devproxy.check.outcomes import check_outcomes
 from devproxy.check.verify import verify
 from devproxy.errors import DevproxyError, InputError
 from devproxy.plan.steps import MountFilesystem
-from tests.devproxy.pods import hints, mounted, planned
+from tests.devproxy.pods.bundles import hints, mounted, planned
 from tests.unprivileged import as_user
 
 TARGETS = [

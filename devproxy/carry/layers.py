@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from devproxy.carry_words import told
+from devproxy.carry.words import told
 from devproxy.errors import InputError
 from devproxy.mount_options import Attribute
 from devproxy.overlay import Layers

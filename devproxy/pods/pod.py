@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class Pod:
     """Containers that share what their hints say, on one target. A context manager.
 
-    On the kernel a pod with a `name` has members in other processes too, which join it as long as one of them lives (devproxy.pod_state). A
+    On the kernel a pod with a `name` has members in other processes too, which join it as long as one of them lives (devproxy.pods.state). A
     pod in memory is one world, in which each container has a mount namespace of its own.
 
     Roots of a pod are closed like any other, before or after it: they keep what they have of its volumes.
@@ -45,7 +45,7 @@ class Pod:
         self._lock = threading.Lock()
         self._closed = False
         if target == "kernel":
-            from devproxy.pod_kernel import KernelPod
+            from devproxy.pods.kernel import KernelPod
 
             self._of: KernelPod | _MemoryPod = KernelPod(name)
         elif target == "memory":

@@ -11,7 +11,7 @@ from devproxy.errors import DevproxyError, InputError
 from devproxy.layer.apply import apply
 from devproxy.layer.entry import is_at_or_below
 from devproxy.plan.steps import Bind, MountFilesystem, MountRoot
-from devproxy.restore import Restore, SavedMount
+from devproxy.saves.restore import Restore, SavedMount
 from devproxy.targets.target import MAXIMUM_LINKS, FileKind, KeptMount, behind_link
 
 TYPE_CHECKING = False

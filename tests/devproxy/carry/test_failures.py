@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import devproxy
-from devproxy.carry import Carrier
+from devproxy.carry.carrier import Carrier
 from devproxy.errors import DevproxyError
 from devproxy.oci.configuration import Configuration
 from devproxy.outcome import Outcome, Result

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.devproxy.pods import bundle, hints, mounted
+from tests.devproxy.pods.bundles import bundle, hints, mounted
 
 pytestmark = [pytest.mark.root, pytest.mark.rows("S63", "S65", "H22", oracle="kernel")]
 

@@ -13,7 +13,7 @@ from devproxy.layer.reader import read_layer
 from devproxy.node import Fixed, NodeKind
 from devproxy.plan.steps import Bind, MakeNode, MountFilesystem, MountRoot, is_tmpfs
 from devproxy.record import Record
-from devproxy.remap import Accelerators, accelerators_from_json, remapped
+from devproxy.saves.remap import Accelerators, accelerators_from_json, remapped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def _mount(found: object) -> SavedMount:
 def fitted(plan: Plan, restore: Restore) -> Plan:
     """The plan that a saved root is restored with: its accelerators stand for those of the saved one.
 
-    Raises InputError as `check_restore`, and where an accelerator cannot stand for another (devproxy.remap).
+    Raises InputError as `check_restore`, and where an accelerator cannot stand for another (devproxy.saves.remap).
     """
     check_restore(plan, restore)
     return remapped(plan, restore.accelerators, restore.file)

@@ -12,8 +12,8 @@ from devproxy.outcome import Result
 from devproxy.overlay import LAYERS
 from devproxy.plan.steps import Bind, MakeNode, MountFilesystem, MountRoot
 from devproxy.record import Record
-from devproxy.remap import accelerators_of, accelerators_to_json
-from devproxy.restore import FORMAT
+from devproxy.saves.remap import accelerators_of, accelerators_to_json
+from devproxy.saves.restore import FORMAT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

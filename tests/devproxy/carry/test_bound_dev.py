@@ -29,7 +29,7 @@ ALL = Configuration(overlay2=Overlay2(Overlaid.ALL, Overlay(Medium.MEMORY)))
 PLAIN = Configuration()
 NODES = {"nvidiactl": (195, 255), "nvidia-uvm": (462, 0), "nvidia1": (195, 1)}
 GPU_0: dict[str, Any] = {"process": {"env": ["PATH=/bin", "NVIDIA_VISIBLE_DEVICES=0"]}}
-RECORDED_TPUS = Path(__file__).parents[1] / "hosts" / "tpu-v4.tar"
+RECORDED_TPUS = Path(__file__).parents[2] / "hosts" / "tpu-v4.tar"
 
 
 def dev_with(directory: Path, nodes: dict[str, tuple[int, int]]) -> Path:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import os
 
-from devproxy.carry_missing import first_missing, look_in
-from devproxy.carry_nodes import Nodes
-from devproxy.carry_overlay import Overlaid, check_directory, make_overlay
-from devproxy.carry_within import within
-from devproxy.carry_words import failure, refuse_source, told
+from devproxy.carry.missing import first_missing, look_in
+from devproxy.carry.nodes import Nodes
+from devproxy.carry.overlay import Overlaid, check_directory, make_overlay
+from devproxy.carry.within import within
+from devproxy.carry.words import failure, refuse_source, told
 from devproxy.errors import DevproxyError, InputError
 from devproxy.linux.cgroups import hierarchies
 from devproxy.mount_options import Attribute, MountOptions
@@ -41,7 +41,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from devproxy.carry_changes import Changes
+    from devproxy.carry.changes import Changes
 
 NOT_WRITTEN = "changes stay in memory here"
 _AT_A_TIME = 64
@@ -93,7 +93,7 @@ class Carrier:
             elif isinstance(step, MountRoot):
                 self._open_source(index, step)
             elif isinstance(step, MountFilesystem) and step.layers is not None:
-                from devproxy.carry_layers import open_layers  # few specs mount overlays
+                from devproxy.carry.layers import open_layers  # few specs mount overlays
 
                 self._opened[id(step.layers)] = open_layers(self._target, step, step.layers)
             # Some at a time: then their descriptors are neighbours, which one call closes.

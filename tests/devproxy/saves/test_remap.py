@@ -12,7 +12,7 @@ from devproxy.host.facts import Host
 from devproxy.oci.spec import Process
 from devproxy.plan.plan import Mode, Plan
 from devproxy.plan.steps import MakeSymlink, Skip
-from devproxy.remap import (
+from devproxy.saves.remap import (
     Accelerators,
     Device,
     accelerators_from_json,
@@ -27,7 +27,7 @@ from tests.hosts import host_with_gpus
 
 pytestmark = pytest.mark.rows("H28", oracle="specification")
 
-HOSTS = Path(__file__).parents[1] / "hosts"
+HOSTS = Path(__file__).parents[2] / "hosts"
 
 
 def gpu(minor: int, model: str = "H100") -> Device:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import posixpath
 
-from devproxy.carry_words import describe, expected, explain_number, failure, require_same
+from devproxy.carry.words import describe, expected, explain_number, failure, require_same
 from devproxy.errors import DevproxyError, InputError
 from devproxy.node import FORMATS, DeviceNumber, Fixed, Identity, LikeHost, NodeKind
 from devproxy.outcome import Outcome, Result

@@ -7,7 +7,7 @@ from __future__ import annotations
 import errno
 import os
 
-from devproxy.carry_overlay import check_directory, no_layer
+from devproxy.carry.overlay import check_directory, no_layer
 from devproxy.outcome import Outcomes
 from devproxy.overlay import LAYERS, layer_name
 from devproxy.plan.plan import Plan

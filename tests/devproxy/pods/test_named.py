@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 import devproxy
-from devproxy import pod_state
 from devproxy.errors import DevproxyError, InputError
-from devproxy.pod_state import Membership, check_name, runtime_directory
-from tests.devproxy.pods import hints, mounted, planned
-from tests.devproxy.test_pod import asides, write
+from devproxy.pods import state
+from devproxy.pods.state import Membership, check_name, runtime_directory
+from tests.devproxy.pods.bundles import hints, mounted, planned
+from tests.devproxy.pods.test_pod import asides, write
 from tests.unprivileged import UID, as_user
 
 
@@ -25,7 +25,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where pods are: made by whoever needs it, below a directory of the system's."""
     (tmp_path / "run").mkdir()
     path = tmp_path / "run/devproxy/pods"
-    monkeypatch.setattr(pod_state, "runtime_directory", lambda: str(path))
+    monkeypatch.setattr(state, "runtime_directory", lambda: str(path))
     return path
 
 
@@ -108,7 +108,7 @@ def held(file: Path) -> int:
 def test_a_member_whose_namespace_cannot_be_had_is_no_reason_for_a_second_pod(
     place: Path, null: int, about: dict[str, int], why: str
 ) -> None:
-    own = {"pid": os.getpid(), "started": pod_state._started(os.getpid()), "mount": null, "user": -1}
+    own = {"pid": os.getpid(), "started": state._started(os.getpid()), "mount": null, "user": -1}
     file = leave_behind(place, "web")
     file.write_text(json.dumps(own | about))
     holder = held(file)

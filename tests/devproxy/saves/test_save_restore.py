@@ -339,9 +339,9 @@ def test_without_root() -> None:
 
 def read_ahead() -> None:
     """What a child that is no root may not be able to read from root's directories."""
-    import devproxy.carry_changes
+    import devproxy.carry.changes
     import devproxy.cli.run
-    import devproxy.save
+    import devproxy.saves.save
     import devproxy.targets.kernel.descriptor_tree  # noqa: F401
 
 
