@@ -34,7 +34,7 @@ from devproxy.plan.steps import (
     Step,
     is_tmpfs,
 )
-from devproxy.targets.target import Detached, Layers, Look, Source, Target
+from devproxy.targets.target import Detached, Layers, Look, OverRoot, Source, Target
 from devproxy.without_root import Fitted, fit, other_owner
 
 TYPE_CHECKING = False
@@ -179,6 +179,11 @@ class Carrier:
         """Carry one step out. Raises DevproxyError naming the step, and what was found, when it fails."""
         try:
             outcome = self._carry(step) if self._target.rootless is None else self._carry_fitted(step)
+        except OverRoot:
+            found = "leads to the root itself, over which nobody sees a mount"
+            outcome = Outcome(step, Result.SKIPPED, found, warning=True)
+            if isinstance(step, MountFilesystem | Bind):
+                self._skip(step, outcome)
         except OSError as error:
             raise self._failure(step, error) from error
         if outcome.warning and self._plan.strict:
@@ -295,7 +300,7 @@ class Carrier:
         aside = NOT_WRITTEN if step.layers and step.layers.upper and not self._target.changes_host else ""
         return Outcome(step, Result.DONE if step.when is None else Result.CHOSEN, found, aside=aside, made=made)
 
-    def _skip(self, step: MountFilesystem, outcome: Outcome) -> Outcome:
+    def _skip(self, step: MountFilesystem | Bind, outcome: Outcome) -> Outcome:
         self._skipped.add(step.path)
         if self._changes is not None:
             self._changes.skipped(step, outcome.found)

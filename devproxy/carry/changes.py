@@ -12,7 +12,7 @@ from devproxy.layer.apply import apply
 from devproxy.layer.entry import is_at_or_below
 from devproxy.plan.steps import Bind, MountFilesystem, MountRoot
 from devproxy.saves.restore import Restore, SavedMount
-from devproxy.targets.target import MAXIMUM_LINKS, FileKind, KeptMount, behind_link
+from devproxy.targets.target import MAXIMUM_LINKS, FileKind, KeptMount, OverRoot, behind_link
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,8 +41,11 @@ class Changes:
     def attaching(self, step: MountStep, mount: Detached, kind: str) -> None:
         """A step's mount is about to be attached. `kind` is what of it is saved: `overlay`, `tmpfs`, `file`, or nothing.
 
-        Errors: InputError if something else was saved for this destination; DevproxyError for what cannot be made in it.
+        Errors: InputError if something else was saved for this destination; DevproxyError for what cannot be made in it; OverRoot.
         """
+        place = self._real_path(step.path)
+        if not place and step.path != "/":
+            raise OverRoot(step.path)
         saved = self._saved(step)
         if saved is not None and not (saved.kind != kind and saved.is_empty):
             if saved.kind != kind:
@@ -52,7 +55,6 @@ class Changes:
             self._fill(step, mount, saved)
         if not self.keep:
             return
-        place = self._real_path(step.path)
         # What lies below is covered by now, and nobody changes it any more.
         self._kept = [each for each in self._kept if not is_at_or_below(each.path, place)]
         if kind:

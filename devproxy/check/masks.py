@@ -51,6 +51,8 @@ def _check(side: Side, step: Mask | Cover | SealPath, outcome: Outcome) -> list[
         if skipped and problem.errno == errno.ELOOP:
             return []  # nothing in the root is
         raise
+    if skipped and side.places.real(place) == "/":
+        return []  # nothing can hide the root itself: the outcome says so
     if skipped:
         return [error(code, step.path, "missing, as when the root was built", "there now", str(step.reason))]
     if isinstance(step, SealPath):

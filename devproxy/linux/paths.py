@@ -43,6 +43,7 @@ _TRIES: Final = 128
 _IN_A_ROW: Final = 16
 _A_WHILE: Final = 10e-6
 _AT_EACCESS = 0x200
+_STATX_MNT_ID, _STATX_SIZE, _MNT_ID_AT = 0x1000, 256, 144
 
 _openat2 = prototype(INT, STRING, STRING, LONG)
 _close_range = prototype(INT, INT, INT)
@@ -151,6 +152,20 @@ def above_stdio(descriptor: int) -> int:
 def chown_descriptor(descriptor: int, uid: int, gid: int) -> None:
     """Change the owner of what an O_PATH descriptor names, and of nothing else (fchownat(2), AT_EMPTY_PATH)."""
     check(libc.fchownat(descriptor, b"", uid, gid, AT_EMPTY_PATH))
+
+
+def is_same_place(one: int, other: int) -> bool:
+    """Whether two descriptors name the same file of the same mount (statx(2), STATX_MNT_ID)."""
+    first, second = os.fstat(one), os.fstat(other)
+    if (first.st_dev, first.st_ino) != (second.st_dev, second.st_ino):
+        return False
+    return _mount_of(one) == _mount_of(other)
+
+
+def _mount_of(descriptor: int) -> int:
+    found = create_string_buffer(_STATX_SIZE)
+    check(libc.statx(descriptor, b"", AT_EMPTY_PATH, _STATX_MNT_ID, found))
+    return int(LONG.from_buffer(found, _MNT_ID_AT).value)
 
 
 def may_execute(descriptor: int, path: str) -> bool:

@@ -11,6 +11,8 @@ behind.
 
 from __future__ import annotations
 
+import errno
+
 from devproxy.choice import Choice
 from devproxy.mount_options import NO_CHANGE, Attribute, Change, Propagation
 from devproxy.node import DeviceNumber, Identity, NodeKind
@@ -140,6 +142,13 @@ def behind_link(directory: str, target: str, rest: Sequence[str] = ()) -> str:
     return "/" + "/".join(names[first:])
 
 
+class OverRoot(OSError):
+    """A path leads to the root itself, as a link of the image may: over that nobody would see a mount (EBUSY)."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(errno.EBUSY, "leads to the root itself", path)
+
+
 class NumberFound(Record):
     """The number a device has here. `reserved` is true when no driver of the host has it: a dynamic major was set aside, or
     the spec's number stands for a node that the host lacks.
@@ -233,7 +242,7 @@ class Target(Protocol):
         of what is mounted there.
 
         Errors: ENOENT if the mount point is missing, ENOTDIR for a directory over something else, EISDIR for the
-        reverse, EROFS never: mounting writes nothing.
+        reverse, OverRoot for the root itself, EROFS never: mounting writes nothing.
         """
 
     def attach_all(self, attached: Iterable[tuple[Detached, str]]) -> int:
@@ -306,11 +315,11 @@ class Target(Protocol):
         """
 
     def seal_path(self, path: str) -> bool:
-        """Bind `path` on itself, with what is mounted below, read-only. Returns false if it is missing."""
+        """Bind `path` on itself, with what is mounted below, read-only. Returns false if it is missing. The root itself is sealed, alone."""
 
     def mask(self, path: str) -> bool:
         """Hide `path`: an empty read-only tmpfs over a directory, the null device over anything else. Returns false if
-        missing.
+        missing. Errors: OverRoot.
         """
 
     def cover(self, path: str, contents: bytes, mode: int) -> bool:

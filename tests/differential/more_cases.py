@@ -293,6 +293,21 @@ SEALED = (
         mounts=[tmpfs("/x")],
         then="touch /x/y; echo $?",
     ),
+    *(
+        # How it comes about differs: runc binds the root on itself where nobody sees it, and makes the one below read-only.
+        Case(
+            f"the root as a read-only path, {how}",
+            {"linux": {"readonlyPaths": [path]}, **writable()},
+            prepare=links(top="/"),
+            args=(
+                "/bin/sh",
+                "-c",
+                "touch /x; echo $?; touch /etc/x; echo $?; touch /dev/x; echo $?; touch /tmp/x; echo $?",
+            ),
+            rows=("S35",),
+        )
+        for how, path in (("by its name", "/"), ("through a link", "/top"))
+    ),
 )
 LINKS = (
     Case(

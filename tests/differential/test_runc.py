@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.differential.cases import CASES, Case, beside, device, devices, writable
+from tests.differential.cases import CASES, Case, beside, device, devices, links, tmpfs, writable
 from tests.differential.decisions import Decision, Difference, differences, only_ours, type_is, unexplained
 from tests.differential.more_cases import MORE, image_device
 from tests.differential.overlay_cases import OVERLAYS
@@ -177,6 +177,18 @@ def test_relative_entries_of_path_are_passed_over_here_alone(tmp_path: Path) -> 
     ours, words = with_devproxy(case.write(str(tmp_path / "devproxy")))
     assert theirs.code != 0
     assert (ours.code, ours.text) == (0, "found"), words
+
+
+@pytest.mark.parametrize("options", [[], ["shared"]])
+def test_a_mount_over_the_root_is_left_out_here_alone(options: list[str], tmp_path: Path) -> None:
+    """runc mounts it, does not find it by its path then, and stops with the words of an open that failed (S50 to S52)."""
+    case = Case("over the root", writable(), mounts=[tmpfs("/top", *options)], prepare=links(top="/"))
+    theirs, their_words = with_runc(case.write(str(tmp_path / "runc")))
+    ours, words = with_devproxy(case.write(str(tmp_path / "devproxy")))
+    assert theirs.code != 0
+    assert "no such file or directory" in their_words
+    assert ours.code == 0, words
+    assert "(leads to the root itself, over which nobody sees a mount)" in words
 
 
 def test_every_decision_is_needed() -> None:

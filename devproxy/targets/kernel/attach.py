@@ -7,19 +7,23 @@ import os
 import stat
 
 from devproxy.linux import mounts
+from devproxy.linux.paths import is_same_place
 from devproxy.targets.kernel.handles import KernelMount
 from devproxy.targets.kernel.tree import Tree
+from devproxy.targets.target import OverRoot
 
 
 def attach(tree: Tree, mount: KernelMount, path: str) -> bool:
     """Attach a mount at a path, the topmost mount there. Says whether it was by its name in a directory that `tree` holds.
 
-    Errors: ENOENT, ENOTDIR, EISDIR, and what else move_mount(2) says, about the path.
+    Errors: ENOENT, ENOTDIR, EISDIR, OverRoot, and what else move_mount(2) says, about the path.
     """
     if attach_by_name(tree, mount, path):
         return True
     mount_point = tree.open(path, os.O_PATH | os.O_DIRECTORY if mount.is_directory else os.O_PATH)
     tree.done(mount_point)
+    if mount.is_directory and is_same_place(mount_point, tree.root):
+        raise OverRoot(path)
     try:
         mounts.move_mount(mount.descriptor, mount_point)
     except OSError as error:

@@ -13,7 +13,7 @@ import stat
 
 from devproxy.host.facts import Host
 from devproxy.linux import mounts
-from devproxy.linux.paths import open_within
+from devproxy.linux.paths import is_same_place, open_within
 from devproxy.linux.syscalls import about
 from devproxy.mount_options import NO_CHANGE, Attribute, Change, Propagation
 from devproxy.node import Identity, LikeHost
@@ -39,6 +39,7 @@ from devproxy.targets.target import (
     Layers,
     Look,
     NumberFound,
+    OverRoot,
     Source,
     Upper,
     Volume,
@@ -276,6 +277,10 @@ class KernelTarget(TreeNames):
         place = self._open_if_there(path)
         if place is None:
             return False
+        if is_same_place(place, self._there.root):
+            self._there.done(place)
+            self.seal("/")
+            return True
         with about(path):
             copy = mounts.clone_tree(place, recursive=True)
             mounts.mount_setattr(copy, attributes=int(Attribute.RDONLY), recursive=True)
@@ -289,6 +294,9 @@ class KernelTarget(TreeNames):
         place = self._open_if_there(path)
         if place is None:
             return False
+        if is_same_place(place, self._there.root):
+            self._there.done(place)
+            raise OverRoot(path)
         with about(path):
             if stat.S_ISDIR(os.fstat(place).st_mode):
                 self._cover(path, place, self._empty_directory())

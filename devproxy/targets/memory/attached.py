@@ -1,7 +1,7 @@
 """The mounts that were attached, by the paths that were asked for.
 
-Rights are taken away from a mount, as on the kernel (devproxy.targets.kernel.kept), not from what its path leads to by then: where
-the image has a link to the root at a mount point, that is the root itself, and the mount lies over it.
+Rights are taken away from a mount, as on the kernel (devproxy.targets.kernel.kept), not from what its path leads to by then: the
+image may have links at two mount points to one place, and the later mount lies over the earlier one.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import stat
 
+from devproxy.linux.paths import open_within
+from devproxy.linux.walk import open_in_root
 from devproxy.mount_options import Attribute
 from devproxy.targets.rootless import attributes_of
 
@@ -32,6 +34,11 @@ class MemorySource:
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
+
+
+def open_on_machine(path: str, within: str) -> int:
+    """See `Target.open_source`."""
+    return open_within(within, path, os.O_PATH, open_in_root) if within else os.open(path, os.O_PATH | os.O_CLOEXEC)
 
 
 class MemoryMount:

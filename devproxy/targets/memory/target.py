@@ -13,8 +13,6 @@ from contextlib import closing
 
 from devproxy.host.facts import Host
 from devproxy.linux.host_calls import MachineCalls
-from devproxy.linux.paths import open_within
-from devproxy.linux.walk import open_in_root
 from devproxy.mount_options import NO_CHANGE, Change, Propagation
 from devproxy.node import FORMATS, DeviceNumber, Identity, NodeKind
 from devproxy.targets.in_bulk import OneByOne
@@ -22,13 +20,13 @@ from devproxy.targets.memory import flags as mount_flags
 from devproxy.targets.memory.attached import Attached
 from devproxy.targets.memory.dentry_tree import DentryTree, kept_of
 from devproxy.targets.memory.file_mount import new_file
-from devproxy.targets.memory.handles import MemoryMount, MemorySource
+from devproxy.targets.memory.handles import MemoryMount, MemorySource, open_on_machine
 from devproxy.targets.memory.names import Names, is_directory, path_error
 from devproxy.targets.memory.overlays import copy_file, new_layer, over_upper, overlay_options
 from devproxy.targets.memory.root import MemoryRoot, PodMemoryRoot
 from devproxy.targets.memory.shared import SharedWorld
 from devproxy.targets.memory.sharing import TYPES, hear_from_machine
-from devproxy.targets.memory.world import MOUNTABLE, SUPERBLOCK_FLAGS, null_mount
+from devproxy.targets.memory.world import MOUNTABLE, empty_mount, null_mount, require_flags
 from devproxy.targets.rootless import Rootless, open_host_node
 from devproxy.targets.target import (
     IN_MEMORY,
@@ -38,6 +36,7 @@ from devproxy.targets.target import (
     Look,
     NewNode,
     NumberFound,
+    OverRoot,
     Source,
     Upper,
     Volume,
@@ -103,10 +102,7 @@ class MemoryTarget(OneByOne):
 
     def open_source(self, path: str, within: str = "") -> MemorySource:
         """See `Target.open_source`."""
-        found = (
-            open_within(within, path, os.O_PATH, open_in_root) if within else os.open(path, os.O_PATH | os.O_CLOEXEC)
-        )
-        self._sources.append(MemorySource(found, path))
+        self._sources.append(MemorySource(open_on_machine(path, within), path))
         return self._sources[-1]
 
     def filesystem(
@@ -117,9 +113,7 @@ class MemoryTarget(OneByOne):
             raise path_error(errno.ENODEV, fstype)
         if self.rootless is not None and fstype in self.rootless.refused:
             raise self.rootless.refuse(fstype)
-        for flag in flags:
-            if flag not in SUPERBLOCK_FLAGS:
-                raise path_error(errno.EINVAL, flag)
+        require_flags(flags)
         if fstype == "devtmpfs":
             # As on the kernel, where it cannot be the real one: that is the machine's /dev.
             fstype, data = "tmpfs", ("mode=0755", *data)
@@ -262,6 +256,8 @@ class MemoryTarget(OneByOne):
         self._process = self._vfs.tasks.default = process
 
     def _connect(self, mount: Mount, place: VirtualDentry, path: str) -> None:
+        if self._is_root(place):
+            raise OverRoot(path)
         self._vfs.connect_mount_at(ROOT, mount, at(place))
         self._attached.add(path, mount)
 
@@ -284,6 +280,9 @@ class MemoryTarget(OneByOne):
         place = self._find_if_there(path)
         if place is None:
             return False
+        if self._is_root(place):
+            self.seal("/")
+            return True
         copy = self._vfs.clone_mount(ROOT, at(place), BindOptions(recursive=True))
         for each in copy.tree():
             each.flags |= MountFlags.RDONLY
@@ -295,10 +294,9 @@ class MemoryTarget(OneByOne):
         place = self._find_if_there(path)
         if place is None:
             return False
-        options = MountOptions(mount_flags.DEFAULT | MountFlags.RDONLY)
-        is_file = not is_directory(place)
-        mount = null_mount(self._vfs) if is_file else self._vfs.mount_disconnected(ROOT, "tmpfs", "tmpfs", options)
-        self._connect(mount, place, path)
+        if self._is_root(place):
+            raise OverRoot(path)
+        self._connect(empty_mount(self._vfs) if is_directory(place) else null_mount(self._vfs), place, path)
         return True
 
     def cover(self, path: str, contents: bytes, mode: int) -> bool:
@@ -311,6 +309,9 @@ class MemoryTarget(OneByOne):
         self._connect(new_file(self._vfs, contents, mode), place, path)
         return True
 
+    def _is_root(self, place: VirtualDentry) -> bool:
+        return self._namespace is not None and place == self._namespace.root
+
     def _find_if_there(self, path: str) -> VirtualDentry | None:
         try:
             return self._there.find(path)
@@ -321,10 +322,8 @@ class MemoryTarget(OneByOne):
 
     def make_mount_point(self, path: str, *, directory: bool) -> str:
         """See `Target.make_mount_point`. Returns "" if it is there by now."""
-        names = self._there
-        if directory:
-            return names.make_directories(path, for_mount=True)[1]
-        return names.make_file(path)
+        there = self._there
+        return there.make_directories(path, for_mount=True)[1] if directory else there.make_file(path)
 
     def make_directory(self, path: str, mode: int) -> bool:
         """See `Target.make_directory`. What is asked for in proc or sysfs is taken to be there: only a kernel knows."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -21,12 +22,13 @@ from vfs.fs.static import Tree
 from vfs.fs.sysfs import SysfsTree, SysfsType
 from vfs.fs.tmpfs import TmpfsType
 from vfs.mount import Mount, VirtualDentry
-from vfs.options import MknodOptions, MountOptions
+from vfs.options import MknodOptions, MountFlags, MountOptions
 from vfs.resolve import PathOperation
 from vfs.virtual_filesystem import VirtualFilesystem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Final
 
 MOUNTABLE: Final = ("cgroup", "cgroup2", "devpts", "devtmpfs", "mqueue", "proc", "sysfs", "tmpfs")
@@ -60,6 +62,18 @@ def new_world(sysfs: SysfsTree, proc: Tree) -> VirtualFilesystem:
     vfs.register_filesystem_type(HostfsType(), allow_user_mount=False)
     vfs.register_filesystem_type(OverlayType(), allow_user_mount=False)
     return vfs
+
+
+def require_flags(flags: Sequence[str]) -> None:
+    """Errors: EINVAL for a flag that is none of `SUPERBLOCK_FLAGS`."""
+    for flag in flags:
+        if flag not in SUPERBLOCK_FLAGS:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), flag)
+
+
+def empty_mount(vfs: VirtualFilesystem) -> Mount:
+    """A detached mount of an empty read-only directory: what hides a directory."""
+    return vfs.mount_disconnected(ROOT, "tmpfs", "tmpfs", MountOptions(DEFAULT | MountFlags.RDONLY))
 
 
 def null_mount(vfs: VirtualFilesystem) -> Mount:

@@ -330,18 +330,45 @@ def test_the_root_can_be_the_image_itself(build: Build, image: str) -> None:
 
 @pytest.mark.rows("S35", "S37", oracle="kernel")
 def test_rights_are_taken_from_the_mount_that_was_attached_wherever_its_path_leads(build: Build) -> None:
-    """An image has links to its root where something is mounted: that lies over the root then."""
+    """An image has links to one place where two mounts go: the later one lies over the earlier one then."""
 
     def work(target: Target) -> None:
         tmpfs_root(target)
-        target.make_symlink("/a", "/")
-        target.make_symlink("/b", "/")
+        target.make_directory("/place", 0o755)
+        target.make_symlink("/a", "/place")
+        target.make_symlink("/b", "/place")
         target.attach(tmpfs(target, "size=8k"), "/a")
         target.attach(tmpfs(target, "size=4k"), "/b")
         target.seal("/a")
 
     with build(work) as (root, _):
-        lines = [line for line in root.mountinfo() if line.mount_point == "/"]
+        lines = [line for line in root.mountinfo() if line.mount_point == "/place"]
         read_only = {word for line in lines if "ro" in line.options for word in line.super_options if "size" in word}
-    assert len(lines) == 3
+    assert len(lines) == 2
     assert read_only == {"size=8k"}
+
+
+@pytest.mark.rows("S50", "S52", oracle="kernel")
+def test_nothing_is_mounted_over_the_root_itself(build: Build, image: str) -> None:
+    """Over the same directory in another mount of it something may be."""
+
+    def work(target: Target) -> list[str]:
+        bind_root(target, image)
+        target.make_symlink("/to-root", "/")
+        target.make_symlink("/mnt/to-root", "..")
+        target.make_symlink("/to-srv", "/srv")
+        again = target.bind(target.open_source(image), recursive=False)
+        target.attach(again, "/srv")
+        paths = ("/to-root", "/mnt/to-root", "/")
+        refused = [
+            told(verb, *more, path)
+            for path in paths
+            for verb, more in ((target.mask, ()), (target.attach, (tmpfs(target),)))
+        ]
+        return [*refused, told(target.attach, tmpfs(target), "/to-srv"), told(target.seal_path, "/to-root")]
+
+    with build(work) as (root, result):
+        busy = [f"EBUSY {path}" for path in ("/to-root", "/mnt/to-root", "/")]
+        assert result == [each for each in busy for _ in range(2)] + ["None", "True"]
+        points = [(line.mount_point, line.options[0]) for line in root.mountinfo()]
+        assert points == [("/", "ro"), ("/srv", "rw"), ("/srv", "rw")]

@@ -21,7 +21,6 @@ ORDERS = {
     "over the one above it": ["/srv/deep/a", "/srv", "/srv/deep/a", "/srv/deep/b"],
     "through a link, and over what it leads to": ["/to-mnt/a", "/mnt", "/to-mnt/a", "/mnt/b"],
     "at a link": ["/srv/a", "/to-mnt", "/to-mnt/a", "/mnt/b"],
-    "over the root": ["/mnt/a", "/", "/mnt/a"],
 }
 
 
@@ -35,12 +34,11 @@ def test_a_mount_comes_to_where_its_path_leads(order: str, paths: KernelPaths, t
         bind_root(target, rootfs)
         seen = []
         for number, path in enumerate(ORDERS[order]):
-            if path != "/":
-                target.make_directory(path, 0o755)
+            target.make_directory(path, 0o755)
             mount = tmpfs(target, "mode=0755")
             os.mkdir(f"is-{number}", dir_fd=mount.descriptor)
             target.attach(mount, path)
-            seen.append(target.list_directory(path) if path != "/" else [f"is-{number}"])
+            seen.append(target.list_directory(path))
         return seen
 
     with build(work, paths=paths) as root:
