@@ -26,6 +26,12 @@ class InputError(DevproxyError):
     """What the user gave (a bundle, a recording, an option) is wrong; nothing was started. Exit code 2."""
 
 
+class NvmlUnasked(InputError):
+    """An id of the bundle that NVML alone knows, and the host is one whose NVML was not asked (`host.ask_nvml` does): with its answer
+    the same may be planned.
+    """
+
+
 class NotStarted(DevproxyError):
     """A command could not be started. `code` is the exit code for that: 126 not executable, 127 not found."""
 

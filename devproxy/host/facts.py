@@ -221,7 +221,7 @@ class Host(Record):
     """A machine. `name` is `live` or the recording's file name; `simulated` is true for a recording.
 
     `nvidia` is None when the host has no NVIDIA driver and no NVIDIA GPU on its PCI bus. `product_name` is DMI's, or
-    empty. `details` are those of a deep probe, None after a plain one. `coverage` are patterns of the paths that whoever
+    empty. `details` are those of a deep probe, None after a plain one, or NVML's answer alone (`host.ask_nvml`). `coverage` are patterns of the paths that whoever
     gathered the facts looked for, None for all: a bug report says nothing of what is not in it.
     """
 

@@ -47,7 +47,7 @@ def docker_nodes(visible: VisibleDevices, process: Process | None, host: Host, c
 def _requested_nodes(request: Request, host: Host) -> list[Step]:
     visible = request.visible
     source = f"process.env {visible.source}"
-    chosen = select(visible, host.nvidia)
+    chosen = select(visible, host)
     if host.major_of("nvidia") is None or host.nvidia is None:
         level = Level.WARNING if visible.all or visible.ids else Level.NOTE
         return [_skip(f"the GPUs of {quote(visible.value)}", Reason(source, _why_none(host)), level)]
@@ -112,8 +112,8 @@ def _capability_steps(request: Request, chosen: list[Selected], nvidia: Nvidia, 
         if asked:
             wanted[name] = Reason(f"process.env {variable}", "all")
     for gpu, devices in chosen:
-        for mig in devices:
-            reason = Reason(source, f"MIG device {gpu.rank}:{mig.rank}")
+        for mig, told in devices:
+            reason = Reason(source, f"MIG device {gpu.rank}:{mig.rank}{told}")
             for name in mig.capabilities:
                 wanted.setdefault(name, reason)
     steps = [_capability_step(name, reason, nvidia) for name, reason in wanted.items()]

@@ -92,7 +92,7 @@ def test_s77_the_capabilities_are_the_drivers_minors_with_the_drivers_modes() ->
 @pytest.mark.rows("S77", "H9", oracle="specification")
 @pytest.mark.parametrize(
     "value",
-    ["3:2", "0:0", "8:0", "MIG-0929581a-2be6-5dec-bf34-0954c6c529a6", f"MIG-{CUT_UUID}", f"MIG-{CUT_UUID}/1/1", "MIG-"],
+    ["3:2", "0:0", "8:0", f"MIG-{CUT_UUID}", f"MIG-{CUT_UUID}/1/1"],
 )
 def test_s77_a_mig_device_that_is_not_there_is_refused_with_those_that_are(value: str) -> None:
     with pytest.raises(InputError) as error:
