@@ -6,7 +6,7 @@ import os
 
 from devproxy.cli.arguments import add_host_argument
 from devproxy.cli.context import Context
-from devproxy.errors import DevproxyError
+from devproxy.errors import DevproxyError, NvmlUnasked
 from devproxy.host.probe import probe
 from devproxy.oci.load import load
 from devproxy.plan.plan import Mode, Plan
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from devproxy.build import Root
     from devproxy.cli.quick import Parser
     from devproxy.host.facts import Host
+    from devproxy.oci.spec import Spec
     from devproxy.saves.restore import Restore
     from devproxy.targets.rootless import Rootless
 
@@ -62,7 +63,7 @@ def make_plan_and_restore(args: Namespace, context: Context, *, fit: bool = True
 
         restore = read_restore(args.restore)
         spec = for_host(spec, host, restore.accelerators, restore.file)
-    result = plan(spec, host, mode=args.mode, config=context.configuration)
+    result = _planned(spec, host, args, context)
     if restore is not None and fit:
         from devproxy.saves.restore import fitted
 
@@ -73,6 +74,17 @@ def make_plan_and_restore(args: Namespace, context: Context, *, fit: bool = True
         require_own((step.path for step in result.steps if isinstance(step, MakeNode)), foreign)
     context.done("plan")
     return result, restore
+
+
+def _planned(spec: Spec, host: Host, args: Namespace, context: Context) -> Plan:
+    """The plan. NVML is asked only for a bundle that names what it alone knows: a driver that is stuck stops nobody else."""
+    try:
+        return plan(spec, host, mode=args.mode, config=context.configuration)
+    except NvmlUnasked:
+        from devproxy.host.ask_nvml import with_nvml
+    host = with_nvml(host, args.host)
+    context.done("nvml")
+    return plan(spec, host, mode=args.mode, config=context.configuration)
 
 
 def _given(host: Host, context: Context) -> tuple[Host, frozenset[str]]:

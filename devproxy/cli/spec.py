@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from devproxy.cli.arguments import add_host_argument
 from devproxy.cli.context import Context
+from devproxy.errors import NvmlUnasked
 from devproxy.host.probe import probe
 from devproxy.oci.new_bundle import write_bundle
 from devproxy.oci.nvidia_env import parse_visible
-from devproxy.plan.offered import offered
+from devproxy.plan.offered import Offered, offered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
 
     from devproxy.cli.quick import Parser
+    from devproxy.host.facts import Host
+    from devproxy.oci.nvidia_env import VisibleDevices
 
 _EXAMPLES = """\
 examples:
@@ -48,7 +51,7 @@ def run(args: Namespace, context: Context) -> int:
     visible = parse_visible(args.gpus, source="--gpus")
     # The driver's nodes are of no use without a GPU.
     asked = visible if visible is not None and (visible.all or visible.ids) else None
-    found = offered(host, asked, context.configuration)
+    found = _offered(host, asked, args, context)
     spec = write_bundle(args.directory, found.devices)
     context.say(f"wrote {spec.bundle}/config.json with {len(found.devices)} devices of host {host.name}")
     for device in found.devices:
@@ -56,3 +59,12 @@ def run(args: Namespace, context: Context) -> int:
     for left_out in found.left_out:
         context.warn(f"left out: {left_out}")
     return 0
+
+
+def _offered(host: Host, gpus: VisibleDevices | None, args: Namespace, context: Context) -> Offered:
+    """What the host offers; NVML is asked for what it alone knows, the UUID of a MIG device."""
+    try:
+        return offered(host, gpus, context.configuration)
+    except NvmlUnasked:
+        from devproxy.host.ask_nvml import with_nvml
+    return offered(with_nvml(host, args.host), gpus, context.configuration)

@@ -145,9 +145,12 @@ def test_what_a_bundle_does_not_need_is_not_loaded(tmp_path: Path) -> None:
     loaded = modules(tmp_path, "run", write_bundle(tmp_path / "b", runc_spec_like(process={"args": ["true"]})))
     later = {
         "cli.parser",
+        "host.ask_nvml",
+        "host.sources",
         "launch.terminal",
         "oci.overlay_layers",
         "plan.nvidia_docker",
+        "plan.nvidia_mig",
         "plan.nvidia_params",
         "plan.tpu",
     }
