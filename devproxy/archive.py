@@ -29,6 +29,8 @@ _HOME: "Final" = os.path.dirname(os.path.abspath(__file__))
 _PATH: "Final" = os.path.join(_HOME, "__pycache__", f"run.{sys.implementation.cache_tag}.modules")
 _MADE_BY: "Final" = (3, sys.version, _HOME)
 _LIBRARY: "Final" = os.path.dirname(getattr(os, "__file__", ""))  # an interpreter without files has none
+# The sources of a deep probe.
+_DEEP: "Final" = "devproxy.host.sources"
 # Loaded before there is a choice.
 _FIRST: "Final" = frozenset(sys.modules)
 
@@ -92,11 +94,12 @@ def _make(entry: "Entry") -> ModuleType:
 
 
 def save() -> None:
-    """Write the modules that are loaded now. What cannot be written is no matter: the next run does without.
+    """Write the modules that are loaded now. What cannot be written is no matter: the next run does without. So it does behind a run
+    that looked deeper than others, which would load what that took.
 
     They come in the order of sys.modules, to whose end the import system moves a module once it is done: behind all that it imports.
     """
-    if sys.dont_write_bytecode or sys.pycache_prefix is not None:
+    if sys.dont_write_bytecode or sys.pycache_prefix is not None or _DEEP in sys.modules:
         return
     part = f"{_PATH}.{os.getpid()}"
     try:

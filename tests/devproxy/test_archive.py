@@ -139,6 +139,19 @@ def test_it_is_not_made_where_nothing_may_be_written_or_more_was_asked_for(copy:
     assert not copy.file.exists()
 
 
+def test_it_is_not_made_behind_a_run_that_asked_nvml(copy: Copy) -> None:
+    """What that took is no part of what other runs need. That a UUID names nothing here is found before: the run is imitated."""
+    program = "import devproxy.cli.run, devproxy.host.ask_nvml; from devproxy import archive; archive.save()"
+    run([sys.executable, "-c", program], env=copy.environment, cwd=str(copy.home))
+    assert not copy.file.exists()
+    run(
+        [sys.executable, "-c", program.replace(", devproxy.host.ask_nvml", "")],
+        env=copy.environment,
+        cwd=str(copy.home),
+    )
+    assert copy.file.exists()
+
+
 def test_of_other_modules_only_the_librarys_own_are_in_it(copy: Copy) -> None:
     copy.run()
     library = os.path.dirname(os.__file__)
