@@ -9,6 +9,7 @@ import stat
 from devproxy.check.doctor.case import Case, Check, seen, unknown
 from devproxy.check.doctor.identities import identity_of
 from devproxy.check.finding import Finding, Severity
+from devproxy.host.nvml_facts import NvmlState
 from devproxy.linux.paths import open_in_root
 
 TYPE_CHECKING = False
@@ -79,11 +80,19 @@ def device_id_unknown(case: Case) -> Iterator[Finding]:
     for text, where in asked:
         for word in _ids(text):
             if word.lower() not in known:
-                yield Finding(
-                    "device-id-unknown", Severity.ERROR, word, "an index or UUID of a device of this host", "none has it",
-                    why="indices go by PCI address; a UUID changes with the card, a MIG UUID with each partitioning",
-                    hint="nvidia-smi -L; devproxy probe", evidence=(seen(where, text),),
-                )  # fmt: skip
+                yield _unknown_id(case, word)._replace(evidence=(seen(where, text),))
+
+
+def _unknown_id(case: Case, word: str) -> Finding:
+    if not _would_be_told(case, word):
+        nvml = case.details.nvml
+        why = f"NVML alone knows the UUIDs of MIG devices: {nvml.why or nvml.state.value}"
+        return unknown("device-id-unknown", word, why)._replace(hint="nvidia-smi -L")
+    return Finding(
+        "device-id-unknown", Severity.ERROR, word, "an index or UUID of a device of this host", "none has it",
+        why="indices go by PCI address; a UUID changes with the card, a MIG UUID with each partitioning",
+        hint="nvidia-smi -L; devproxy probe",
+    )  # fmt: skip
 
 
 def _known_ids(case: Case) -> set[str]:
@@ -101,13 +110,28 @@ def _known_ids(case: Case) -> set[str]:
     return known - {""}
 
 
+def _would_be_told(case: Case, word: str) -> bool:
+    """Whether an id that nobody told of is nobody's: UUIDs of MIG devices come from NVML, or from nvidia-smi -L in a report."""
+    nvml, nvidia = case.details.nvml, case.host.nvidia
+    if not word.upper().startswith("MIG-"):
+        return True
+    named = sum(bool(part.uuid) for gpu in nvml.gpus for part in gpu.mig)
+    if named < len(nvidia.mig if nvidia is not None else ()):
+        return False
+    if case.host.coverage is not None:
+        return nvml.state is NvmlState.ANSWERED and all(gpu.uuid for gpu in nvml.gpus)
+    return nvml.state is NvmlState.ANSWERED or case.host.knows("/proc/driver/nvidia/capabilities")
+
+
 def _ids(text: str) -> list[str]:
     """The words of a value that are ids of GPUs: indices and UUIDs. Paths, CDI names and `all` are others' business."""
     import re
 
     words = [word.strip().removeprefix("device=").strip('"') for word in text.split(",")]
     legacy = [word for word in words if word.upper().startswith("MIG-GPU-")]
-    return [w for w in words if w not in legacy and re.fullmatch(r"\d{1,3}(:\d{1,2})?|(GPU|MIG)-[0-9a-fA-F-]{36}", w)]
+    return [
+        w for w in words if w not in legacy and re.fullmatch(r"\d{1,3}(:\d{1,2})?|(?i:GPU|MIG)-[0-9a-fA-F-]{36}", w)
+    ]
 
 
 def image_has_driver_libraries(case: Case) -> Iterator[Finding]:

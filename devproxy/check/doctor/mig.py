@@ -79,12 +79,26 @@ def mig_id_legacy(case: Case) -> Iterator[Finding]:
     for source, ids in _requested(case):
         for word in ids:
             if word.upper().startswith("MIG-GPU-") and word.count("/") == 2:
-                evidence = (seen(source, word), *(seen("nvidia-smi -L", uuid) for uuid in uuids[:1]))
+                its = _uuid_of(case, word)
+                evidence = (seen(source, word), *(seen("nvidia-smi -L", uuid) for uuid in [*its, *uuids][:1]))
                 yield Finding(
-                    "mig-id-legacy", Severity.ERROR, word, "the UUID of a MIG device: MIG-<uuid>",
+                    "mig-id-legacy", Severity.ERROR, word, f"the UUID of a MIG device: {its[0] if its else 'MIG-<uuid>'}",
                     "MIG-GPU-<uuid>/<GI>/<CI>", why="drivers from 470 on know the old form no more: 'unknown device'",
                     hint="nvidia-smi -L", evidence=evidence,
                 )  # fmt: skip
+
+
+def _uuid_of(case: Case, word: str) -> list[str]:
+    """The UUID of the MIG device that an id in the old form means, where NVML tells one."""
+    gpu, *instances = word.upper().removeprefix("MIG-").split("/")
+    return [
+        part.uuid
+        for each in case.details.nvml.gpus
+        for part in each.mig
+        if part.uuid
+        and (each.uuid or "").upper() == gpu
+        and [str(part.gpu_instance), str(part.compute_instance)] == instances
+    ]
 
 
 def mig_changed(case: Case) -> Iterator[Finding]:

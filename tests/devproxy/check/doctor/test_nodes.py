@@ -152,6 +152,15 @@ class TestReports:
     def test_one_node_alone_tells_nothing_of_others(self) -> None:
         assert not self.codes(self.LISTING.format("/dev/nvidia0", self.NODE))
 
+    def test_a_mig_uuid_is_held_against_a_list_of_uuids_alone(self) -> None:
+        gpu = "GPU 0: NVIDIA L4 (UUID: GPU-3291dfa4-fcc4-0110-615b-c894a0d7c689)\n"
+        part = "  MIG 1g.10gb     Device  0: (UUID: MIG-c7384736-a75d-5afc-978f-d2f1294409fd)\n"
+        asked = "$ docker run -e NVIDIA_VISIBLE_DEVICES={} ubuntu nvidia-smi\n"
+        here, gone = "MIG-c7384736-a75d-5afc-978f-d2f1294409fd", "MIG-28d9b0e5-5f0b-5a7f-8e8c-4f3a1f1c2f00"
+        assert not self.codes(f"$ nvidia-smi -L\n{gpu}{part}{asked.format(here)}")
+        assert self.codes(f"$ nvidia-smi -L\n{gpu}{part}{asked.format(gone)}") == {f"device-id-unknown {gone}"}
+        assert not self.codes(asked.format(gone))
+
     def test_ids_are_held_against_the_gpus_that_are_listed(self) -> None:
         listed = "$ nvidia-smi -L\nGPU 0: NVIDIA L4 (UUID: GPU-3291dfa4-fcc4-0110-615b-c894a0d7c689)\n"
         asked = "$ docker run -e NVIDIA_VISIBLE_DEVICES={} ubuntu nvidia-smi\n"
@@ -201,6 +210,62 @@ class TestBundles:
             )
             == []
         )
+
+    def test_an_old_id_is_told_with_the_uuid_that_the_device_has(self, tmp_path: Path) -> None:
+        bundle = self.bundle(tmp_path, env=[f"NVIDIA_VISIBLE_DEVICES=MIG-{self.CUT.upper()}/2/0"])
+        (finding,) = self.findings("mig-id-legacy", bundle, partitioned())
+        assert finding.expected == f"the UUID of a MIG device: {self.SECOND}"
+        assert self.findings("device-id-unknown", bundle, partitioned()) == []
+        bundle = self.bundle(tmp_path / "other", env=[f"NVIDIA_VISIBLE_DEVICES=MIG-{self.CUT}/5/0"])
+        (finding,) = self.findings("mig-id-legacy", bundle, partitioned())
+        assert finding.expected == "the UUID of a MIG device: MIG-<uuid>"
+
+    CUT: Final = "GPU-a84e2c19-d5f3-17b6-20ce-7f9183b4e65a"
+    SECOND: Final = "MIG-00000001-d5f3-17b6-20ce-7f9183b4e65a"
+    FOREIGN: Final = "MIG-0929581a-2be6-5dec-bf34-0954c6c529a6"
+
+    def asking(self, tmp_path: Path, machine: Machine, value: str) -> set[tuple[str, str, Severity]]:
+        """What every check of a bundle's ids finds."""
+        bundle = self.bundle(tmp_path, env=[f"NVIDIA_VISIBLE_DEVICES={value}"])
+        codes = ("device-id-unknown", "mig-id-legacy", "mig-caps-missing", "mig-changed")
+        found = [finding for code in codes for finding in self.findings(code, bundle, machine)]
+        return {(finding.code, finding.path, finding.severity) for finding in found}
+
+    def test_the_uuid_of_a_mig_device_is_no_error_where_nvml_tells_it(self, tmp_path: Path) -> None:
+        for value in (self.SECOND, self.SECOND.lower(), self.SECOND.upper(), f"3:0,{self.SECOND}"):
+            assert self.asking(tmp_path, partitioned(), value) == set()
+
+    def test_one_that_nvml_does_not_tell_is_an_error(self, tmp_path: Path) -> None:
+        error = ("device-id-unknown", self.FOREIGN, Severity.ERROR)
+        assert self.asking(tmp_path, partitioned(), self.FOREIGN) == {error}
+        assert self.asking(tmp_path, partitioned(), self.FOREIGN.lower()) == {(error[0], error[1].lower(), error[2])}
+        assert self.asking(tmp_path, hgx_h100(), self.FOREIGN) == {error}
+
+    @pytest.mark.parametrize(
+        "document",
+        [
+            {},
+            {"state": "no library", "why": "no driver"},
+            {"state": "failed", "why": "nvidia-ml-py, which asks NVML, is not installed: pip install nvidia-ml-py"},
+            {"state": "timeout", "why": "no answer in time", "during": "nvmlInitWithFlags"},
+            {"state": "answered", "gpus": [{"rank": 3, "address": "00000000:5D:00.0", "mig": [{"rank": 0, "uuid": FOREIGN[:-1] + "0"}]}]},
+        ],
+    )  # fmt: skip
+    def test_where_nvml_could_not_tell_it_is_unknown(self, document: dict[str, object], tmp_path: Path) -> None:
+        machine = partitioned().fact("nvml", document)
+        unknown = ("device-id-unknown", self.SECOND, Severity.INCONCLUSIVE)
+        assert self.asking(tmp_path, machine, f"0,3:1,{self.SECOND}") == {unknown}
+        (finding,) = self.findings("device-id-unknown", str(tmp_path / "b"), machine)
+        assert finding.why.startswith("NVML alone knows the UUIDs of MIG devices: ")
+        assert finding.hint == "nvidia-smi -L"
+        # Where there is no MIG device at all, there is none of that name either.
+        none = hgx_h100().fact("nvml", document)
+        assert {severity for _, _, severity in self.asking(tmp_path / "none", none, self.SECOND)} == {Severity.ERROR}
+
+    def test_a_capability_without_its_node_is_told_of_the_device_that_is_asked_for(self, tmp_path: Path) -> None:
+        machine = partitioned().remove("/dev/nvidia-caps/nvidia-cap292")
+        missing = ("mig-caps-missing", "/dev/nvidia-caps/nvidia-cap292", Severity.ERROR)
+        assert self.asking(tmp_path, machine, self.SECOND) == {missing}
 
     def test_mig_devices_that_are_gone(self, tmp_path: Path) -> None:
         bundle = self.bundle(
