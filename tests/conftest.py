@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 import stat
 import sys
 from collections import Counter
 from collections.abc import Iterator
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -96,14 +96,20 @@ def _what(fd: int) -> str:
 def _end_children() -> list[str]:
     """The commands of the children left over, which are ended: the tests that follow are not to be blamed for them."""
     left = []
-    for task in os.listdir("/proc/self/task"):
-        with open(f"/proc/self/task/{task}/children", encoding="ascii") as pids:
-            for pid in map(int, pids.read().split()):
-                with open(f"/proc/{pid}/cmdline", "rb") as words:
-                    left.append(f"{pid}: {words.read().replace(bytes(1), b' ').decode(errors='replace')}")
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
+    while _has_child():
+        for child in psutil.Process().children():
+            left.append(str(child.as_dict(("pid", "status", "cmdline"))))
+            child.kill()
+            os.waitpid(child.pid, 0)
     return left
+
+
+def _has_child() -> bool:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from typing import Final
 
 _LONGEST: Final = 64 << 10
+# What follows a claim's words when its owner has looked, and found nothing: one byte, so that nobody reads half of it.
+_WAITS: Final = b"\n"
 
 
 class Claim(Record):
@@ -48,13 +50,17 @@ class Own:
         self._folder = folder
         try:
             os.fchmod(self.descriptor, 0o644)
-            os.write(self.descriptor, dumps(words).encode())
+            self._size = os.write(self.descriptor, dumps(words).encode())
             fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.link(f"/proc/self/fd/{self.descriptor}", self.name, dst_dir_fd=folder, follow_symlinks=True)
         except BaseException:
             os.close(self.descriptor)
             raise
         self.came = _came(self.descriptor, os.fstat(self.descriptor))
+
+    def waits(self) -> None:
+        """Say that its owner has to wait."""
+        os.pwrite(self.descriptor, _WAITS, self._size)
 
     def withdraw(self) -> None:
         """Take it back: its file goes first, so that nobody finds it unlocked."""
@@ -102,6 +108,13 @@ class Watched:
     def is_over(self) -> bool:
         """Whether its owner has gone, or has been served."""
         return self._descriptor is None or _is_unlocked(self._descriptor)
+
+    def waits(self) -> bool:
+        """Whether its owner has said that it has to wait; it may still be looking, and be served at once."""
+        if self._descriptor is None:
+            return False
+        size = os.fstat(self._descriptor).st_size
+        return os.pread(self._descriptor, 1, size - 1) == _WAITS if size else False
 
     def close(self) -> None:
         """Look no more."""

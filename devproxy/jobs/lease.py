@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # How often who waits looks again, in seconds: one system call, and far below the 100 ms within which a device is to be had again.
 _FIRST_EVERY: Final = 0.004
 _OTHERS_EVERY: Final = 0.02
+# How long somebody who does not wait lets those who came before look for theirs, in seconds: at NVML, too. They may leave enough.
+_LOOK: Final = 10.0
 
 
 class Waiting(Record):
@@ -71,13 +73,14 @@ class Asking(Record):
 
 
 def acquire(state: State, asking: Asking, *, wait: float | None, progress: Callable[[Waiting], None]) -> Lease:
-    """Lease what is wanted, in turn, waiting `wait` seconds at most (None: for ever, 0: not at all).
+    """Lease what is wanted, in turn, waiting `wait` seconds at most (None: for ever, 0: not at all, but for those who are just being
+    served).
 
     Errors: InputError for what this host can never give; DevproxyError when the time is over, with who has the devices.
     """
     fitting = candidates(asking.wanted, asking.every)
     ticket = Own(state.queue, _about(asking, {"wants": [device.name for device in fitting]}))
-    deadline = _Deadline(asking, wait, progress)
+    deadline = _Deadline(asking, wait, progress, ticket)
     try:
         while ahead := _ahead(state, ticket, fitting):
             _wait_for(state, ahead, deadline)
@@ -91,9 +94,11 @@ def acquire(state: State, asking: Asking, *, wait: float | None, progress: Calla
 
 
 class _Deadline:
-    """Pauses between two looks, until the time is over."""
+    """Pauses between two looks, until the time is over. Who comes later is told that this one waits."""
 
-    def __init__(self, asking: Asking, wait: float | None, progress: Callable[[Waiting], None]) -> None:
+    def __init__(self, asking: Asking, wait: float | None, progress: Callable[[Waiting], None], ticket: Own) -> None:
+        self._ticket = ticket
+        self._told = False
         self._asking = asking
         self._wait = wait
         self._progress = progress
@@ -103,6 +108,9 @@ class _Deadline:
         """Errors: DevproxyError when the time is over, with what was waited for."""
         if self._until is not None and time.monotonic() >= self._until:
             raise _too_late(self._asking, waiting, self._wait)
+        if not self._told:
+            self._ticket.waits()
+            self._told = True
         self._progress(waiting)
         time.sleep(_FIRST_EVERY if waiting.ahead <= 1 else _OTHERS_EVERY)
 
@@ -123,9 +131,14 @@ def _ahead(state: State, ticket: Own, fitting: Sequence[Device]) -> list[Claim]:
 def _wait_for(state: State, ahead: Sequence[Claim], deadline: _Deadline) -> None:
     """Wait until the one right before us has been served or is gone. Who is before that one has come before us too."""
     last = Watched(state.queue, ahead[-1])
+    looks = time.monotonic() + _LOOK
     try:
         while not last.is_over():
-            deadline.pause(Waiting(len(ahead), ()))
+            if last.waits() or time.monotonic() >= looks:
+                looks = 0.0
+                deadline.pause(Waiting(len(ahead), ()))
+            else:
+                time.sleep(_FIRST_EVERY)
     finally:
         last.close()
 

@@ -7,13 +7,13 @@ import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from devproxy.errors import DevproxyError, InputError
-from devproxy.jobs.devices import Wanted
+from devproxy.jobs.devices import Device, Wanted
 from devproxy.jobs.lease import Asking, Waiting, acquire
 from devproxy.jobs.listing import held, waiters
 from devproxy.jobs.state import State
@@ -96,6 +96,51 @@ def test_a_small_wish_does_not_overtake_a_large_one_that_came_before(rig: Rig) -
         first.release()
         assert os.waitstatus_to_exitcode(os.waitpid(large, 0)[1]) == 0
         acquire(state, asking(1), wait=0, progress=silent).release()
+
+
+def test_who_does_not_wait_lets_those_before_look_for_theirs(rig: Rig) -> None:
+    """One of eight is asked for while somebody looks whether one of eight is in use, as NVML is asked: there is one for both."""
+    asked, answer = rig.place / "asked", rig.place / "answer"
+
+    def look(_: object) -> str:
+        asked.touch()
+        until(answer.exists)
+        return ""
+
+    def ask(busy: Callable[[Device], str]) -> None:
+        with State(rig.state) as state:
+            wish = Asking(EIGHT, Wanted(1), (), busy)
+            acquire(state, wish, wait=0, progress=silent).release()
+
+    first = child(lambda: ask(look))
+    until(asked.exists)
+    others = [child(lambda: ask(lambda _: "")) for _ in range(3)]
+    with State(rig.state) as state:
+        until(lambda: len(waiters(state)) == 4)
+    answer.touch()
+    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in (first, *others)] == [0] * 4
+
+
+def test_eight_who_do_not_wait_get_eight(rig: Rig) -> None:
+    over = rig.place / "over"
+
+    def have_one() -> None:
+        with State(rig.state) as state:
+            lease = acquire(state, asking(), wait=0, progress=silent)
+            until(over.exists)
+            lease.release()
+
+    for _ in range(10):
+        pids = [child(have_one) for _ in range(8)]
+        with State(rig.state) as state:
+            until(lambda pids=pids: not waiters(state) and (len(held(state)) == 8 or not all(map(is_running, pids))))
+        over.touch()
+        assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids] == [0] * 8
+        over.unlink()
+
+
+def is_running(pid: int) -> bool:
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
 
 def test_a_wish_for_other_devices_does_not_wait(rig: Rig) -> None:
