@@ -175,12 +175,12 @@ def _need(path: str, mounts: MountPlanner) -> None:
 
 
 def _protections(spec: Spec, mounts: MountPlanner) -> list[Step]:
-    """What takes rights away, after everything is made: paths, mounts deepest first, the root last (S35 to S38)."""
-    steps: list[Step] = [
-        SealPath(path, Reason(f"linux.readonlyPaths[{n}]")) for n, path in enumerate(spec.readonly_paths)
-    ]
+    """What takes rights away, after everything is made: mounts deepest first, paths, the root last (S35 to S38). A masked
+    path may hide a mount, which could not be found any more then.
+    """
+    steps = mounts.seals()
+    steps += [SealPath(path, Reason(f"linux.readonlyPaths[{n}]")) for n, path in enumerate(spec.readonly_paths)]
     steps += [Mask(path, Reason(f"linux.maskedPaths[{n}]")) for n, path in enumerate(spec.masked_paths)]
-    steps += mounts.seals()
     if spec.readonly:
         steps.append(Seal("/", Reason("root.readonly")))
     return steps

@@ -293,6 +293,12 @@ SEALED = (
         mounts=[tmpfs("/x")],
         then="touch /x/y; echo $?",
     ),
+    Case(
+        "a read-only mount in a masked directory",
+        {"linux": {"maskedPaths": ["/x", "/fixed/in"], "readonlyPaths": ["/fixed"]}, **writable()},
+        mounts=[tmpfs("/x/in", "ro"), tmpfs("/fixed/in", "ro")],
+        then="ls /x /fixed/in; touch /x/y; echo $?; touch /fixed/y; echo $?",
+    ),
     *(
         # How it comes about differs: runc binds the root on itself where nobody sees it, and makes the one below read-only.
         Case(

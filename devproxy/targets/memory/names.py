@@ -14,15 +14,16 @@ from vfs.credentials import ROOT
 from vfs.errors import error
 from vfs.fs.static import StaticFilesystem, Synthetic, SyntheticParent
 from vfs.mount import VirtualDentry
-from vfs.options import MkdirOptions, MknodOptions, SetStat
+from vfs.options import BindOptions, MkdirOptions, MknodOptions, SetStat
 from vfs.path import check_name
-from vfs.resolve import PathOperation
+from vfs.resolve import PathOperation, at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from vfs.inode import Inode
+    from vfs.mount import Mount
     from vfs.virtual_filesystem import VirtualFilesystem
 
 _KINDS = {
@@ -51,6 +52,13 @@ class Names:
         """The place that a path names, inside the root. Errors: ENOENT, ENOTDIR, ELOOP."""
         try:
             return self._vfs.get_dentry_at(ROOT, self.operation(path, follow=follow))
+        except OSError as problem:
+            raise OSError(problem.errno, problem.strerror, path) from None
+
+    def copy(self, place: VirtualDentry, path: str) -> Mount:
+        """A copy of what is mounted at a place and below it. Errors name `path`: EINVAL for an unbindable mount."""
+        try:
+            return self._vfs.clone_mount(ROOT, at(place), BindOptions(recursive=True))
         except OSError as problem:
             raise OSError(problem.errno, problem.strerror, path) from None
 

@@ -47,7 +47,7 @@ from vfs.fs.overlay import OverlayOptions
 from vfs.fs.static import Synthetic
 from vfs.mount import VirtualDentry
 from vfs.namespace import MountNamespace
-from vfs.options import BindOptions, MountFlags, MountOptions
+from vfs.options import MountFlags, MountOptions
 from vfs.resolve import at
 
 TYPE_CHECKING = False
@@ -283,7 +283,7 @@ class MemoryTarget(OneByOne):
         if self._is_root(place):
             self.seal("/")
             return True
-        copy = self._vfs.clone_mount(ROOT, at(place), BindOptions(recursive=True))
+        copy = self._there.copy(place, path)
         for each in copy.tree():
             each.flags |= MountFlags.RDONLY
         self._connect(copy, place, path)

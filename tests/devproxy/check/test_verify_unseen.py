@@ -114,3 +114,20 @@ def test_tmp_is_a_link_to_what_a_kernel_fills(target: str, tmp_path: Path, live:
         assert tmp.result is Result.SKIPPED
     elif target.startswith("/dev"):
         assert (tmp.result is Result.SKIPPED) is (target == "/dev/pts")
+
+
+@pytest.mark.rows("S36", oracle="kernel")
+@pytest.mark.parametrize("target", ["memory", "kernel"])
+@pytest.mark.parametrize("order", ["depth", "listed"])
+def test_a_read_only_mount_may_lie_where_a_directory_is_masked(
+    order: str, target: str, tmp_path: Path, live: Host
+) -> None:
+    """It is read-only by then: behind the mask it could not be found."""
+    linux = {"maskedPaths": ["/x", "/x/in"], "readonlyPaths": []}
+    bundle = with_mounts(tmp_path, tmpfs("/x/in", "ro"), linux=linux)
+    planned = plan(load(bundle), live, config=Configuration(mount_order=order))
+    with build(planned, target) as root:
+        seals = [one.result for one in root.outcomes if one.step.describe() == "seal /x/in read-only"]
+        assert seals == [Result.DONE]
+        assert root.listdir("/x") == []
+    assert compare(planned).findings == ()

@@ -310,16 +310,16 @@ def test_what_gets_hidden_is_sealed_deepest_first() -> None:
     assert [step.path for step in steps_of(plan, Seal)] == ["/r/a/b", "/r/a", "/r"]
 
 
-def test_protected_paths_come_before_the_seals_readonly_ones_first() -> None:
+def test_protected_paths_come_behind_the_seals_but_the_roots_readonly_ones_first() -> None:
     plan = bare(
         root={"readonly": True},
         mounts=[mount("/sys", "sysfs", "ro")],
         linux={"maskedPaths": ["/proc/kcore/"], "readonlyPaths": ["/proc/sys"]},
     )
     assert [step.describe() for step in plan.steps[-4:]] == [
+        "seal /sys read-only",
         "read-only /proc/sys",
         "mask /proc/kcore",
-        "seal /sys read-only",
         "seal / read-only",
     ]
 

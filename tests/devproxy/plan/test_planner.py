@@ -58,11 +58,11 @@ mount tmpfs at /dev/shm [nosuid,nodev,noexec,mode=1777,size=65536k]  # mounts[3]
 mount mqueue at /dev/mqueue [nosuid,nodev,noexec]  # mounts[4]
 skip the cgroup mount at /sys/fs/cgroup  # mounts[6]: the configuration has no cgroup file system
 mount tmpfs at /tmp [mode=01777] when_empty(/tmp)  # rule: internal /tmp: unless it has entries
+seal /sys read-only  # mounts[5].options: read-only last
 read-only /proc/bus  # linux.readonlyPaths[0]
 read-only /proc/sys  # linux.readonlyPaths[1]
 mask /proc/kcore  # linux.maskedPaths[0]
 mask /sys/firmware  # linux.maskedPaths[1]
-seal /sys read-only  # mounts[5].options: read-only last
 seal / read-only  # root.readonly
 skip the cgroup device rules  # linux.resources.devices: run does not do this
 """
