@@ -91,9 +91,15 @@ def kept_out(place: str = PLACE) -> dict[str, Entry]:
 def add(entry: Entry, place: str = PLACE) -> None:
     """Keep a device out; what was said of it before is replaced.
 
-    Errors: DevproxyError where that may not be written.
+    Errors: DevproxyError where that may not be written; InputError for a MIG device, which goes with its GPU: leases are of whole GPUs, and
+    what a UUID is would have to be asked of NVML before every plan.
     """
     check_name(entry.name)
+    if entry.name.startswith("MIG-"):
+        raise InputError(
+            f"{entry.name} is a MIG device, expected the UUID of its GPU: a part of a GPU is not kept out by itself",
+            hint="'nvidia-smi -L' shows which GPU it is a part of",
+        )
     try:
         os.makedirs(place, 0o755, exist_ok=True)
         folder = os.open(place, _DIRECTORY)

@@ -43,6 +43,14 @@ def test_what_is_kept_out_is_kept_until_it_is_lifted(place: str) -> None:
     assert sorted(os.listdir(place)) == ["0000:00:04.0.json"]
 
 
+def test_a_mig_device_is_kept_out_with_its_gpu_alone(place: str) -> None:
+    """It would be given out all the same: neither leases nor plans look for it."""
+    with pytest.raises(InputError, match=r"is a MIG device, expected the UUID of its GPU") as error:
+        add(entry("MIG-00000000-d5f3-17b6-20ce-7f9183b4e65a"), place)
+    assert "nvidia-smi -L" in error.value.hint
+    assert not os.path.exists(place)
+
+
 def test_one_that_has_expired_is_given_out_and_still_listed(place: str) -> None:
     add(entry(until=time.time() - 1), place)
     assert kept_out(place) == {}
