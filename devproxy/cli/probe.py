@@ -100,7 +100,9 @@ def _print_nvidia(host: Host, nvidia: Nvidia, context: Context) -> None:
     if nvidia.mig:
         context.print()
         rows = [_mig_row(host, nvidia, gpu, mig) for gpu in nvidia.gpus for mig in nvidia.mig if mig.gpu == gpu.minor]
-        context.table(rows, ("MIG DEVICE", "GPU INSTANCE", "COMPUTE INSTANCE", f"NODES IN {_CAPABILITIES[:-1]}"))
+        context.table(
+            rows, ("MIG DEVICE", "GPU INSTANCE", "COMPUTE INSTANCE", f"NODES IN {_CAPABILITIES[:-1]}", "UUID")
+        )
 
 
 def _gpu_row(host: Host, gpu: NvidiaGpu) -> tuple[str, ...]:
@@ -115,7 +117,8 @@ def _mig_row(host: Host, nvidia: Nvidia, gpu: NvidiaGpu, mig: MigDevice) -> tupl
     nodes = ", ".join(
         "unknown" if each is None else _shown(host, each.node).removeprefix(_CAPABILITIES) for each in found
     )
-    return f"{gpu.rank}:{mig.rank}", str(mig.gpu_instance), str(mig.compute_instance), nodes
+    told = host.details.nvml.part(gpu, mig) if host.details is not None else None
+    return f"{gpu.rank}:{mig.rank}", str(mig.gpu_instance), str(mig.compute_instance), nodes, told.uuid if told else "-"
 
 
 def _print_others(host: Host, context: Context) -> None:

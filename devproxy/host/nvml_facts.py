@@ -5,6 +5,10 @@ from __future__ import annotations
 from devproxy.choice import Choice
 from devproxy.record import Record
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from devproxy.host.facts import MigDevice, NvidiaGpu
+
 
 class NvmlState(Choice):
     """How asking NVML ended. Only after `ANSWERED` was everything told; after `FAILED` and `TIMEOUT` there is what was told
@@ -127,3 +131,15 @@ class Nvml(Record):
     why: str = ""
     during: str = ""
     during_gpu: int | None = None
+
+    def part(self, gpu: NvidiaGpu, mig: MigDevice) -> NvmlMig | None:
+        """What it says of a MIG device that the driver's files tell, where it says its UUID. The GPU is known by its address, or, where
+        that was not told, by its UUID.
+        """
+        instances = (mig.gpu_instance, mig.compute_instance)
+        for each in self.gpus:
+            if each.address == gpu.address or (not each.address and each.uuid is not None and each.uuid == gpu.uuid):
+                for part in each.mig:
+                    if part.uuid and (part.gpu_instance, part.compute_instance) == instances:
+                        return part
+        return None

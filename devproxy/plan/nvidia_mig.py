@@ -64,22 +64,7 @@ def _nvml(host: Host) -> Nvml:
 def _known(host: Host, nvml: Nvml) -> list[_Known]:
     """The MIG devices of this host."""
     nvidia = host.nvidia or _NONE
-    return [(gpu, mig, _part(gpu, mig, nvml)) for gpu in nvidia.gpus for mig in mig_of(gpu, nvidia)]
-
-
-def _part(gpu: NvidiaGpu, mig: MigDevice, nvml: Nvml) -> NvmlMig | None:
-    instances = (mig.gpu_instance, mig.compute_instance)
-    for each in nvml.gpus:
-        if _is_same(each, gpu):
-            for part in each.mig:
-                if part.uuid and (part.gpu_instance, part.compute_instance) == instances:
-                    return part
-    return None
-
-
-def _is_same(told: NvmlGpu, gpu: NvidiaGpu) -> bool:
-    """Whether NVML means this GPU: by its address, or, where it did not tell that, by its UUID."""
-    return told.address == gpu.address if told.address else told.uuid is not None and told.uuid == gpu.uuid
+    return [(gpu, mig, nvml.part(gpu, mig)) for gpu in nvidia.gpus for mig in mig_of(gpu, nvidia)]
 
 
 def _told(wanted: GpuId, nvml: Nvml) -> tuple[NvmlGpu, NvmlMig] | None:

@@ -98,6 +98,18 @@ def test_an_answer_that_is_no_json_is_no_answer(tmp_path: Path, capsys: pytest.C
     assert "facts/nvml.json: no JSON" in refused(capsys, bundle(tmp_path / "b", FIRST), host)
 
 
+def test_under_a_lease_a_mig_device_of_its_gpu_is_given_and_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = bundle(tmp_path / "b", SECOND)
+    free = nodes(capsys, path, MIG)
+    monkeypatch.setenv("DEVPROXY_LEASE", CUT_UUID)
+    assert nodes(capsys, path, MIG) == free
+    monkeypatch.setenv("DEVPROXY_LEASE", "GPU-5d0bb1a7-8f2c-4c1e-9a35-1e7720f6c4b1")
+    told = refused(capsys, path, MIG)
+    assert "expected a MIG device of this host: it has none" in told
+
+
 @pytest.mark.programs
 def test_only_a_uuid_loads_what_asks_nvml(tmp_path: Path) -> None:
     asks = {f"devproxy.{name}" for name in ("host.ask_nvml", "host.sources.nvml", "plan.nvidia_mig", "process")}

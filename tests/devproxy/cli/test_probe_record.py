@@ -57,6 +57,7 @@ def test_a_table_of_gpus_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         ("without-driver.tar", "2 NVIDIA GPUs, no NVIDIA driver"),
         ("without-uvm.tar", "1 NVIDIA GPU (NVIDIA L4), driver 570.133.20"),
         ("mig.tar", "3:1         2             0                 nvidia-cap291 cr--r--r-- 463:291, "),
+        ("mig.tar", "463:292  MIG-00000001-d5f3-17b6-20ce-7f9183b4e65a"),
         ("tpu-v4.tar", "0    0000:00:04.0  0     v4          -        /dev/accel0 crw-rw-rw- 121:0"),
         ("tpu-v5p.tar", "3    0000:00:07.0  0     v5p         -        /dev/vfio/3 crw------- 465:0"),
         ("tpu-without-driver.tar", "v6e         -        none: no driver is bound"),
