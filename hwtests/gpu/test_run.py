@@ -42,3 +42,21 @@ def test_a_root_with_every_gpu_is_what_was_planned(gpu_host: Host) -> None:
     plan = devproxy.plan(everything, gpu_host)
     with devproxy.build(plan, "kernel") as root:
         assert devproxy.verify(plan, root).ok
+
+
+def test_a_mig_device_is_the_same_by_uuid_and_by_index(deep_host: Host) -> None:
+    """By the index that NVML gives it, which nvidia-smi -L shows."""
+    assert deep_host.details is not None
+    parts = [(f"{gpu.rank}:{part.rank}", part.uuid) for gpu in deep_host.details.nvml.gpus for part in gpu.mig]
+    if not parts:
+        pytest.skip("no GPU of this host is cut into MIG devices")
+    for index, uuid in parts:
+        by_index, by_uuid = (_nodes(name, deep_host) for name in (index, uuid))
+        assert by_uuid == by_index, (index, uuid)
+
+
+def _nodes(name: str, host: Host) -> list[str]:
+    spec = devproxy.load(EXAMPLE)
+    assert spec.process is not None
+    asking = spec._replace(process=spec.process._replace(env=(f"NVIDIA_VISIBLE_DEVICES={name}",)))
+    return [step.path for step in devproxy.plan(asking, host).steps if step.path.startswith("/dev/nvidia")]
