@@ -44,9 +44,10 @@ def find_mig(wanted: GpuId, source: str, host: Host) -> Named:
     if told is not None:
         gpu, part = told
         found = next((each for each in known if each[2] is part), None)
-        if found is None:
+        if found is not None:
+            return Named(found[0], found[1], f", which has {part.uuid} by {nvml.source}")
+        if None not in (part.gpu_instance, part.compute_instance):
             raise _elsewhere(wanted, source, gpu, part, nvml, known)
-        return Named(found[0], found[1], f", which has {part.uuid} by {nvml.source}")
     nameless = [mig for _, mig, part in known if part is None]
     if _is_uuid(wanted.text) and nameless:
         raise _untold(wanted, source, host, known)

@@ -21,6 +21,7 @@ from tests.devproxy.plan.planning import DEFAULTS, GPU_HOST, bare, steps_of
 
 HOSTS = os.path.dirname(hosts.__file__)
 MIG = probe(os.path.join(HOSTS, "mig.tar"))
+DEEP = probe(os.path.join(HOSTS, "mig.tar"), deep=True)
 OLD = probe(os.path.join(HOSTS, "before-550.tar"))
 NO_UVM = probe(os.path.join(HOSTS, "without-uvm.tar"))
 SYS_ADMIN = {"bounding": ["CAP_SYS_ADMIN"]}
@@ -222,7 +223,20 @@ def test_no_imex_channels_made_is_a_warning_for_all() -> None:
 
 WORDS = st.one_of(
     st.sampled_from(
-        ["all", "none", "void", "0", "3", "3:0", "3:9", CUT_UUID, f"MIG-{CUT_UUID}/1/0", "channel0", "video"]
+        [
+            "all",
+            "none",
+            "void",
+            "0",
+            "3",
+            "3:0",
+            "3:9",
+            CUT_UUID,
+            f"MIG-{CUT_UUID}/1/0",
+            f"MIG-00000001-{CUT_UUID[13:]}",
+            "channel0",
+            "video",
+        ]
     ),
     st.text(alphabet="0129:,-/MIGPU \u0661", max_size=8),
 )
@@ -231,7 +245,11 @@ NAMES = ("VISIBLE_DEVICES", "DRIVER_CAPABILITIES", "MIG_CONFIG_DEVICES", "MIG_MO
 
 
 @pytest.mark.property
-@given(st.dictionaries(st.sampled_from(NAMES), VALUES), st.sampled_from([None, SYS_ADMIN]), st.sampled_from([MIG, OLD]))
+@given(
+    st.dictionaries(st.sampled_from(NAMES), VALUES),
+    st.sampled_from([None, SYS_ADMIN]),
+    st.sampled_from([MIG, DEEP, OLD]),
+)
 def test_every_environment_is_a_plan_or_an_input_error(
     values: dict[str, str], capabilities: dict[str, list[str]] | None, host: Host
 ) -> None:

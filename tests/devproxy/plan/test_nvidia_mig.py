@@ -237,6 +237,20 @@ def test_a_device_that_nvml_has_and_the_drivers_files_have_not_is_refused() -> N
     assert "'devproxy probe'" in error.hint
 
 
+def test_one_whose_instances_nvml_does_not_tell_may_be_any_of_those_without_a_uuid() -> None:
+    assert DEEP.details is not None
+    failed = (NvmlError("nvmlDeviceGetComputeInstanceId", 4, "NO_PERMISSION", 3),)
+    gpus = tuple(
+        gpu._replace(mig=tuple(part._replace(compute_instance=None) for part in gpu.mig[:1]) + gpu.mig[1:])
+        for gpu in DEEP.details.nvml.gpus
+    )
+    error = refused(FIRST, saying(NvmlState.ANSWERED, gpus=gpus, errors=failed))
+    assert error.message.endswith(
+        f"expected a MIG device of this host: 3:0, 3:1 ({SECOND}); only NVML knows which of them has this UUID, and it "
+        "did not tell it of all of them: nvmlDeviceGetComputeInstanceId says NO_PERMISSION (4)"
+    )
+
+
 def test_a_gpu_whose_address_nvml_does_not_tell_is_known_by_its_uuid() -> None:
     assert DEEP.details is not None
     told = tuple(gpu._replace(address="") for gpu in DEEP.details.nvml.gpus)
