@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,11 +33,24 @@ exec sleep 600
 """
 
 
+_STARTED: list[subprocess.Popen[bytes]] = []
+
+
+@pytest.fixture(autouse=True)
+def _ended() -> Iterator[None]:
+    yield
+    for child in _STARTED:  # where a test did not come to its end
+        with child:
+            child.kill()
+    _STARTED.clear()
+
+
 def start(place: Path, *words: str) -> subprocess.Popen[bytes]:
     script = SCRIPT.format(place=place)
     options = ["--state", f"{place}/leases", "--host", GPUS, "--artifacts", f"{place}/out", *words]
     argv = [sys.executable, "-m", "devproxy", "job", *options, "--", "sh", "-c", script]
-    return subprocess.Popen(argv, cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    _STARTED.append(subprocess.Popen(argv, cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL))
+    return _STARTED[-1]
 
 
 def remaining(mark: bytes) -> list[int]:
