@@ -10,6 +10,7 @@ import fcntl
 import os
 import stat
 
+from devproxy.errors import DevproxyError
 from devproxy.json_text import dumps, loads
 from devproxy.linux.host_calls import MachineCalls
 from devproxy.record import Record
@@ -42,12 +43,23 @@ class Claim(Record):
 
 
 class Own:
-    """A claim of this process, held by a descriptor that can be inherited."""
+    """A claim of this process, held by a descriptor that can be inherited.
+
+    Errors: DevproxyError where it cannot be written: the disk is full, or there is no procfs to give it its name.
+    """
 
     def __init__(self, folder: int, words: dict[str, object]) -> None:
         self.name = f"{os.getpid()}-{os.urandom(8).hex()}"
-        self.descriptor = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o644, dir_fd=folder)
         self._folder = folder
+        try:
+            self._write(folder, words)
+        except OSError as error:
+            raise DevproxyError(
+                f"who asks for a lease cannot be written down where leases are kept: {(error.strerror or '').lower()}"
+            ) from error
+
+    def _write(self, folder: int, words: dict[str, object]) -> None:
+        self.descriptor = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o644, dir_fd=folder)
         try:
             os.fchmod(self.descriptor, 0o644)
             self._size = os.write(self.descriptor, dumps(words).encode())

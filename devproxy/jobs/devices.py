@@ -5,6 +5,7 @@ from __future__ import annotations
 from devproxy.choice import Choice
 from devproxy.errors import InputError
 from devproxy.host.facts import Host
+from devproxy.jobs.size import size_text
 from devproxy.record import Record
 
 TYPE_CHECKING = False
@@ -171,7 +172,7 @@ def _chips(devices: Sequence[Device]) -> int:
 def _asked(wanted: Wanted) -> str:
     told = [f"{wanted.number} {wanted.kind.value if wanted.kind else 'accelerator'}{'' if wanted.number == 1 else 's'}"]
     told += [f"of model {wanted.model!r}"] if wanted.model else []
-    told += [f"with {wanted.memory} bytes of memory"] if wanted.memory is not None else []
+    told += [f"with {size_text(wanted.memory)} of memory"] if wanted.memory is not None else []
     told += [f"on NUMA node {wanted.numa}"] if wanted.numa is not None else []
     return " ".join(told)
 

@@ -23,6 +23,14 @@ def parse_size(text: str) -> int:
     return _number(words, _SIZES, f"{text!r} is no size", "for example 80G or 40960M")
 
 
+def size_text(size: int) -> str:
+    """A size in the largest unit that says it exactly: `80 GiB`, `1000 bytes`."""
+    for unit in ("T", "G", "M", "K"):
+        if size and size % _SIZES[unit.lower()] == 0:
+            return f"{size // _SIZES[unit.lower()]} {unit}iB"
+    return f"{size} bytes"
+
+
 def parse_duration(text: str) -> float | None:
     """Seconds: a number with s, m, h or d behind it; None for `forever`.
 

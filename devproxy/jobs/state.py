@@ -28,7 +28,7 @@ VARIABLE: Final = "DEVPROXY_LEASE_STATE"
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PARTS: Final = (("devices", 0o755), ("queue", 0o1777), ("held", 0o1777))
 _OTHER: Final = "look at who made it; --state names another directory"
-_HINT: Final = "root makes it: sudo devproxy lease list"
+_HINT: Final = "root makes it: sudo devproxy setup; for leases of your own, or of a recorded host: --state DIR"
 
 
 def elsewhere(place: str) -> dict[str, str]:
@@ -111,7 +111,8 @@ class State:
         except OSError as error:
             if error.errno not in (errno.ENOTDIR, errno.ELOOP):
                 raise
-            raise DevproxyError(f"{name} is no directory, expected that of {self._place}", hint=_OTHER) from None
+            where = name if parent is None else f"{self._place}/{name}"
+            raise DevproxyError(f"{where} is no directory, expected one that leases are kept in", hint=_OTHER) from None
         found = os.fstat(folder)
         loose = found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX
         if found.st_uid not in (0, os.geteuid()) or loose or (mode == 0o755 and found.st_mode & 0o022):
@@ -123,7 +124,7 @@ class State:
     def _make(self, parent: int | None, name: str, mode: int) -> int:
         try:
             if parent is None:
-                os.makedirs(os.path.dirname(name), 0o755, exist_ok=True)
+                os.makedirs(os.path.dirname(os.path.abspath(name)), 0o755, exist_ok=True)
             os.mkdir(name, 0o700, dir_fd=parent)
         except FileExistsError:
             pass

@@ -17,7 +17,7 @@ from devproxy.host.probe import probe
 from devproxy.jobs.devices import Device, Kind, Wanted, candidates, environment, groups, leasable
 from devproxy.jobs.restrict import restricted
 from devproxy.jobs.scope import Scope, read_scope
-from devproxy.jobs.size import parse_duration, parse_size
+from devproxy.jobs.size import parse_duration, parse_size, size_text
 from devproxy.process import run
 
 HERE = Path(__file__).parents[3]
@@ -164,6 +164,13 @@ def test_a_recorded_host_of_tpus_has_its_chips_to_lease() -> None:
 
 
 def test_sizes_and_times() -> None:
+    assert [size_text(parse_size(text)) for text in ("80G", "900m", "1k", "1025", "0")] == [
+        "80 GiB",
+        "900 MiB",
+        "1 KiB",
+        "1025 bytes",
+        "0 bytes",
+    ]
     assert [parse_size(text) for text in ("80G", "80GiB", "1024", "1k", "2TB")] == [
         80 << 30,
         80 << 30,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from devproxy.jobs.devices import Device, Wanted
 from devproxy.jobs.lease import Asking, Waiting, acquire
 from devproxy.jobs.listing import held, waiters
 from devproxy.jobs.state import State
+from devproxy.linux.namespaces import CLONE, unshare
 from tests.devproxy.jobs.workers import EIGHT, Rig, child, worker
 from tests.unprivileged import UID
 
@@ -233,7 +236,58 @@ class TestSeveralUsers:
 
     def test_a_user_cannot_begin_it_where_root_has_not(self, tmp_path: Path) -> None:
         def work() -> None:
-            with pytest.raises(DevproxyError, match="sudo devproxy lease list"), State("/run/devproxy-none/leases"):
+            with pytest.raises(DevproxyError, match="no directory") as refused, State("/run/devproxy-none/leases"):
                 pass
+            assert "sudo devproxy setup" in refused.value.hint
 
         assert os.waitstatus_to_exitcode(os.waitpid(child(work, UID), 0)[1]) == 0
+
+    def test_a_user_is_told_who_makes_the_file_of_a_device(self, rig: Rig) -> None:
+        def work() -> None:
+            with State(rig.state) as state, pytest.raises(DevproxyError, match="GPU-9, which is new here") as refused:
+                state.device("GPU-9")
+            assert "sudo devproxy setup" in refused.value.hint
+            assert "--state DIR" in refused.value.hint
+
+        with State(rig.state):
+            pass
+        assert os.waitstatus_to_exitcode(os.waitpid(child(work, UID), 0)[1]) == 0
+
+
+def test_a_directory_named_by_one_word_is_made_where_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with State("leases") as state:
+        acquire(state, asking(), wait=0.0, progress=silent).release()
+    assert sorted(os.listdir("leases")) == ["devices", "held", "queue"]
+
+
+def test_what_is_no_directory_is_named_with_its_path(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(DevproxyError, match=f"^{tmp_path}/file is no directory, expected one that"),
+        State(str(tmp_path / "file")),
+    ):
+        pass
+    (tmp_path / "held").touch()
+    (tmp_path / "devices").mkdir(mode=0o755)
+    with (
+        pytest.raises(DevproxyError, match=f"^{tmp_path}/held is no directory, expected one that"),
+        State(str(tmp_path)),
+    ):
+        pass
+
+
+@pytest.mark.root
+@pytest.mark.programs
+def test_a_full_disk_is_told_as_one(tmp_path: Path) -> None:
+    def work() -> None:
+        unshare(CLONE["mount"])
+        subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "none", tmp_path], check=True)
+        with State(str(tmp_path / "leases")) as state:
+            with suppress(OSError):
+                (tmp_path / "fill").write_bytes(bytes(1 << 16))
+            with pytest.raises(DevproxyError, match="cannot be written down where leases are kept: no space left"):
+                acquire(state, asking(), wait=0.0, progress=silent)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child(work, 0), 0)[1]) == 0
