@@ -11,6 +11,7 @@ import os
 import sys
 
 from devproxy import __version__
+from devproxy.errors import DevproxyError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,13 +62,33 @@ class Context:
 
     def print(self, text: str = "") -> None:
         """One line of the result."""
-        self.out.write(_printable(text, styles=self.colour) + "\n")
+        self._put(_printable(text, styles=self.colour) + "\n")
 
     def print_json(self, document: object) -> None:
         """The result as JSON, indented, keys in the order given."""
         import json
 
-        self.out.write(json.dumps(document, indent=2) + "\n")
+        self._put(json.dumps(document, indent=2) + "\n")
+
+    def flush(self, block: bytes = b"") -> None:
+        """Everything that was printed is written now, and after it, as they are, the bytes of `block`."""
+        try:
+            self.out.flush()
+            if block:
+                self.out.buffer.write(block)
+                self.out.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise unwritten(error) from error
+
+    def _put(self, text: str) -> None:
+        try:
+            self.out.write(text)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise unwritten(error) from error
 
     def style(self, text: str, *names: str) -> str:
         """`text` in a colour, where there is colour."""
@@ -80,7 +101,7 @@ class Context:
         for number, line in enumerate(lines):
             cells = [cell + " " * (width - _width(cell)) for cell, width in zip(line, widths, strict=True)]
             text = "  ".join(cells).rstrip()
-            self.out.write((self.style(text, "bold") if number == 0 else text) + "\n")
+            self._put((self.style(text, "bold") if number == 0 else text) + "\n")
 
     # messages
 
@@ -123,9 +144,9 @@ class Context:
             self.event(level, event, message, **fields)
         elif self._is_told(kind):
             label = "" if kind == "info" else f"{kind}: "
-            self._write(f"devproxy: {self._styled(label, _COLOURS[kind])}{_printable(message, styles=False)}")
+            self.write_message(f"devproxy: {self._styled(label, _COLOURS[kind])}{_printable(message, styles=False)}")
             if hint:
-                self._write(f"{self._styled('hint: ', 'dim')}{_printable(hint, styles=False)}")
+                self.write_message(f"{self._styled('hint: ', 'dim')}{_printable(hint, styles=False)}")
 
     def _is_told(self, level: str) -> bool:
         return self.verbosity >= _VERBOSITY[level]
@@ -133,17 +154,24 @@ class Context:
     def _styled(self, label: str, colour: str) -> str:
         return _styled(label, (colour,)) if colour and label and self._err_colour else label
 
-    def _write(self, line: str) -> None:
-        self.err.write(line + "\n")
+    def write_message(self, lines: str) -> None:
+        """Lines on standard error, as they are. Where nobody reads there any more, or the disk that it goes to is full, the work is
+        worth doing all the same.
+        """
+        try:
+            self.err.write(lines + "\n")
+            self.err.flush()
+        except OSError:
+            return
 
     # what happens, for programs
 
     def event(self, level: str, event: str, message: str, **fields: object) -> None:
         """One event, with `--log-format json` alone."""
         if self.json_messages and self._is_told(level):
-            from devproxy.cli.events import write
+            from devproxy.cli.events import line
 
-            write(self.err, level, event, message, fields)
+            self.write_message(line(level, event, message, fields))
 
     def outcomes(self, outcomes: Iterable[Outcome]) -> None:
         """What became of each step, with `--log-format json` alone: an event each."""
@@ -193,7 +221,7 @@ class Context:
         else:
             lines = table(self.timeline)
         self._told += len(phases)
-        self.err.write("".join(f"{_printable(line, styles=False)}\n" for line in lines))
+        self.write_message("\n".join(_printable(line, styles=False) for line in lines))
 
     def ended(self, code: int) -> None:
         """Everything is done, with this exit code."""
@@ -202,6 +230,11 @@ class Context:
         if self.timeline is not None and self.json_messages:
             cost = round(self.timeline.total / 1e6, 3)
             self.event("info", "end", f"devproxy ends with code {code}", code=code, duration_ms=cost)
+
+
+def unwritten(error: OSError) -> DevproxyError:
+    """The result, or a part of it, did not get where standard output goes."""
+    return DevproxyError(f"cannot write to standard output: {(error.strerror or str(error)).lower()}")
 
 
 # How verbose it has to be for a message of a kind to be told.

@@ -14,18 +14,13 @@ from devproxy.outcome import Outcome
 from devproxy.plan.steps import Skip
 from devproxy.timeline import Phase
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import TextIO
-
 Fields = dict[str, object]
 
 
-def write(err: TextIO, level: str, event: str, message: str, fields: Fields) -> None:
-    """Write one event in one piece. Names may hold any bytes: what is not Unicode is shown escaped."""
-    line = {"time": _now(), "level": level, "event": event, "msg": message, **fields}
-    err.write(dumps({key: _clean(value) for key, value in line.items()}) + "\n")
-    err.flush()
+def line(level: str, event: str, message: str, fields: Fields) -> str:
+    """One event. Names may hold any bytes: what is not Unicode is shown escaped."""
+    whole = {"time": _now(), "level": level, "event": event, "msg": message, **fields}
+    return dumps({key: _clean(value) for key, value in whole.items()})
 
 
 def milliseconds(nanoseconds: int) -> float:

@@ -122,10 +122,8 @@ def _stat(view: View) -> None:
 
 def _cat(view: View) -> None:
     with view.root.open(view.path) as file:
-        view.context.out.flush()
         while block := file.read(_BLOCK):
-            view.context.out.buffer.write(block)
-        view.context.out.buffer.flush()
+            view.context.flush(block)
 
 
 def _mountinfo(view: View) -> None:

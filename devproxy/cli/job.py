@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from devproxy.cli.arguments import add_host_argument
 from devproxy.cli.context import Context
 from devproxy.errors import DevproxyError, InputError
@@ -102,10 +100,6 @@ def run(args: Namespace, context: Context) -> int:
     except Interrupted as interrupted:
         context.say("interrupted before a device was had: nothing was started")
         return 128 + interrupted.number
-    try:
-        context.err.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # nobody reads there any more; the code is for somebody else
     return result.verdict.code
 
 

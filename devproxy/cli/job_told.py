@@ -115,8 +115,7 @@ class Plain(Listener):
 
     def write(self, line: str) -> None:
         """A line as it is."""
-        self.context.err.write(line + "\n")
-        self.context.err.flush()
+        self.context.write_message(line)
 
 
 class Events(Plain):

@@ -39,7 +39,10 @@ def entry(at_end: Callable[[int], None] = lambda _: None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that this locale cannot write is no reason to fail
     code = _interruptible(sys.argv[1:])
-    sys.stderr.flush()
+    try:  # noqa: SIM105 (contextlib takes its time, too)
+        sys.stderr.flush()
+    except OSError:
+        pass  # messages are written at once: what is left is what could not be
     at_end(code)
     # Everything is written and closed by now: taking the interpreter apart would only take time.
     os._exit(code)
@@ -81,7 +84,6 @@ def main(argv: Sequence[str]) -> int:
         if command is not None and args.verb not in TAKES_COMMAND:
             raise InputError(f"'--' and a command belong to 'devproxy {TAKES_COMMAND[0]}', not to '{args.verb}'")
         code = _dispatch(args)
-        sys.stdout.flush()
     except DevproxyError as error:
         return _tell(error, json_messages=json_messages)
     except KeyboardInterrupt:
@@ -124,7 +126,8 @@ def _carry_out(args: Namespace, context: Context) -> int:
     try:
         verb = find_verb(args.verb)
         assert verb is not None
-        return verb.load().run(args, context)
+        code = verb.load().run(args, context)
+        context.flush()
     except DevproxyError as error:
         context.error(error.message, error.hint)
         return _code_of(args.verb, error)
@@ -144,6 +147,8 @@ def _carry_out(args: Namespace, context: Context) -> int:
 
             context.note(format_exc())
         return 125 if args.verb in TAKES_COMMAND else 1
+    else:
+        return code
 
 
 def _tell(error: DevproxyError, *, json_messages: bool) -> int:
@@ -177,9 +182,19 @@ def _arguments(words: Sequence[str], *, json_messages: bool) -> Namespace:
     args = read_quickly(words)
     if args is not None:
         return args
+    from devproxy.cli.context import unwritten
     from devproxy.cli.parser import read_arguments, read_arguments_as_json
 
-    return read_arguments_as_json(words) if json_messages else read_arguments(words)
+    try:
+        return read_arguments_as_json(words) if json_messages else read_arguments(words)
+    except SystemExit:
+        try:
+            sys.stdout.flush()  # help and version are written there
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise unwritten(error) from error
+        raise
 
 
 def _split_command(argv: Sequence[str]) -> tuple[list[str], list[str] | None]:

@@ -28,7 +28,7 @@ def run_watch(args: Namespace, context: Context) -> int:
             at = time.strftime("%H:%M:%S", time.localtime(change.time))
             for difference in change.differences:
                 context.print(f"{context.style(at, 'dim')} {difference.describe()}")
-        context.out.flush()  # whoever reads a pipe reads along
+        context.flush()  # whoever reads a pipe reads along
     return 0
 
 
@@ -40,7 +40,7 @@ def _print_json(change: Change, context: Context) -> None:
         "because": list(change.because),
         "differences": [each._asdict() | {"text": each.describe()} for each in change.differences],
     }
-    context.out.write(json.dumps(document) + "\n")
+    context.print(json.dumps(document))
 
 
 def _descriptor(context: Context) -> int | None:

@@ -23,6 +23,7 @@ from tests.hosts.make import cpu_only
 
 DEVPROXY: Final = (sys.executable, "-m", "devproxy")
 ROOT: Final = Path(__file__).parents[3]
+BUNDLE: Final = str(ROOT / "example" / "bundle")
 TPUS: Final = str(ROOT / "tests" / "hosts" / "tpu-without-driver.tar")
 
 
@@ -160,13 +161,61 @@ def test_closed_streams(verb: tuple[str, ...], code: int) -> None:
 @pytest.mark.programs
 @pytest.mark.parametrize(
     "verb",
-    [("probe", "--text"), ("doctor", "--host", TPUS, "--text"), ("diff", TPUS, str(ROOT / "example/host-8gpu.tar"))],
+    [
+        ("probe", "--text"),
+        ("doctor", "--host", TPUS, "--text"),
+        ("doctor", "--list"),
+        ("diff", TPUS, TPUS),
+        ("diff", TPUS, str(ROOT / "example/host-8gpu.tar")),
+        ("quarantine", "list", "--place", "/nowhere"),
+        ("inspect", BUNDLE, "--mode", "none", "ls", "/dev"),
+        ("inspect", BUNDLE, "--mode", "none", "cat", "/proc/version"),
+    ],
+    ids=" ".join,
 )
-def test_a_full_disk_is_told_and_fails(verb: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_is_told_and_fails(verb: tuple[str, ...], unbuffered: str) -> None:
+    """Whether Python meets the full disk at each line, or, where little was written, only at the end."""
     with open("/dev/full", "wb") as full:
-        done = run(*verb, stdout=full)
-    assert done.returncode == 1
-    assert "no space left on device" in done.stderr.lower()
+        done = run(*verb, stdout=full, env={**os.environ, "PYTHONUNBUFFERED": unbuffered})
+    assert (done.returncode, done.stderr) == (
+        1,
+        "devproxy: error: cannot write to standard output: no space left on device\n",
+    )
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize("words", ["--version", "--help", "doctor --help"])
+def test_help_that_cannot_be_written(words: str) -> None:
+    with open("/dev/full", "wb") as full:
+        done = run(*words.split(), stdout=full, env={**os.environ, "PYTHONUNBUFFERED": ""})
+    assert (done.returncode, done.stderr) == (
+        1,
+        "devproxy: error: cannot write to standard output: no space left on device\n",
+    )
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_messages_that_go_nowhere_stop_no_work(unbuffered: str, tmp_path: Path) -> None:
+    """Standard error is closed at its other end, or its disk is full: a recording is made, and a container runs."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open("/dev/full", "wb") as full, open(writer, "wb") as broken:
+        for number, err in enumerate((full, broken)):
+            file = tmp_path / f"{number}.tar"
+            assert run("record", str(file), stderr=err, env=environment).returncode == 0
+            assert run("diff", str(file), str(file), "--text").stdout == "no differences between these recordings\n"
+            seven = run(
+                "run", BUNDLE, "--mode", "none", "-v", "--", "/bin/sh", "-c", "exit 7", stderr=err, env=environment
+            )
+            assert seven.returncode == 7
+            listed = run(
+                "lease", "list", "--log-format", "json", "--json", "--state", str(tmp_path), stderr=err, env=environment
+            )
+            assert (listed.returncode, json.loads(listed.stdout)) == (0, {"held": [], "waiting": []})
+            assert run("plan", str(tmp_path), stderr=err, env=environment).returncode == 2
 
 
 @pytest.mark.programs
