@@ -129,15 +129,15 @@ def _carry_out(args: Namespace, context: Context) -> int:
         code = verb.load().run(args, context)
         context.flush()
     except DevproxyError as error:
-        context.error(error.message, error.hint)
+        context.error(error.message, error.hint or _surroundings())
         return _code_of(args.verb, error)
     except BrokenPipeError:
         raise
     except OSError as error:
         # What no room below has put into its own words; the path at least is known.
         where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
-        context.error(f"{where}{(error.strerror or str(error)).lower()}")
-        return 125 if args.verb in TAKES_COMMAND else 1
+        context.error(f"{where}{(error.strerror or str(error)).lower()}", _surroundings())
+        return _failed(args)
     except Exception as error:  # noqa: BLE001 (a defect of ours ends in a message too)
         context.error(
             f"a defect of devproxy: {type(error).__name__}: {error}", "with -v it says where; please report it"
@@ -146,9 +146,24 @@ def _carry_out(args: Namespace, context: Context) -> int:
             from traceback import format_exc
 
             context.note(format_exc())
-        return 125 if args.verb in TAKES_COMMAND else 1
+        return _failed(args)
     else:
         return code
+
+
+def _failed(args: Namespace) -> int:
+    """The code of what failed with no word for it: not one that could be taken for a command's."""
+    has_command = args.verb in TAKES_COMMAND and not (args.verb == "lease" and args.command is None)
+    return 125 if has_command else 1
+
+
+def _surroundings() -> str:
+    """A hint for whoever works in a chroot or a container that lacks what the rest takes for granted; else nothing."""
+    if not os.path.exists("/proc/self/fd"):
+        return "there is no procfs here: mount -t proc proc /proc"
+    if not os.path.exists(os.devnull):
+        return "there is no /dev/null here: mknod -m 666 /dev/null c 1 3"
+    return ""
 
 
 def _tell(error: DevproxyError, *, json_messages: bool) -> int:

@@ -154,7 +154,10 @@ def _guard(end: socket.socket, start: Start) -> NoReturn:
 
 def _let_go(end: int, inherited: tuple[int, ...]) -> None:
     """Keep the stream and the lease, and nothing else: whoever reads devproxy's output must not wait for what cannot be killed."""
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        null = os.memfd_create("null")  # a chroot without one: nothing is written there in any case
     for number in range(3):
         os.dup2(null, number)
     first = 3

@@ -24,6 +24,7 @@ from tests.hosts.make import cpu_only
 DEVPROXY: Final = (sys.executable, "-m", "devproxy")
 ROOT: Final = Path(__file__).parents[3]
 BUNDLE: Final = str(ROOT / "example" / "bundle")
+RECORDED: Final = str(ROOT / "example" / "host-8gpu.tar")
 TPUS: Final = str(ROOT / "tests" / "hosts" / "tpu-without-driver.tar")
 
 
@@ -98,6 +99,30 @@ def test_an_empty_place_is_inconclusive(setup: str, place: str) -> None:
     assert f"{place} could not be seen" in lease.stderr
     if place != "/dev":
         assert "no NVIDIA GPU was seen" in shown.stdout
+
+
+@pytest.mark.root
+@pytest.mark.programs
+@pytest.mark.parametrize("verb", ["lease list", "lease 1 -- true", "inspect", "run", "verify"])
+def test_that_there_is_no_proc_is_what_the_message_says(verb: str, tmp_path: Path) -> None:
+    words = verb.split()
+    words[1:1] = [BUNDLE] if words[0] != "lease" else []
+    words[2:2] = ["--host", RECORDED, "--state", str(tmp_path / "state")] if words[0] == "lease" else []
+    words += ["ls", "/usr"] if words[0] == "inspect" else []
+    done = run(*words, setup="mount -t tmpfs none /proc")
+    assert done.returncode == (125 if words[0] == "run" else 1), done.stderr
+    assert "mount -t proc proc /proc" in done.stderr
+
+
+@pytest.mark.root
+@pytest.mark.programs
+def test_a_job_needs_no_null_device_and_a_container_says_that_it_does(tmp_path: Path) -> None:
+    options = ("--host", RECORDED, "--after-host", RECORDED, "--state", str(tmp_path / "state"))
+    done = run("job", *options, "--", "sh", "-c", "exit 7", setup="mount -t tmpfs none /dev")
+    assert done.returncode == 7, done.stderr
+    done = run("run", BUNDLE, "--mode", "none", setup="mount -t tmpfs none /dev")
+    assert done.returncode == 125
+    assert "mknod -m 666 /dev/null c 1 3" in done.stderr
 
 
 @pytest.mark.root
