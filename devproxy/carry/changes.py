@@ -44,7 +44,7 @@ class Changes:
         Errors: InputError if something else was saved for this destination; DevproxyError for what cannot be made in it; OverRoot.
         """
         place = self._real_path(step.path)
-        if not place and step.path != "/":
+        if not place and step.path != "/" and mount.is_directory:
             raise OverRoot(step.path)
         saved = self._saved(step)
         if saved is not None and not (saved.kind != kind and saved.is_empty):

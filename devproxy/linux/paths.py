@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     Opener = Callable[[int, str, int], int]
 
 _OPEN_HOW = struct.Struct("=3Q")
-_RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10
+_RESOLVE_NO_MAGICLINKS, _RESOLVE_BENEATH, _RESOLVE_IN_ROOT = 0x02, 0x08, 0x10
 _RESOLVE: Final = _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS
 _TRIES: Final = 128
 _IN_A_ROW: Final = 16
@@ -56,7 +56,19 @@ def open_in_root(root: int, path: str, flags: int) -> int:
     Errors: those of open(2); ELOOP also for a magic link of procfs (/proc/self/exe); EAGAIN when the tree is renamed
     faster than it can be walked.
     """
-    how, encoded = _how(flags), encode(path)
+    return _open(root, path, _how(flags))
+
+
+def open_beneath(directory: int, path: str, flags: int) -> int:
+    """Open a relative path below a directory (openat2(2), RESOLVE_BENEATH and RESOLVE_NO_MAGICLINKS).
+
+    Errors: as `open_in_root`; EXDEV for a path that leads out of it, as an absolute link does, wherever that leads.
+    """
+    return _open(directory, path, _OPEN_HOW.pack(flags | os.O_CLOEXEC, 0, _RESOLVE_NO_MAGICLINKS | _RESOLVE_BENEATH))
+
+
+def _open(root: int, path: str, how: bytes) -> int:
+    encoded = encode(path)
     opened: int = _openat2(OPENAT2, root, encoded, how, _OPEN_HOW.size)
     if opened >= 0:
         return opened
@@ -159,10 +171,11 @@ def is_same_place(one: int, other: int) -> bool:
     first, second = os.fstat(one), os.fstat(other)
     if (first.st_dev, first.st_ino) != (second.st_dev, second.st_ino):
         return False
-    return _mount_of(one) == _mount_of(other)
+    return mount_of(one) == mount_of(other)
 
 
-def _mount_of(descriptor: int) -> int:
+def mount_of(descriptor: int) -> int:
+    """The number that mountinfo has for the mount that a descriptor is on."""
     found = create_string_buffer(_STATX_SIZE)
     check(libc.statx(descriptor, b"", AT_EMPTY_PATH, _STATX_MNT_ID, found))
     return int(LONG.from_buffer(found, _MNT_ID_AT).value)

@@ -25,13 +25,22 @@ _PROC_ROOT_INODE: Final = 1
 
 def open_in_root(root: int, path: str, flags: int) -> int:
     """Open a path with `root` as its root directory. Same arguments, result and errors as `paths.open_in_root`."""
+    return _open(root, path, flags, beneath=False)
+
+
+def open_beneath(directory: int, path: str, flags: int) -> int:
+    """Open a relative path below a directory. Same arguments, result and errors as `paths.open_beneath`."""
+    return _open(directory, path, flags, beneath=True)
+
+
+def _open(root: int, path: str, flags: int, *, beneath: bool) -> int:
     if "\0" in path:
         raise OSError(errno.EINVAL, "has a NUL byte in it", path)
     if not path:
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     if len(os.fsencode(path)) >= 4096:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
-    walk = _Walk(root, path)
+    walk = _Walk(root, path, beneath=beneath)
     try:
         return walk.open(flags)
     except OSError as error:
@@ -43,7 +52,8 @@ def open_in_root(root: int, path: str, flags: int) -> int:
 class _Walk:
     """The directories from the root to where the walk is, each by its descriptor, so that `..` is the one before."""
 
-    def __init__(self, root: int, path: str) -> None:
+    def __init__(self, root: int, path: str, *, beneath: bool) -> None:
+        self._beneath = beneath
         self._directories = [os.open(".", os.O_PATH | os.O_DIRECTORY, dir_fd=root)]
         self._pending = _components(path)
         self._links = 0
@@ -61,6 +71,8 @@ class _Walk:
         if name == "..":
             if len(self._directories) > 1:
                 os.close(self._directories.pop())
+            elif self._beneath:
+                raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
             return
         if name in ("", "."):
             # Also a dot asks for the right to search the directory it is in.
@@ -85,6 +97,8 @@ class _Walk:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         target = os.readlink("", dir_fd=link)
         if target.startswith("/"):
+            if self._beneath:
+                raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
             for directory in self._directories[1:]:
                 os.close(directory)
             del self._directories[1:]

@@ -293,6 +293,18 @@ SEALED = (
         mounts=[tmpfs("/x")],
         then="touch /x/y; echo $?",
     ),
+    *(
+        Case(
+            f"{kind} where two mounts meet through a link",
+            {"linux": {"maskedPaths": [], "readonlyPaths": [], kind: ["/in/sub", "/in/sub"]}, **writable()},
+            mounts=[bind("/in", "dir"), bind("/there/in", "dir")],
+            prepare=both(put("there/"), links(**{"there/in": "../in"})),
+            # The rows would be as many as runc's binds; what is seen in the end is what counts.
+            args=("/bin/sh", "-c", "ls -d /in/sub; touch /in/sub/x; echo $?"),
+            rows=("S35", "S52"),
+        )
+        for kind in ("maskedPaths", "readonlyPaths")
+    ),
     Case(
         "a read-only mount in a masked directory",
         {"linux": {"maskedPaths": ["/x", "/fixed/in"], "readonlyPaths": ["/fixed"]}, **writable()},

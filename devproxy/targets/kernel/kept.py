@@ -47,6 +47,11 @@ class Kept:
         found = self.holding(path)
         return found[0] if found is not None and found[1] == "/" else None
 
+    @property
+    def descriptors(self) -> list[int]:
+        """All that are held."""
+        return [mount for _, mount in self._mounts.values()]
+
     def close(self) -> None:
         """Let go of them."""
         for _, mount in self._mounts.values():

@@ -34,6 +34,11 @@ class KernelPaths(Record):
         """How paths are opened inside a root."""
         return paths.open_in_root if self.openat2 else walk.open_in_root
 
+    @property
+    def opener_beneath(self) -> Opener:
+        """How paths are opened below a directory which they must not leave."""
+        return paths.open_beneath if self.openat2 else walk.open_beneath
+
 
 OLDEST: Final = KernelPaths(detached=False, openat2=False, layers_by_fd=False)
 _VARIABLE: Final = "DEVPROXY_KERNEL"

@@ -29,6 +29,7 @@ from devproxy.targets.kernel.look import leading_directories, look, look_at, num
 from devproxy.targets.kernel.names import TreeNames
 from devproxy.targets.kernel.overlays import Overlays
 from devproxy.targets.kernel.paths import KernelPaths
+from devproxy.targets.kernel.reach import Reach
 from devproxy.targets.kernel.tree import Closer, Tree
 from devproxy.targets.numbers import Numbers
 from devproxy.targets.rootless import Rootless
@@ -78,6 +79,7 @@ class KernelTarget(TreeNames):
         self._paths = paths
         self._closer = Closer()
         self._kept = Kept(self._closer)
+        self._reach = Reach(self._kept, paths, self._closer)
         self._private: set[int] = set()  # st_dev of the file systems that are new
         self._fresh = ""  # the mount point that was made last
         self._placed = False
@@ -327,18 +329,15 @@ class KernelTarget(TreeNames):
 
     def _open_if_there(self, path: str) -> int | None:
         """Open what rights are taken away from, in the mount that it is in. None if it is missing."""
-        mount, below = self._kept.holding(path) or (self._there.root, path)
-        if below == "/" != path:
-            return os.dup(mount)  # of a file, too
-        try:
-            return self._paths.opener(mount, below, os.O_PATH)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        if not self._paths.openat2:
+            self._place()
+        return self._reach.open(self._there.root, path)
 
     def _cover(self, path: str, place: int, mount: int) -> None:
         mounts.move_mount(mount, place)
         self._there.done(place)
         self._kept.add(path, mount)
+        self._reach.forget()
         self._there.forget()
 
     # names in the tree
@@ -397,6 +396,7 @@ class KernelTarget(TreeNames):
         if self._tree is not None:
             self._tree.close()
         self._kept.close()
+        self._reach.forget()
         for descriptor in (
             self._empty,
             self._null,

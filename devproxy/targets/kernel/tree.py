@@ -209,6 +209,8 @@ class Tree:
         Errors: ELOOP for links in a circle; ENOTDIR, EROFS.
         """
         folder, _, name = path.rstrip("/").rpartition("/")
+        if not name:
+            return ""  # the root, which is there, and no file
         parent, first = self.make_directories(folder)
         self._closer.add(parent)
         try:

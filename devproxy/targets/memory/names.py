@@ -131,6 +131,8 @@ class Names:
         Errors: ELOOP for links in a circle; ENOTDIR, EROFS.
         """
         folder, _, name = path.rstrip("/").rpartition("/")
+        if not name:
+            return ""  # the root, which is there, and no file
         parent, first = self.make_directories(folder, for_mount=True)
         target = self._make_or_read(parent, name, Synthetic(stat.S_IFREG | 0o644), path, for_mount=True)
         if target is None:

@@ -348,6 +348,36 @@ def test_rights_are_taken_from_the_mount_that_was_attached_wherever_its_path_lea
     assert read_only == {"size=8k"}
 
 
+@pytest.mark.rows("S35", "S52", oracle="kernel")
+def test_paths_are_taken_where_two_mounts_meet_and_where_a_link_leads_out_of_one(build: Build, tmp_path: Path) -> None:
+    """As /run and /var/run meet in most images: it is the later mount that is seen."""
+    for name in ("one", "two"):
+        (tmp_path / name / "secret").mkdir(parents=True)
+        (tmp_path / name / "link").symlink_to("secret")
+        (tmp_path / name / "out").symlink_to("/etc")
+        (tmp_path / name / "up").symlink_to("../srv")
+
+    def work(target: Target) -> list[str]:
+        sources = [target.open_source(str(tmp_path / name)) for name in ("one", "two")]
+        first, second = (target.bind(source, recursive=False) for source in sources)
+        tmpfs_root(target)
+        for path in ("/run", "/var", "/etc/x", "/srv/x"):
+            target.make_directory(path, 0o755)
+        target.make_symlink("/var/run", "/run")
+        target.attach(first, "/run")
+        target.attach(second, "/var/run")
+        taken = [told(target.mask, path) for path in ("/run/secret", "/run/out", "/run/nothing")]
+        taken += [told(target.seal_path, path) for path in ("/var/run/link", "/run/up", "/run")]
+        writes = [told(target.make_directory, path, 0o755) for path in ("/run/y", "/var/run/secret/y", "/srv/y")]
+        return [*taken, *writes]
+
+    with build(work) as (root, result):
+        assert result[:6] == ["True", "True", "False", "True", "True", "True"]
+        assert result[6:] == ["EROFS /run/y", "EROFS /var/run/secret/y", "EROFS /srv/y"]
+        assert [root.listdir(path) for path in ("/run/secret", "/etc", "/srv")] == [[], [], ["x"]]
+        assert root.listdir("/run") == ["link", "out", "secret", "up"]
+
+
 @pytest.mark.rows("S50", "S52", oracle="kernel")
 def test_nothing_is_mounted_over_the_root_itself(build: Build, image: str) -> None:
     """Over the same directory in another mount of it something may be."""

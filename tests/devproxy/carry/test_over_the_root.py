@@ -74,6 +74,14 @@ def test_a_mount_over_the_root_is_left_out(
 
 
 @pytest.mark.parametrize("target", TARGETS)
+def test_a_file_cannot_be_where_the_root_is(target: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    plan = planned(tmp_path, [mount("/mnt", source=tmp_path / "file")])
+    with pytest.raises(DevproxyError, match=r"at /mnt .*: /mnt: is a directory \(mounts\[7\]\)"):
+        build_on(plan, target)
+
+
+@pytest.mark.parametrize("target", TARGETS)
 def test_it_is_an_error_where_warnings_are(target: str, tmp_path: Path) -> None:
     # Nothing else of this bundle is a warning.
     strict = planned(tmp_path, [mount("/mnt", "shared")], Configuration(strict=True))

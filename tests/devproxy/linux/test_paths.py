@@ -97,6 +97,32 @@ def test_the_walk_finds_what_openat2_finds(
             os.close(root)
 
 
+@pytest.mark.property
+@given(entries=ENTRIES, queries=st.lists(st.tuples(PATHS, st.sampled_from(FLAGS)), min_size=1, max_size=12))
+def test_so_it_does_below_a_directory(entries: list[tuple[int, str, str, str]], queries: list[tuple[str, int]]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        make_tree(directory, entries)
+        below = os.open(directory, os.O_PATH | os.O_DIRECTORY)
+        try:
+            for path, flags in queries:
+                if not path.startswith("/"):
+                    found = [outcome(opener, below, path, flags) for opener in (walk.open_beneath, paths.open_beneath)]
+                    assert found[0] == found[1], (path, flags)
+        finally:
+            os.close(below)
+
+
+@pytest.mark.parametrize("opener", [paths.open_beneath, walk.open_beneath], ids=["openat2", "walk"])
+def test_what_leads_out_of_a_directory_is_another_place(opener: Opener, tmp_path: Path) -> None:
+    (tmp_path / "d/e").mkdir(parents=True)
+    for name, target in (("in", "e/.."), ("up", ".."), ("above", "e/../.."), ("whole", str(tmp_path / "d"))):
+        (tmp_path / "d" / name).symlink_to(target)
+    below = os.open(tmp_path / "d", os.O_PATH)
+    found = [outcome(opener, below, path, os.O_PATH)[0] for path in ("in/e", "up", "above/d", "whole", "e/../..")]
+    os.close(below)
+    assert found == ["found", *["EXDEV"] * 4]
+
+
 @pytest.mark.parametrize("links", [39, 40, 41])
 def test_forty_links_are_followed_and_no_more(links: int, tmp_path: Path) -> None:
     (tmp_path / "0").mkdir()
