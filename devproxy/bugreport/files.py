@@ -10,6 +10,7 @@ import stat
 import sys
 
 from devproxy.errors import InputError
+from devproxy.host.recording_file import MANIFEST
 from devproxy.host.tar import TarError, read_members
 from devproxy.record import Record
 
@@ -109,6 +110,11 @@ def _of_tar(path: str, data: bytes, note: Callable[[str], None]) -> Iterator[Doc
             if number >= _FILES:
                 note(f"{path} has more than {_FILES} files: the rest was not read")
                 return
+            if number == 0 and member.name == MANIFEST:
+                raise InputError(
+                    f"{path} is a recording, expected what somebody wrote or pasted",
+                    hint=f"devproxy doctor --host {path}",
+                )
             if stat.S_ISREG(member.mode) and _is_text(member.data):
                 yield Document(member.name, _text(member.data[:_FILE_LIMIT]), _command_of(member.name))
     except TarError as error:

@@ -47,7 +47,7 @@ def read_report(path: str) -> Reported:
     """
     draft = Draft()
     lines = read = 0
-    name = "report" if path == "-" else path.rstrip("/").rpartition("/")[2] or "report"
+    name = "from standard input" if path == "-" else path.rstrip("/").rpartition("/")[2] or "report"
     for document in read_documents(path, draft.note):
         counted = _scan(document.text, draft, document.command)
         lines += counted[0]

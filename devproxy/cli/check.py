@@ -10,7 +10,7 @@ from devproxy.check.finding import Report
 from devproxy.check.report_json import report_document
 from devproxy.cli.arguments import add_format_arguments, add_host_argument, add_report_arguments, wants_json
 from devproxy.cli.context import Context
-from devproxy.cli.findings import explain, print_findings, print_verdict, tell_events
+from devproxy.cli.findings import explain, list_codes, print_findings, print_verdict, tell_events
 from devproxy.errors import DevproxyError, InputError
 from devproxy.host.probe import probe
 from devproxy.jobs.health.catalogue import JOB_CHECKS
@@ -99,11 +99,9 @@ class _Checked(Record):
 def run(args: Namespace, context: Context) -> int:
     """Check and print."""
     if args.explain is not None:
-        return explain(args.explain, context)
+        return explain(args.explain, context, as_json=args.json)
     if args.list:
-        rows = sorted({(each.code, each.severity.value, each.title) for each in JOB_CHECKS})
-        context.table(rows, ("CODE", "SEVERITY", "MEANS"))
-        return 0
+        return list_codes([(each.code, each.severity, each.title) for each in JOB_CHECKS], context, as_json=args.json)
     if args.write_expect is not None:
         return _write_expectations(args, context)
     expect = _require(args)

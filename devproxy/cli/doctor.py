@@ -10,7 +10,7 @@ from devproxy.check.finding import Report
 from devproxy.check.report_json import report_document
 from devproxy.cli.arguments import add_format_arguments, add_host_argument, add_report_arguments, wants_json
 from devproxy.cli.context import Context
-from devproxy.cli.findings import explain, print_findings, print_verdict, tell_events
+from devproxy.cli.findings import explain, list_codes, print_findings, print_verdict, tell_events
 from devproxy.errors import InputError
 from devproxy.host.facts import Host
 from devproxy.host.probe import probe
@@ -60,10 +60,9 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace, context: Context) -> int:
     """Examine and print."""
     if args.explain is not None:
-        return explain(args.explain, context)
+        return explain(args.explain, context, as_json=args.json)
     if args.list:
-        context.table(sorted({(c.code, c.severity.value, c.title) for c in CHECKS}), ("CODE", "SEVERITY", "MEANS"))
-        return 0
+        return list_codes([(each.code, each.severity, each.title) for each in CHECKS], context, as_json=args.json)
     for code in (*args.only, *args.skip):
         _require_code(code)
     host, read = _host(args, context)

@@ -34,12 +34,26 @@ def print_verdict(report: Report, verdict: str, context: Context) -> None:
     context.print(context.style(verdict, "bold", colour))
 
 
-def explain(code: str, context: Context) -> int:
+def explain(code: str, context: Context, *, as_json: bool) -> int:
     """Print the page of a code, line by line as it stands. Errors: InputError if there is no such code."""
     from devproxy.check.doctor.pages import page
 
-    for line in page(code).rstrip("\n").split("\n"):
+    text = page(code)
+    if as_json:
+        context.print_json({"code": code, "page": text})
+        return 0
+    for line in text.rstrip("\n").split("\n"):
         context.print(line)
+    return 0
+
+
+def list_codes(codes: Iterable[tuple[str, Severity, str]], context: Context, *, as_json: bool) -> int:
+    """Print what is looked for: each code with its severity and what it means."""
+    rows = sorted({(code, severity.value, title) for code, severity, title in codes})
+    if as_json:
+        context.print_json([{"code": code, "severity": severity, "means": title} for code, severity, title in rows])
+    else:
+        context.table(rows, ("CODE", "SEVERITY", "MEANS"))
     return 0
 
 

@@ -52,7 +52,10 @@ def run(args: Namespace, context: Context) -> int:
         tell_outcomes(root, context)
         context.done("tell")
         try:
-            _LOOKS[args.look](View(root, path, context, wants_json(args, context)))
+            as_json = (
+                args.json if args.look == "mountinfo" else wants_json(args, context)
+            )  # a pipe wants its usual lines
+            _LOOKS[args.look](View(root, path, context, as_json))
         except OSError as error:
             if isinstance(error, BrokenPipeError):
                 raise
@@ -65,6 +68,8 @@ def _path(args: Namespace) -> str:
     path: str = args.path or "/"
     if args.path is None and args.look == "cat":
         raise InputError("cat needs a PATH inside the root", hint="for example: devproxy inspect . cat /etc/passwd")
+    if args.json and args.look == "cat":
+        raise InputError("cat shows a file's bytes as they are, and --json would change them")
     if args.path is not None and args.look in _PATHLESS:
         raise InputError(f"{args.look} shows the whole root and takes no PATH, found {args.path!r}")
     if not path.startswith("/"):
@@ -127,6 +132,9 @@ def _cat(view: View) -> None:
 
 
 def _mountinfo(view: View) -> None:
+    if view.json:
+        view.context.print_json([line._asdict() for line in view.root.mountinfo()])
+        return
     for line in view.root.mountinfo():
         view.context.print(render.mountinfo_line(line))
 

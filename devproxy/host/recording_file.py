@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from typing import Final, TypeGuard
 
 FORMAT: Final = 1
-_MANIFEST: Final = "manifest.json"
+MANIFEST: Final = "manifest.json"
 _HINT: Final = "make a recording with `devproxy record FILE.tar` on the machine itself"
 # A thousand devices need some ten thousand members; a recording of one machine is well under a megabyte.
 _MOST_MEMBERS: Final = 100_000
 _MOST_BYTES: Final = 64 << 20
 _LONGEST_PATH: Final = 4096
 _DEEPEST_PATH: Final = 64
-_KNOWN: Final = (_MANIFEST, "facts", "root")
+_KNOWN: Final = (MANIFEST, "facts", "root")
 _KEYS: Final = frozenset(("format", "time", "tool", "absent", "unread", "looked", "others"))
 _MOST_NOTES: Final = 100
 _NEWER: Final = "not understood: a newer devproxy wrote it"
@@ -82,9 +82,9 @@ def decode(archive: bytes) -> Recording:
         if len(member.data) > FILE_LIMIT:
             raise TarError(name, f"has {len(member.data)} bytes, a recording's file at most {FILE_LIMIT}")
         members[name] = member
-    if _MANIFEST not in members:
-        raise TarError(_MANIFEST, "is missing: this is no recording")
-    manifest = _read_manifest(members.pop(_MANIFEST).data)
+    if MANIFEST not in members:
+        raise TarError(MANIFEST, "is missing: this is no recording")
+    manifest = _read_manifest(members.pop(MANIFEST).data)
     facts = {_fact_name(name): members[name].data for name in members if name.startswith("facts/")}
     files = {name.removeprefix("root"): _kept(members[name]) for name in members if name.startswith("root/")}
     _check_tree(files)
@@ -110,7 +110,7 @@ def encode(recording: Recording, *, recorded_at: int, tool: str = f"devproxy {__
             info.mtime, info.size, info.linkname = recorded_at, len(data), link
             archive.addfile(info, io.BytesIO(data))
 
-        add(_MANIFEST, _DOCUMENT, _manifest(recording, recorded_at, tool))
+        add(MANIFEST, _DOCUMENT, _manifest(recording, recorded_at, tool))
         for name, document in sorted(recording.facts.items()):
             add(fact_path(name), _DOCUMENT, document)
         for path, kept in sorted(recording.files.items()):
@@ -185,11 +185,11 @@ def _checked_name(member: Member) -> str:
     _check_path(member.name, name)
     if head == "root" and rest:
         return name
-    if (name == _MANIFEST or (head == "facts" and len(rest) == 1)) and stat.S_ISREG(member.mode):
+    if (name == MANIFEST or (head == "facts" and len(rest) == 1)) and stat.S_ISREG(member.mode):
         return name
     if head not in _KNOWN and head.isascii() and head.isprintable():
         return name
-    raise TarError(member.name, f"is neither {_MANIFEST} nor a file in facts/ nor anything in root/")
+    raise TarError(member.name, f"is neither {MANIFEST} nor a file in facts/ nor anything in root/")
 
 
 def _check_path(member: str, path: str) -> None:
@@ -224,16 +224,16 @@ def _read_manifest(data: bytes) -> Recording:
     try:
         manifest = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise TarError(_MANIFEST, f"is no JSON: {error}") from error
+        raise TarError(MANIFEST, f"is no JSON: {error}") from error
     if not isinstance(manifest, dict) or not isinstance(version := manifest.get("format"), int):
-        raise TarError(_MANIFEST, "does not say its format: this is no recording")
+        raise TarError(MANIFEST, "does not say its format: this is no recording")
     if version != FORMAT:
-        raise TarError(_MANIFEST, f"says format {version}, this devproxy reads format {FORMAT}{_written_by(manifest)}")
+        raise TarError(MANIFEST, f"says format {version}, this devproxy reads format {FORMAT}{_written_by(manifest)}")
     if not _is_texts(absent := manifest.get("absent")):
-        raise TarError(_MANIFEST, "has no list of absent paths")
+        raise TarError(MANIFEST, "has no list of absent paths")
     unread, looked, others = (_table(manifest, name) for name in ("unread", "looked", "others"))
     for path in (*absent, *unread, *looked, *others):
-        _check_path(_MANIFEST, path)
+        _check_path(MANIFEST, path)
     return Recording(
         files={},
         facts={},
@@ -241,7 +241,7 @@ def _read_manifest(data: bytes) -> Recording:
         unread={path: _error_name(path, name) for path, name in unread.items()},
         looked={path: _looked(path, words) for path, words in looked.items()},
         others={path: _names(path, names) for path, names in others.items()},
-        notes=tuple((f"{_MANIFEST}: {key[:80]}", _NEWER) for key in sorted(manifest.keys() - _KEYS)[:_MOST_NOTES]),
+        notes=tuple((f"{MANIFEST}: {key[:80]}", _NEWER) for key in sorted(manifest.keys() - _KEYS)[:_MOST_NOTES]),
     )
 
 
@@ -255,20 +255,20 @@ def _written_by(manifest: dict[str, object]) -> str:
 def _table(manifest: dict[str, object], name: str) -> dict[str, object]:
     table = manifest.get(name)
     if not isinstance(table, dict):
-        raise TarError(_MANIFEST, f"has no table {name!r} of paths")
+        raise TarError(MANIFEST, f"has no table {name!r} of paths")
     return table
 
 
 def _error_name(path: str, name: object) -> str:
     if isinstance(name, str) and name in errno.errorcode.values():
         return name
-    raise TarError(_MANIFEST, f"has {name!r} for the unread {path!r}, expected an errno's name")
+    raise TarError(MANIFEST, f"has {name!r} for the unread {path!r}, expected an errno's name")
 
 
 def _names(path: str, names: object) -> list[str]:
     if _is_texts(names):
         return names
-    raise TarError(_MANIFEST, f"has {names!r} for the other names in {path!r}, expected a list of names")
+    raise TarError(MANIFEST, f"has {names!r} for the other names in {path!r}, expected a list of names")
 
 
 def _looked(path: str, words: object) -> Entry:
@@ -277,7 +277,7 @@ def _looked(path: str, words: object) -> Entry:
             0 < len(mode) <= 6 and 0 <= min(uid, gid) <= max(uid, gid) < 1 << 32 and not mode.strip("01234567")
         ):
             return Entry(int(mode, 8), uid, gid, 0)
-    raise TarError(_MANIFEST, f"has {words!r} for {path!r}, expected mode, uid and gid")
+    raise TarError(MANIFEST, f"has {words!r} for {path!r}, expected mode, uid and gid")
 
 
 def _is_texts(value: object) -> TypeGuard[list[str]]:

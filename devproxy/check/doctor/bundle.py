@@ -8,6 +8,7 @@ import stat
 
 from devproxy.check.doctor.case import Case, Check, seen, unknown
 from devproxy.check.doctor.identities import identity_of
+from devproxy.check.doctor.surroundings import accelerators_unseen
 from devproxy.check.finding import Finding, Severity
 from devproxy.host.nvml_facts import NvmlState
 from devproxy.linux.paths import open_in_root
@@ -29,6 +30,7 @@ _PLACES: Final = (
 _LIST: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _GROUPS: Final = ("render", "video")
 _MOST: Final = 1 << 16
+_NVIDIA: Final = 0x10DE
 
 
 def bundle_device_stale(case: Case) -> Iterator[Finding]:
@@ -75,12 +77,21 @@ def device_id_unknown(case: Case) -> Iterator[Finding]:
     if value is not None:
         asked.append((value, f"process.env {VISIBLE_DEVICES}"))
     known = _known_ids(case)
-    if not known or (case.host.coverage is not None and not case.details.nvml.gpus):
+    if (not known and not _has_none(case)) or (case.host.coverage is not None and not case.details.nvml.gpus):
         return
     for text, where in asked:
         for word in _ids(text):
             if word.lower() not in known:
                 yield _unknown_id(case, word)._replace(evidence=(seen(where, text),))
+
+
+def _has_none(case: Case) -> bool:
+    """Whether a host without ids has no GPU, rather than one without a driver, or one that was not seen."""
+    return (
+        case.host.nvidia is None
+        and not any(each.vendor == _NVIDIA for each in case.host.pci)
+        and not any(accelerators_unseen(case))
+    )
 
 
 def _unknown_id(case: Case, word: str) -> Finding:

@@ -253,7 +253,7 @@ def minor_differs_from_index(case: Case) -> Iterator[Finding]:
             f"/dev/nvidia{gpu.rank} for GPU {gpu.rank}",
             f"/dev/nvidia{gpu.minor}",
             "indices go by PCI address, nodes by the order in which the driver found the GPUs",
-            "give containers a GPU by its UUID, or its node by this table",
+            "give containers a GPU by its UUID, or its node as 'devproxy probe' lists them",
             (seen(gpu.source, f"Device Minor: {gpu.minor}"),),
         )
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 PLACE: Final = os.path.join(os.path.dirname(os.path.dirname(__file__)), "pages")
 
+_MOST: Final = 6
+
 
 def codes() -> tuple[str, ...]:
     """Every code of the doctor, sorted."""
@@ -36,11 +38,14 @@ def page(code: str) -> str:
 
 
 def require(code: str, known: Iterable[str]) -> None:
-    """Errors: InputError for what is none of the known codes, with the nearest ones."""
+    """Errors: InputError for what is none of the known codes, with those that have all of its words, or else the nearest ones."""
     known = tuple(known)
     if code not in known:
         from difflib import get_close_matches
 
-        near = get_close_matches(code, known, 3)
+        words = code.lower().replace("-", " ").replace("_", " ").split()
+        near = [each for each in known if words and all(word in each for word in words)]
+        if not 0 < len(near) <= _MOST:
+            near = get_close_matches(code, known, 3)
         hint = f"did you mean {' or '.join(near)}?" if near else "--list lists them"
         raise InputError(f"{code!r} is no code that is looked for", hint=hint)

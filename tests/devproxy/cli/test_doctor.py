@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 from pathlib import Path
@@ -90,7 +91,20 @@ class TestReport:
     def test_it_is_read_from_a_pipe(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(LISTING.splitlines(keepends=True)[0].encode())))
         assert doctor("--report", "-", "--text") in (0, 3)
-        assert capsys.readouterr().out.startswith("report ")
+        assert capsys.readouterr().out.startswith("report from standard input\n")
+
+    def test_a_recording_is_none(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """Its parts would be read as prose: the whole of it is read by --host. Beside other files it is one of them."""
+        packed = tmp_path / "host.tar.gz"
+        packed.write_bytes(gzip.compress(Path(EXAMPLE).read_bytes()))
+        for recording in (EXAMPLE, str(packed)):
+            assert doctor("--report", recording) == 2
+            told = capsys.readouterr()
+            assert told.out == ""
+            assert told.err.startswith(
+                f"devproxy: error: {recording} is a recording, expected what somebody wrote or pasted\n"
+            )
+            assert told.err.endswith(f"hint: devproxy doctor --host {recording}\n")
 
     def test_prose_alone_is_no_error(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         report = tmp_path / "issue.txt"
@@ -118,6 +132,33 @@ def test_a_code_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
         assert capsys.readouterr().out == Path(PLACE, f"{name}.md").read_text()
     assert doctor("--list", "--text") == 0
     assert "device-lost" in capsys.readouterr().out
+
+
+def test_codes_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in ("doctor", "check"):
+        assert main([verb, "--list"]) == 0
+        lines = capsys.readouterr().out.splitlines()[1:]
+        assert main([verb, "--list", "--json"]) == 0
+        listed = json.loads(capsys.readouterr().out)
+        assert [line.split()[:2] for line in lines] == [[each["code"], each["severity"]] for each in listed]
+        assert all(line.endswith(each["means"]) for line, each in zip(lines, listed, strict=True))
+        assert main([verb, "--explain", "device-lost", "--json"]) == 0
+        page = json.loads(capsys.readouterr().out)
+        assert page == {"code": "device-lost", "page": Path(PLACE, "device-lost.md").read_text()}
+
+
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [
+        ("unknown error", "cuda-unknown-error"),
+        ("UVM_NOT", "uvm-not-loaded"),
+        ("XID-SINCE", "sxid-since or xid-since"),
+        ("node-mising", "node-missing"),
+    ],
+)
+def test_a_code_is_found_by_its_words(words: str, near: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor("--explain", words) == 2
+    assert f"did you mean {near}" in capsys.readouterr().err
 
 
 def test_from_python() -> None:

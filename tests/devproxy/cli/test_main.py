@@ -126,6 +126,7 @@ def test_a_bad_recording_is_code_2(verb: str, tmp_path: Path, capsys: pytest.Cap
         (("inspect", "BUNDLE", "cat"), "needs a PATH"),
         (("inspect", "BUNDLE", "ls", "dev"), "absolute path"),
         (("inspect", "BUNDLE", "mountinfo", "/dev"), "takes no PATH"),
+        (("inspect", "BUNDLE", "--json", "cat", "/etc/passwd"), "--json would change them"),
         (("plan", "BUNDLE", "--set", "nosuch=1"), "nosuch"),
         (("plan", "BUNDLE", "--set", "strict"), "KEY=VALUE"),
         (("plan", "BUNDLE", "--config", "/no/such.toml"), "/no/such.toml"),

@@ -137,6 +137,8 @@ class TestInspect:
 
         lines = [parse_line(line) for line in out(capsys, "inspect", bundle, *RECORDED, "mountinfo").splitlines()]
         assert {"/", "/proc", "/dev", "/dev/pts", "/sys"} <= {line.mount_point for line in lines}
+        documents = json.loads(out(capsys, "inspect", bundle, *RECORDED, "--json", "mountinfo"))
+        assert documents == json.loads(json.dumps([line._asdict() for line in lines]))
 
     def test_outcomes(self, bundle: str, capsys: pytest.CaptureFixture[str]) -> None:
         text = out(capsys, "inspect", bundle, *RECORDED, "--text", "outcomes")

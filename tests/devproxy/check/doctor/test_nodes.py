@@ -17,11 +17,13 @@ from devproxy.check.doctor.mig import MIG_CHECKS, expected_minor
 from devproxy.check.doctor.modes import MODE_CHECKS
 from devproxy.check.doctor.nodes import NODE_CHECKS
 from devproxy.check.finding import Finding, Severity
+from devproxy.errors import InputError
 from devproxy.host.probe import probe_reader
 from devproxy.oci.load import load
+from devproxy.plan.planner import plan
 from tests.bundles import runc_spec_like, write_bundle
 from tests.hosts.machine import Machine
-from tests.hosts.make import before_550, hgx_h100, malformed, mixed, partitioned, without_driver, without_uvm
+from tests.hosts.make import before_550, cpu_only, hgx_h100, malformed, mixed, partitioned, without_driver, without_uvm
 
 CHECKS: Final = {check.code: check for check in (*NODE_CHECKS, *MODE_CHECKS, *MIG_CHECKS, *BUNDLE_CHECKS)}
 DRIVER: Final = "/proc/driver/nvidia"
@@ -199,6 +201,22 @@ class TestBundles:
         ]
         assert (
             self.findings("device-id-unknown", self.bundle(tmp_path / "ok", env=["NVIDIA_VISIBLE_DEVICES=all"])) == []
+        )
+
+    def test_an_id_on_a_host_without_gpus(self, tmp_path: Path) -> None:
+        """`run` refuses it there. One whose GPUs have no driver, or were not seen, is told of by other codes."""
+        bundle = self.bundle(tmp_path, env=["NVIDIA_VISIBLE_DEVICES=0"])
+        (finding,) = self.findings("device-id-unknown", bundle, cpu_only())
+        assert (finding.path, finding.severity) == ("0", Severity.ERROR)
+        with pytest.raises(InputError, match='names "0"'):
+            plan(load(bundle), probe_reader(cpu_only(), name="machine", simulated=True))
+        assert self.findings("device-id-unknown", bundle, without_driver()) == []
+        assert self.findings("device-id-unknown", bundle, Machine()) == []
+        assert (
+            self.findings(
+                "device-id-unknown", self.bundle(tmp_path / "all", env=["NVIDIA_VISIBLE_DEVICES=all"]), cpu_only()
+            )
+            == []
         )
 
     def test_an_old_id_of_a_mig_device(self, tmp_path: Path) -> None:
