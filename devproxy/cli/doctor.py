@@ -66,7 +66,7 @@ def run(args: Namespace, context: Context) -> int:
     for code in (*args.only, *args.skip):
         _require_code(code)
     host, read = _host(args, context)
-    case = Case(host, _spec(args.bundle))
+    case = Case(host, _spec(args.bundle), layers_in=context.configuration.overlay2.overlay.directory)
     report = examine(case, judge_what_is_there=args.report is not None, only=args.only, skip=args.skip)
     context.done("examine")
     _tell(report, host, read, args, context)

@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 
 
 class Case(Record):
-    """A host, and the bundle that is to run on it, if any. `before_job` makes what would fail a job an error."""
+    """A host, and the bundle that is to run on it, if any. `before_job` makes what would fail a job an error; `layers_in` is the
+    directory where the configuration keeps layers of overlays, if it names one.
+    """
 
     host: Host
     spec: Spec | None = None
     before_job: bool = False
+    layers_in: str = ""
 
     @property
     def details(self) -> Details:

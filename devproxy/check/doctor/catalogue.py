@@ -7,6 +7,7 @@ from devproxy.check.doctor.case import Check
 from devproxy.check.doctor.cdi import CDI_CHECKS
 from devproxy.check.doctor.devices import DEVICE_CHECKS
 from devproxy.check.doctor.health import HEALTH_CHECKS
+from devproxy.check.doctor.leftovers import LEFTOVER_CHECKS
 from devproxy.check.doctor.mig import MIG_CHECKS
 from devproxy.check.doctor.modes import MODE_CHECKS
 from devproxy.check.doctor.nodes import NODE_CHECKS
@@ -23,6 +24,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     *MODE_CHECKS,
     *MIG_CHECKS,
     *BUNDLE_CHECKS,
+    *LEFTOVER_CHECKS,
     *DEVICE_CHECKS,
     *SYSTEM_CHECKS,
     *NVML_CHECKS,

@@ -15,6 +15,7 @@ import errno
 import fcntl
 import os
 
+from devproxy.errors import DevproxyError
 from devproxy.overlay import LAYERS
 from devproxy.own_directory import make_own, open_own
 from devproxy.targets.kernel.removal import remove_tree
@@ -76,6 +77,43 @@ def open_layer(base: int, name: str, volume: str) -> int:
         return os.open(name, _OURS, dir_fd=folder)
     finally:
         os.close(folder)
+
+
+def left_behind(volume: str) -> tuple[str, ...]:
+    """The layers in a volume that nobody holds, and the next one to keep a layer there would remove. None are told while a layer is made
+    or removed there, nor of a volume that is missing, or of a `.devproxy.overlay` of somebody else.
+
+    Errors: OSError for what cannot be looked into.
+    """
+    try:
+        base = os.open(volume, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
+    try:
+        folder = _open_ours(base, volume)
+    except (FileNotFoundError, DevproxyError):
+        return ()
+    finally:
+        os.close(base)
+    try:
+        # Shared, so that it keeps nobody from a layer: who makes one waits until this look is over.
+        fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return tuple(name for name in sorted(filter(_is_ours, os.listdir(folder))) if not _is_held(folder, name))
+    except BlockingIOError:
+        return ()
+    finally:
+        os.close(folder)
+
+
+def _is_held(folder: int, name: str) -> bool:
+    layer = os.open(name, _OURS, dir_fd=folder)
+    try:
+        fcntl.flock(layer, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(layer)
+    return False
 
 
 def _lock_folder(base: int, volume: str) -> int:

@@ -16,7 +16,15 @@ from devproxy.check.doctor.words import together
 from devproxy.check.finding import Finding, Severity
 from devproxy.errors import InputError
 from devproxy.jobs.health.catalogue import JOB_CHECKS, OWN_CHECKS
-from tests.devproxy.check.doctor import test_cdi, test_devices, test_nodes, test_nvml, test_symptoms, test_system
+from tests.devproxy.check.doctor import (
+    test_cdi,
+    test_devices,
+    test_leftovers,
+    test_nodes,
+    test_nvml,
+    test_symptoms,
+    test_system,
+)
 from tests.devproxy.cli import test_surroundings
 
 SECTIONS = ["What it means", "How it is detected", "What to do"]
@@ -69,6 +77,7 @@ ELSEWHERE: Final = {
     "directory-as-device": test_nodes.TestBundles.test_a_directory_in_place_of_a_device,
     "group-id-mismatch": test_nodes.TestBundles.test_a_group_with_another_number_in_the_image,
     "image-has-driver-libraries": test_nodes.TestBundles.test_driver_libraries_in_an_image,
+    "layers-left-behind": test_leftovers.test_layers_of_killed_runs_are_told_with_what_to_type,
     "mig-changed": test_nodes.TestBundles.test_mig_devices_that_are_gone,
     "mig-id-legacy": test_nodes.TestBundles.test_an_old_id_of_a_mig_device,
     "minor-differs-from-index": test_nvml.test_a_healthy_machine_has_two_things_worth_knowing,
