@@ -8,6 +8,7 @@ from devproxy.host.root import HostRoot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Final
 
 _DRIVER: Final = "/proc/driver/nvidia"
@@ -79,6 +80,14 @@ def _fields(root: HostRoot, path: str, text: str) -> list[tuple[str, str]]:
     for line in bad[:1]:
         root.note(path, f"{len(bad)} lines that are no `name: value`, the first: {line!r}")
     return fields
+
+
+def params_text(params: Iterable[tuple[str, str]]) -> str:
+    """The lines of /proc/driver/nvidia/params that say this. Numbers stand bare in the file, texts in quotes."""
+    lines = [
+        f"{name}: {value}" if value.isascii() and value.isdigit() else f'{name}: "{value}"' for name, value in params
+    ]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _unquoted(value: str) -> str:

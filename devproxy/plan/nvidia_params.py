@@ -7,6 +7,7 @@ nodes, and to correct those that are there. In a container they were chosen: one
 from __future__ import annotations
 
 from devproxy.host.facts import Host
+from devproxy.host.nvidia import params_text
 from devproxy.plan.steps import Cover, Reason, Step
 
 PARAMS = "/proc/driver/nvidia/params"
@@ -18,10 +19,5 @@ def params_steps(host: Host) -> list[Step]:
     params = () if host.nvidia is None else host.nvidia.params
     if dict(params).get(_KEY, "0") == "0":
         return []
-    lines = [f"{name}: {_quoted('0' if name == _KEY else value)}\n" for name, value in params]
-    return [Cover(PARAMS, "".join(lines), 0o444, Reason(f"host: {PARAMS}", f"{_KEY}: 0 for the container"))]
-
-
-def _quoted(value: str) -> str:
-    """Numbers stand bare in the file, texts in quotes."""
-    return value if value.isascii() and value.isdigit() else f'"{value}"'
+    text = params_text((name, "0" if name == _KEY else value) for name, value in params)
+    return [Cover(PARAMS, text, 0o444, Reason(f"host: {PARAMS}", f"{_KEY}: 0 for the container"))]

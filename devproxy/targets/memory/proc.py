@@ -1,6 +1,6 @@
 """What the proc of a root in memory says of the machine (S81, H26).
 
-Only what is known of the host is told: its kernel's release and its CPUs. Nothing runs there, so that times and loads are
+Only what is known of the host is told: its kernel's release, its CPUs, the parameters of its NVIDIA driver. Nothing runs there, so that times and loads are
 zero, and nobody has counted its memory. The limits in sys are those that Linux begins with.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import stat
 
+from devproxy.host.nvidia import params_text
 from devproxy.targets.memory.sysfs import parse_cpu_list
 from vfs.fs.static import Synthetic
 
@@ -55,6 +56,9 @@ def proc_tree(host: Host) -> Tree:
         "sys/kernel/osrelease": f"{host.kernel}\n",
         **{f"sys/{name}": f"{value}\n" for name, value in _SYS.items()},
     }
+    if host.nvidia is not None and host.nvidia.params:
+        # Of its other files the host's facts have a part each; this one is known whole, and containers with GPUs see another (H13).
+        texts["driver/nvidia/params"] = params_text(host.nvidia.params)
     return [
         *((path, _DIRECTORY) for path in _DIRECTORIES),
         *((path, Synthetic(stat.S_IFREG | _mode(path), data=text.encode())) for path, text in texts.items()),
