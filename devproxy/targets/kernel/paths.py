@@ -99,7 +99,8 @@ def _release() -> tuple[int, ...]:
 
 def _overlay_takes_descriptors() -> bool:
     """Configure an overlay, which is never made, with a layer by descriptor. Before 6.15 fsconfig(2) takes none that was
-    opened with O_PATH (EBADF), before 6.13 an overlay takes none at all (EINVAL).
+    opened with O_PATH (EBADF), before 6.13 an overlay takes none at all (EINVAL), and before 6.5 fsconfig(2) knows overlay by its
+    old interface alone, which takes nothing but strings (EOPNOTSUPP).
     """
     try:
         context = mounts.fsopen("overlay")
@@ -111,7 +112,7 @@ def _overlay_takes_descriptors() -> bool:
     try:
         mounts.fsconfig_descriptor(context, "lowerdir+", lower)
     except OSError as error:
-        if error.errno not in (errno.EBADF, errno.EINVAL):
+        if error.errno not in (errno.EBADF, errno.EINVAL, errno.EOPNOTSUPP):
             raise
         return False
     finally:
