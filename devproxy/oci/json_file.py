@@ -92,6 +92,9 @@ def parse_document(content: bytes) -> object:
     except RecursionError:
         raise InputError("its arrays or objects are nested too deeply") from None
     except ValueError as error:
+        if text.startswith("\ufeff"):
+            message = "not JSON: it begins with a byte order mark, which JSON does not have"
+            raise InputError(message, hint="take it away there: sed -i '1s/^\\xEF\\xBB\\xBF//'") from None
         raise InputError(_not_json(error, text)) from None
     if repeated:
         key, owner = repeated[0]
@@ -112,7 +115,8 @@ def _not_json(error: ValueError, text: str) -> str:
     from json import JSONDecodeError, loads
 
     if isinstance(error, JSONDecodeError):
-        return f"line {error.lineno}, column {error.colno}: not JSON: {error.msg}"
+        what = "JSON has no comments" if text.startswith(("//", "/*", "#"), error.pos) else error.msg
+        return f"line {error.lineno}, column {error.colno}: not JSON: {what}"
     # A number of thousands of digits, which the interpreter refuses: where it is takes reading everything again.
     found: list[_NoNumber] = []
 

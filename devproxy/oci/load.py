@@ -56,6 +56,7 @@ def parse_spec(config: object, bundle: str) -> Spec:
     part = LinuxPart() if linux is None else parse_linux(linux)
     process, unknown_capabilities = _process(document)
     mounts, unsupported_options = parse_mounts(document, bundle)
+    _refuse_image(document)
     root = document.required("root")
     rootfs = os.path.join(bundle, root.required("path").host_path())
     annotations = _annotations(document)
@@ -107,6 +108,17 @@ def _check_platform(document: JsonValue) -> None:
         found = document.member(platform)
         if found is not None:
             raise found.wrong("a spec for Linux alone")
+
+
+def _refuse_image(document: JsonValue) -> None:
+    """An image has files of this name too (image-spec config.md, manifest.md), and no root."""
+    images = (("schemaVersion", "manifest"), ("rootfs", "configuration"))
+    kind = next((kind for key, kind in images if document.member(key) is not None), "")
+    if kind and document.member("root") is None:
+        raise InputError(
+            f"root is missing: this is an image's {kind}, expected a bundle's config.json",
+            hint="'umoci unpack' makes a bundle of an image; or export its files into rootfs, and `runc spec` or 'devproxy spec' writes one",
+        )
 
 
 def _version(document: JsonValue) -> str:

@@ -78,7 +78,10 @@ def test_s28_relative_sources_are_of_the_bundle_for_binds_alone() -> None:
     [
         (b"", "line 1, column 1: not JSON"),
         (b'{"a": 1,}', "not JSON"),
-        (b"\xef\xbb\xbf{}", "not JSON"),
+        (b"\xef\xbb\xbf{}", "not JSON: it begins with a byte order mark"),
+        (b"// the bundle of the web server\n{}", "line 1, column 1: not JSON: JSON has no comments"),
+        (b'{"root": /* here */ {}}', "line 1, column 10: not JSON: JSON has no comments"),
+        (b'{"a": 1, # one\n"b": 2}', "not JSON: JSON has no comments"),
         (b'{"a": "\xff"}', "byte 7 is not UTF-8"),
         (json.dumps({}).encode("utf-16"), "not UTF-8"),
         (b"[" * 100_000, "nested too deeply"),
@@ -96,6 +99,20 @@ def test_s28_relative_sources_are_of_the_bundle_for_binds_alone() -> None:
 )
 def test_what_is_not_a_config_json_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     assert message in refusal(tmp_path, content).message
+
+
+@pytest.mark.parametrize(
+    ("document", "kind"),
+    [
+        ({"schemaVersion": 2, "config": {}, "layers": []}, "manifest"),
+        ({"architecture": "amd64", "config": {}, "rootfs": {"type": "layers", "diff_ids": []}}, "configuration"),
+    ],
+)
+def test_files_of_an_image_are_known_as_such(tmp_path: Path, document: dict[str, object], kind: str) -> None:
+    """image-spec manifest.md and config.md: the examples there, cut short."""
+    error = refusal(tmp_path, json.dumps(document).encode())
+    assert f"root is missing: this is an image's {kind}, expected a bundle's config.json" in error.message
+    assert "umoci unpack" in error.hint
 
 
 def test_a_directory_without_config_json_is_no_bundle(tmp_path: Path) -> None:
