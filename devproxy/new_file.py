@@ -23,8 +23,16 @@ def require_new(path: str) -> None:
     directory = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(directory):
         raise InputError(f"{path} cannot be written: {directory} is no directory")
-    if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
-        raise InputError(f"{path} cannot be written: {directory} is not yours to write")
+    if why := why_not_to_write(directory):
+        raise InputError(f"{path} cannot be written: {why}")
+
+
+def why_not_to_write(directory: str) -> str:
+    """Why nothing can be made in a directory that is there, or empty: root may write anywhere but on a read-only file system."""
+    if os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
+        return ""
+    read_only = os.statvfs(directory).f_flag & os.ST_RDONLY
+    return f"{directory} is on a read-only file system" if read_only else f"{directory} is not yours to write"
 
 
 class NewFile:

@@ -99,7 +99,8 @@ class Plain(Listener):
         else:
             self.warn(verdict.headline)
         if result.asked.artifacts:
-            self.say(f"artifacts: {os.path.join(result.asked.artifacts, 'report.html')}")
+            page = os.path.join(result.asked.artifacts, "report.html")
+            self.say(f"artifacts: {page if os.path.exists(page) else result.asked.artifacts}")
 
     def say(self, message: str) -> None:
         """Progress."""

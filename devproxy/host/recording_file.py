@@ -27,6 +27,7 @@ from devproxy.errors import InputError
 from devproxy.host.recorded import Kept, Recording, parents
 from devproxy.host.root import FILE_LIMIT, Entry, fact_path
 from devproxy.host.tar import Member, TarError, read_members
+from devproxy.new_file import why_not_to_write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -316,8 +317,8 @@ def require_file(path: str) -> None:
         directory = os.path.dirname(os.path.abspath(path))
         if not os.path.isdir(directory):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
-            raise PermissionError(errno.EACCES, f"{directory} is not yours to write")
+        if why := why_not_to_write(directory):
+            raise PermissionError(errno.EACCES, why)
     except OSError as error:
         raise InputError(f"cannot write the recording {path!r}: {error.strerror}") from error
 

@@ -72,7 +72,7 @@ class Ended(Record):
                 told = "cannot be killed: it waits in the kernel"
             case How.LOST:
                 told = "killed together with its guard, by somebody else"
-        return f"{told}, after {_name(self.interrupted)}" if self.interrupted else told
+        return f"{told}, after {_name(self.interrupted)} to devproxy" if self.interrupted else told
 
 
 class Limits(Record):

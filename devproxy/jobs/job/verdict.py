@@ -148,7 +148,10 @@ def _memory(known: Known) -> str:
 
 
 def _told(ended: Ended) -> str:
-    return f"failed ({ended.describe()})" if ended.how is How.EXITED and ended.code else ended.describe()
+    if ended.how is How.EXITED and ended.code:
+        return f"failed ({ended.describe()})"
+    was = "was " if ended.how in (How.KILLED, How.TIMED_OUT, How.LOST) else ""
+    return f"{was}{ended.describe()}"
 
 
 def _why(known: Known, blamed: tuple[Finding, ...]) -> str:

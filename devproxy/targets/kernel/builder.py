@@ -283,18 +283,26 @@ def _enter_namespaces(order: _Order, channel: Channel, proc: int, *, is_first: b
         if order.domainname:
             setdomainname(order.domainname)
     if "network" in new:
-        bring_up_loopback()
+        with _Attempt("the loopback interface of the new network namespace cannot be brought up", _NO_NETWORK):
+            bring_up_loopback()
 
 
 _NO_USER_NAMESPACE = (
     "an ordinary user needs user namespaces: see 'sysctl kernel.unprivileged_userns_clone user.max_user_namespaces "
     "kernel.apparmor_restrict_unprivileged_userns'; or run it as root, or 'devproxy inspect', which builds in memory"
 )
+_NO_NETWORK = "it takes CAP_NET_ADMIN: docker run --cap-add NET_ADMIN, or a bundle without a network namespace in linux.namespaces"
+# user_namespaces(7): root may map itself only with CAP_SETFCAP, which keeps file capabilities from being forged.
+_NO_CAPABILITIES = (
+    "this root lacks CAP_SYS_ADMIN, as in a container, and CAP_SETFCAP, without which it cannot be in a user namespace: give it one of "
+    "them (docker run --cap-add SYS_ADMIN); or 'devproxy inspect', which builds in memory"
+)
 
 
 def enter_user_namespace(rootless: Rootless, proc: int) -> None:
     """Become root of a new user namespace, which has the caller in it and nobody else."""
-    with _Attempt(f"a user namespace for uid {rootless.uid} cannot be made", _NO_USER_NAMESPACE):
+    hint = _NO_USER_NAMESPACE if rootless.uid else _NO_CAPABILITIES
+    with _Attempt(f"a user namespace for uid {rootless.uid} cannot be made", hint):
         unshare(CLONE["user"])
         with process.Dumpable():
             map_one(proc, (0, rootless.uid), (0, rootless.gid))

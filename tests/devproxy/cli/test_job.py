@@ -49,7 +49,7 @@ class TestPlain:
         ("words", "code", "told"),
         [
             (("--", "no-such-program"), 127, "could not be executed"),
-            (("--timeout", "1s", "--", "sleep", "600"), 124, "ended by --timeout after 1 s"),
+            (("--timeout", "1s", "--", "sleep", "600"), 124, "the command was ended by --timeout after 1 s"),
         ],
     )
     def test_codes(self, tmp_path: Path, words: tuple[str, ...], code: int, told: str) -> None:

@@ -170,6 +170,30 @@ def test_this_machine_can_be_seen() -> None:
     assert "accelerators-unseen" not in {finding.code for finding in doctor(probe(deep=True)).findings}
 
 
+@pytest.mark.root
+@pytest.mark.programs
+@pytest.mark.parametrize(
+    ("kept", "told", "hint"),
+    [
+        ("-all", "a user namespace for uid 0 cannot be made: operation not permitted", "--cap-add SYS_ADMIN"),
+        (
+            "-all,+sys_admin",
+            "the loopback interface of the new network namespace cannot be brought up",
+            "--cap-add NET_ADMIN",
+        ),
+        ("-all,+setfcap", "", ""),
+    ],
+)
+def test_root_that_lacks_capabilities_is_told_which(kept: str, told: str, hint: str) -> None:
+    """As root of a container, who is no ordinary user that could become root."""
+    argv = ["setpriv", f"--bounding-set={kept}", *DEVPROXY, "run", BUNDLE, "--mode", "none", "-q", "--", "/bin/true"]
+    done = subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60, check=False)
+    assert done.returncode == (125 if told else 0), done.stderr
+    assert told in done.stderr
+    assert hint in done.stderr
+    assert "run it as root" not in done.stderr
+
+
 # streams, terminals, places to write
 
 
@@ -207,6 +231,30 @@ def test_a_full_disk_is_told_and_fails(verb: tuple[str, ...], unbuffered: str) -
         1,
         "devproxy: error: cannot write to standard output: no space left on device\n",
     )
+
+
+@pytest.mark.root
+@pytest.mark.programs
+def test_a_read_only_file_system_is_told_as_one(tmp_path: Path) -> None:
+    setup = f"mount -t tmpfs -o ro none {tmp_path}"
+    for words in (
+        ("record", f"{tmp_path}/host.tar"),
+        ("run", BUNDLE, "--mode", "none", "--save", f"{tmp_path}/work.tar"),
+    ):
+        done = run(*words, setup=setup)
+        assert done.returncode == 2
+        assert f"{tmp_path} is on a read-only file system" in done.stderr
+
+
+@pytest.mark.root
+@pytest.mark.programs
+def test_a_page_that_could_not_be_written_is_not_named(tmp_path: Path) -> None:
+    options = ("--host", RECORDED, "--after-host", RECORDED, "--state", str(tmp_path / "state"))
+    (tmp_path / "full").mkdir()
+    setup = f"mount -t tmpfs -o size=8k none {tmp_path}/full"
+    done = run("job", *options, "--artifacts", f"{tmp_path}/full/out", "--", "true", setup=setup)
+    assert done.returncode == 125, done.stderr
+    assert done.stderr.endswith(f"devproxy: artifacts: {tmp_path}/full/out\n")
 
 
 @pytest.mark.programs
