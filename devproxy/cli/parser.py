@@ -68,7 +68,7 @@ def make_parser(*, every_verb: bool = False) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="devproxy",
         description="Turns an OCI bundle and an accelerator host into a working container root, and proves that it works.",
-        epilog="Start with 'devproxy probe', then 'devproxy plan BUNDLE', then 'devproxy run BUNDLE'. "
+        epilog="Something is broken: 'devproxy doctor'. To get to know it: 'devproxy probe', then 'devproxy plan BUNDLE', then 'devproxy run BUNDLE'. "
         "'devproxy VERB --help' explains one verb; that of plan, run, inspect and verify lists the keys of --set.",
         allow_abbrev=False,
         parents=[_global_parser()],

@@ -32,7 +32,10 @@ def add_arguments(parser: Parser) -> None:
     add_host_argument(parser)
     add_format_arguments(parser)
     parser.add_argument(
-        "--opens", action="store_true", help="open each accelerator too: who opens a TPU keeps others from it meanwhile"
+        "--open",
+        "--opens",
+        action="store_true",
+        help="open each accelerator too: who opens a TPU keeps others from it meanwhile",
     )
     parser.add_argument("--watch", action="store_true", help="print what changes as it happens, until Ctrl-C")
 
@@ -43,9 +46,9 @@ def run(args: Namespace, context: Context) -> int:
         from devproxy.cli.probe_watch import run_watch
 
         return run_watch(args, context)
-    if args.opens and args.host != "live":
-        raise InputError("--opens opens devices of this machine, and a recording has none", hint="leave --host out")
-    host = probe(args.host, deep=True, opens=args.opens)
+    if args.open and args.host != "live":
+        raise InputError("--open opens devices of this machine, and a recording has none", hint="leave --host out")
+    host = probe(args.host, deep=True, opens=args.open)
     if wants_json(args, context):
         from devproxy.host.facts_json import to_json
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 def run_watch(args: Namespace, context: Context) -> int:
     """Watch until it is interrupted or the reader goes away."""
-    if args.host != "live" or args.opens:
-        what = "a recording does not change" if args.host != "live" else "--opens would hold what is watched"
+    if args.host != "live" or args.open:
+        what = "a recording does not change" if args.host != "live" else "--open would hold what is watched"
         raise InputError(f"--watch follows this machine: {what}")
     as_json = wants_json(args, context)
     context.say("watching accelerators, drivers, device nodes and CDI specs; end it with Ctrl-C")

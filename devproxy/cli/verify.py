@@ -41,7 +41,8 @@ Mount points that are missing in what is bound, or with overlay2=none in the roo
 Without root the root is built in a user namespace of the caller alone; it is held to what can be had there, and what cannot
 is told.
 
-exit codes: 0 no differences; 3 an error was found; 4 inconclusive, something could not be seen; 1 no root could be built.
+exit codes: 0 no differences; 3 an error was found; 4 inconclusive, something could not be seen; 2 bad usage or input; 1 no root
+could be built.
 """
 
 

@@ -130,7 +130,7 @@ def test_how_asking_nvml_ended(nvml: Nvml, words: str) -> None:
 
 def test_opens_are_of_this_machine_alone(capsys: pytest.CaptureFixture[str]) -> None:
     path = next(iter(RECORDINGS))
-    assert main(["probe", "--opens", "--host", path]) == 2
+    assert [main(["probe", word, "--host", path]) for word in ("--open", "--opens")] == [2, 2]
     assert "a recording has none" in capsys.readouterr().err
 
 

@@ -33,7 +33,7 @@ def on_a_terminal(host: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     out = Terminal()
     assert (
         run_probe(
-            argparse.Namespace(host=host, json=False, text=True, opens=False, watch=False),
+            argparse.Namespace(host=host, json=False, text=True, open=False, watch=False),
             Context(Configuration(), out=out),
         )
         == 0
