@@ -47,17 +47,16 @@ def add_arguments(parser: Parser) -> None:
     add("number", metavar="N", nargs="?", help="how many accelerators (default 1)")
     add(
         "--artifacts",
-        default="",
         metavar="DIR",
         help="a folder for all that is known of the job: new, or empty, or a job's own",
     )
-    add("--bundle", default="", metavar="BUNDLE", help="run it in the bundle's root, as 'devproxy run' does")
+    add("--bundle", metavar="BUNDLE", help="run it in the bundle's root, as 'devproxy run' does")
     add("--kind", choices=["gpu", "tpu"], help="which kind, where the host has both")
     add("--model", default="", metavar="WORDS", help="words of the model's name: 'H100', 'v5e'")
     add("--mem", metavar="SIZE", help="at least so much memory each: 80G, 40960M")
     add("--numa", type=int, metavar="NODE", help="on this NUMA node")
     add("--wait", metavar="TIME", help="wait so long for them: 90, 90s, 30m, 2h, or 'forever'")
-    add("--expect", default="", metavar="FILE.toml", help="what the hardware has to be, as for 'devproxy check'")
+    add("--expect", metavar="FILE.toml", help="what the hardware has to be, as for 'devproxy check'")
     add("--timeout", metavar="TIME", help="end the command after so long")
     add(
         "--grace",
@@ -74,7 +73,6 @@ def add_arguments(parser: Parser) -> None:
     )
     add(
         "--after-host",
-        default="",
         metavar="FILE",
         help="with --host FILE: the recording that stands for the host afterwards",
     )
@@ -104,6 +102,8 @@ def run(args: Namespace, context: Context) -> int:
 
 
 def _asked(args: Namespace) -> Asked:
+    if args.bundle == "":  # the command would run on the host instead
+        raise InputError("--bundle names nothing, but the empty string", hint="is a variable unset?")
     if not args.command and not args.bundle:
         raise InputError("no command to run", hint="devproxy job 1 -- COMMAND, or --bundle BUNDLE")
     if args.after_host and args.host == "live":
@@ -124,12 +124,12 @@ def _asked(args: Namespace) -> Asked:
         parse_duration(args.wait) if args.wait else 0.0,
         parse_duration(args.timeout) if args.timeout else None,
         grace,
-        args.bundle,
+        args.bundle or "",
         _run_options(args),
-        args.artifacts,
-        args.expect,
+        args.artifacts or "",
+        args.expect or "",
         args.host,
-        args.after_host,
+        args.after_host or "",
         args.state,
         args.quarantine,
         args.anyway,

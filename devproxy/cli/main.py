@@ -28,6 +28,7 @@ else:
 
 INTERRUPTED: Final = 130
 SIGPIPE_STATUS: Final = 141
+_NAMES: Final = ("after_host", "artifacts", "expect", "html", "junit", "note")
 
 
 def entry(at_end: Callable[[int], None] = lambda _: None) -> None:
@@ -83,6 +84,7 @@ def main(argv: Sequence[str]) -> int:
         args.command = command
         if command is not None and args.verb not in TAKES_COMMAND:
             raise InputError(f"'--' and a command belong to 'devproxy {TAKES_COMMAND[0]}', not to '{args.verb}'")
+        _require_names(args)
         code = _dispatch(args)
     except DevproxyError as error:
         return _tell(error, json_messages=json_messages)
@@ -94,6 +96,15 @@ def main(argv: Sequence[str]) -> int:
         return SIGPIPE_STATUS
     else:
         return code
+
+
+def _require_names(args: Namespace) -> None:
+    """What was asked for has a name: `--junit "$REPORT"` without that variable would leave no report, and say nothing."""
+    for name in _NAMES:
+        if getattr(args, name, None) == "":
+            raise InputError(
+                f"--{name.replace('_', '-')} names nothing, but the empty string", hint="is a variable unset?"
+            )
 
 
 def _dispatch(args: Namespace) -> int:

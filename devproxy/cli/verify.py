@@ -160,7 +160,7 @@ def _first(paths: list[str], left_out: int) -> str:
     shown = " ".join(paths[:6])
     more = f" and {len(paths) - 6} more" if len(paths) > 6 else ""
     skipped = f" ({left_out} not there or left out)" if left_out else ""
-    return shown + more + skipped
+    return f"{shown}{more}{skipped}".lstrip()
 
 
 def _has_driver(outcome: Outcome) -> bool:
