@@ -112,7 +112,7 @@ def _tree(view: View) -> None:
         )
         return
     view.context.print(view.path)
-    for line in render.tree(view.root, view.path):
+    for line in render.tree(view.root, view.path, view.context.out.encoding or "utf-8"):
         view.context.print(line)
 
 

@@ -14,6 +14,7 @@ from devproxy.outcome import Outcome
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Final
 
 
 def listing(root: Root, paths: list[str]) -> list[str]:
@@ -109,8 +110,9 @@ def _below(root: Root, path: str) -> list[str]:
     return [f"{path.rstrip('/')}/{name}" for name in _names(root, path)]
 
 
-def tree(root: Root, top: str) -> Iterator[str]:
-    """What `tree` prints below `top`."""
+def tree(root: Root, top: str, encoding: str) -> Iterator[str]:
+    """What `tree` prints below `top`, with lines that an encoding can write."""
+    branch, last, line = _LINES if _can_write(encoding) else _PLAIN_LINES
     pending = [(_below(root, top), "")]
     while pending:
         paths, indent = pending[-1]
@@ -118,8 +120,20 @@ def tree(root: Root, top: str) -> Iterator[str]:
             pending.pop()
             continue
         path = paths.pop(0)
-        yield f"{indent}{'├── ' if paths else '└── '}{_leaf(root, path)}"
-        pending.append((_below(root, path), indent + ("│   " if paths else "    ")))
+        yield f"{indent}{branch if paths else last}{_leaf(root, path)}"
+        pending.append((_below(root, path), indent + (line if paths else "    ")))
+
+
+_LINES: Final = ("├── ", "└── ", "│   ")
+_PLAIN_LINES: Final = ("|-- ", "`-- ", "|   ")
+
+
+def _can_write(encoding: str) -> bool:
+    try:
+        "".join(_LINES).encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def _leaf(root: Root, path: str) -> str:

@@ -312,6 +312,17 @@ def test_a_plain_locale_and_a_narrow_terminal() -> None:
 
 
 @pytest.mark.programs
+@pytest.mark.parametrize(("encoding", "line"), [("ascii", "|-- char"), ("latin-1", "|-- char"), ("utf-8", "├── char")])
+def test_a_tree_has_lines_that_the_terminal_can_show(encoding: str, line: str) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    words = ("inspect", BUNDLE, "--mode", "none", "--text", "tree", "/dev")
+    done = run(*words, env=environment, encoding=encoding)
+    assert done.returncode == 0
+    assert line in done.stdout.splitlines()
+    assert "\\u2" not in done.stdout
+
+
+@pytest.mark.programs
 def test_a_home_that_is_none() -> None:
     for home in ("/proc/none", "/dev/null"):
         environment = {**os.environ, "HOME": home, "XDG_CACHE_HOME": home, "XDG_RUNTIME_DIR": home}
