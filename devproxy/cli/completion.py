@@ -59,7 +59,7 @@ _BY_METAVAR: Final = {
 
 def add_arguments(parser: Parser) -> None:
     """Declare the verb's own arguments."""
-    parser.add_argument("shell", choices=tuple(_SHELLS), help="the shell to complete in")
+    parser.add_argument("shell", choices=tuple(_SHELLS), metavar="|".join(_SHELLS), help="the shell to complete in")
     parser.epilog = _EXAMPLES
 
 

@@ -39,7 +39,7 @@ def add_arguments(parser: Parser) -> None:
     """Declare the verb's own arguments."""
     add_bundle_arguments(parser)
     add_format_arguments(parser)
-    parser.add_argument("look", choices=tuple(_LOOKS), help="what to show")
+    parser.add_argument("look", choices=tuple(_LOOKS), metavar="|".join(_LOOKS), help="what to show")
     parser.add_argument("path", metavar="PATH", nargs="?", help="an absolute path inside the root (default: /)")
     parser.epilog = _EXAMPLES
 

@@ -32,7 +32,10 @@ it stays in the list until it is lifted. Names are a GPU's UUID and a TPU chip's
 def add_arguments(parser: Parser) -> None:
     """Declare the verb's own arguments."""
     parser.add_argument(
-        "action", choices=["add", "list", "lift"], help="keep a device out, list those, let one in again"
+        "action",
+        choices=["add", "list", "lift"],
+        metavar="add|list|lift",
+        help="keep a device out, list those, let one in again",
     )
     parser.add_argument("device", metavar="DEVICE", nargs="?", help="a GPU's UUID or index, a TPU chip's PCI address")
     parser.add_argument(

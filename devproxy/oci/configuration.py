@@ -111,11 +111,18 @@ def _split_pair(pair: str) -> _Setting:
 def _set(configuration: Configuration, source: str, key: str, value: object) -> Configuration:
     put = _KEYS.get(key)
     if put is None:
-        raise InputError(f"{source}: there is no key {quote(key)}", hint=_known())
+        raise InputError(f"{source}: there is no key {quote(key)}", hint=_nearest(key) or _known())
     try:
         return put(configuration, value)
     except ValueError as error:
         raise InputError(f"{source}: {key} is {describe(value)}, expected {error}") from None
+
+
+def _nearest(key: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(key.lower().replace("_", "-"), _KEYS, 2)
+    return f"did you mean {' or '.join(near)}?" if near else ""
 
 
 def _known() -> str:

@@ -109,6 +109,16 @@ def test_an_unknown_key_lists_the_known_ones() -> None:
         assert key in error.value.hint
 
 
+@pytest.mark.parametrize(
+    ("key", "near"),
+    [("overlay", "overlay2"), ("mount_order", "mount-order"), ("STRICT", "strict"), ("strct", "strict")],
+)
+def test_a_misspelt_key_is_told_the_one_that_was_meant(key: str, near: str) -> None:
+    with pytest.raises(InputError) as error:
+        settings(f"{key}=1")
+    assert error.value.hint == f"did you mean {near}?"
+
+
 def test_a_file_is_read_and_pairs_win(tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
     file.write_text('overlay2 = "none"\ntun = false\nnvproxy = "auto"\nnvproxy-docker = true\nproduct-name = "X"\n')
