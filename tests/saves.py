@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -90,6 +91,13 @@ class KernelWorld:
 
     def __init__(self, root: Root) -> None:
         self._base = f"/proc/{root.tree.pid}/root"  # type: ignore[attr-defined]
+        self._mount_points = {line.mount_point for line in root.mountinfo()}
+
+    def _refuse_mount_points(self, *paths: str) -> None:
+        """What the kernel says inside (EBUSY). From another mount namespace, as here, the mount would go with its name."""
+        for path in paths:
+            if path in self._mount_points:
+                raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), path)
 
     def lstat(self, path: str) -> os.stat_result:
         return os.lstat(self._base + path)
@@ -118,12 +126,15 @@ class KernelWorld:
         os.link(self._base + path, self._base + new, follow_symlinks=False)
 
     def rename(self, path: str, new: str) -> None:
+        self._refuse_mount_points(path, new)
         os.rename(self._base + path, self._base + new)
 
     def unlink(self, path: str) -> None:
+        self._refuse_mount_points(path)
         os.unlink(self._base + path)
 
     def rmdir(self, path: str) -> None:
+        self._refuse_mount_points(path)
         os.rmdir(self._base + path)
 
     def chmod(self, path: str, mode: int) -> None:
