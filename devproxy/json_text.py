@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     Pairs = list[tuple[str, Any]]
 
 _WHITESPACE = " \t\n\r"
+# The same on every interpreter. Some have a limit of thousands here, where functions that walk through a value have one of a thousand.
+_DEEPEST = 500
 
 
 class _Rules(Record):
@@ -40,6 +42,12 @@ def loads(
 
     Errors: those of json.loads (json.JSONDecodeError is a ValueError), RecursionError for what is nested too deeply.
     """
+    value = _scanned(text, pairs, constant)
+    _check_depth(value)
+    return value
+
+
+def _scanned(text: str, pairs: Callable[[Pairs], object] | None, constant: Callable[[str], object]) -> Any:  # noqa: ANN401 (JSON may be anything)
     try:
         from _json import make_scanner
 
@@ -53,6 +61,21 @@ def loads(
     import json
 
     return json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
+
+
+def _check_depth(value: object) -> None:
+    level: list[Any] = [value]
+    for _ in range(_DEEPEST):
+        level = [each for outer in level for each in _inside(outer) if type(each) is dict or type(each) is list]
+        if not level:
+            return
+    raise RecursionError(f"nested more than {_DEEPEST} deep")
+
+
+def _inside(value: Any) -> Any:  # noqa: ANN401 (the same)
+    if type(value) is dict:
+        return value.values()
+    return value if type(value) is list else ()
 
 
 def dumps(value: object) -> str:

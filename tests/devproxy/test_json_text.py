@@ -54,6 +54,16 @@ def test_what_json_cannot_say_is_refused_in_the_same_words(value: object) -> Non
     assert attempt(json_text.dumps, value) == attempt(json.dumps, value)
 
 
+@pytest.mark.parametrize(("start", "end"), [("[", "]"), ('{"a":[', "]}"), ('[1,{"b":2,"a":', ',"c":1},{}]')])
+def test_how_deep_is_too_deep_is_the_same_on_every_interpreter(start: str, end: str) -> None:
+    each = start.count("[") + start.count("{")
+    assert json_text.loads(f"{start * (500 // each)}0{end * (500 // each)}")
+    for deep in (500 // each + 1, 2000, 200_000):
+        with pytest.raises(RecursionError):
+            json_text.loads(f"{start * deep}0{end * deep}")
+    assert len(json_text.loads(f"[{f'{start}0{end},' * 1000}0]")) == 1001
+
+
 def test_objects_and_constants_are_made_by_the_caller() -> None:
     assert json_text.loads('{"a": {"b": 1, "b": 2}}', pairs=lambda pairs: pairs) == [("a", [("b", 1), ("b", 2)])]
     assert json_text.loads("[NaN, -Infinity]", constant=str) == ["NaN", "-Infinity"]
