@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
 _LIMIT: Final = 1 << 20
+_DEEPEST: Final = 100  # a spec has seven levels
 
 
 class Value(Record):
@@ -42,7 +43,12 @@ def parse_document(text: str) -> Value:
     if text.lstrip().startswith("{"):
         text = text.replace("\t", " ")
     try:
+        depth = 0
         for event in yaml.parse(text, yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEEPEST:  # what composes it calls itself, and takes minutes for some
+                where = event.start_mark
+                raise DocumentError(where.line + 1 if where is not None else 1, "nested too deeply")
             if isinstance(event, yaml.AliasEvent):
                 where = event.start_mark
                 raise DocumentError(where.line + 1 if where is not None else 1, "an alias, which no spec needs")

@@ -125,8 +125,9 @@ def test_any_text_is_a_spec_or_is_told(text: str) -> None:
 
 
 def test_deep_documents_are_refused() -> None:
-    for text in ("[" * 20_000, "{a: " * 5_000, "- " * 20_000):
-        assert parse_spec("a", text)[1]
+    for text in ("[" * 20_000, "{a: " * 5_000, "- " * 20_000, f"{'[' * 101}{']' * 101}"):
+        assert [error.problem for error in parse_spec("a", text)[1]] == ["nested too deeply"]
+    assert "nested" not in str(parse_spec("a", f"{'[' * 100}{']' * 100}")[1])
 
 
 PASTED = f"$ cat /etc/cdi/nvidia.yaml\n{GOOD}"
