@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import socket  # noqa: F401 (the same as below)
 import tempfile
 from collections.abc import Callable
 from functools import cache

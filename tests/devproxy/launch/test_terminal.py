@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 import pty
@@ -10,7 +11,6 @@ import socket
 import struct
 import termios
 import time
-import tty
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -193,9 +193,18 @@ def test_what_a_shell_has_made_of_its_terminal_by_then_stays(under_shell: UnderS
     assert under_shell.attributes() == own
 
 
+def _cfmakeraw(terminal: int) -> None:
+    """tty.setraw clears other flags, from Python 3.12 on more of them."""
+    library = ctypes.CDLL(None)
+    attributes = ctypes.create_string_buffer(256)  # more than any struct termios
+    assert library.tcgetattr(terminal, attributes) == 0
+    library.cfmakeraw(attributes)
+    assert library.tcsetattr(terminal, termios.TCSANOW, attributes) == 0
+
+
 def test_raw_is_what_the_c_library_makes_of_it() -> None:
     masters, terminals = zip(*(pty.openpty() for _ in range(2)), strict=True)
-    tty.setraw(terminals[0])
+    _cfmakeraw(terminals[0])
     raw = raw_attributes(termios.tcgetattr(terminals[1]))
     termios.tcsetattr(terminals[1], termios.TCSANOW, raw)
     assert termios.tcgetattr(terminals[1]) == raw == termios.tcgetattr(terminals[0])
