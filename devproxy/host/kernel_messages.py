@@ -32,6 +32,8 @@ _KINDS: Final = tuple(
             r"NVRM: loading NVIDIA UNIX|nvidia(?:[-_]\w+)?: (?:module|loading|loaded the UVM|disagrees|version magic)|module nvidia\w*: ",
         ),
         ("init", r"NVRM: (?:GPU \S+ )?(?:RmInitAdapter failed|rm_init_adapter failed|Cannot initialize GSP)"),
+        # The driver names the first region of a GPU that the firmware, or a hypervisor, gave no place in memory.
+        ("bar", r"NVRM: BAR\d{1,2} is 0M @ 0x0\b"),
         ("nouveau", r"^nouveau [0-9a-f:.]+:|NVRM: .*nouveau"),
         ("resume", r"PM: (?:suspend exit|hibernation: hibernation exit|resume of devices)|ACPI: PM: Waking up"),
         ("iommu", r"^(?:DMAR|AMD-Vi|iommu|vfio-pci|arm-smmu\S*)\b"),

@@ -78,7 +78,8 @@ def _of_switch(path: str, number: int, events: list[LogEvent]) -> Finding:
 
 
 def gpu_init_failed(case: Case) -> Iterator[Finding]:
-    """`RmInitAdapter failed`: the driver is bound to a GPU and could not start it."""
+    """`RmInitAdapter failed`: the driver is bound to a GPU and could not start it; or it refused one without memory regions."""
+    yield from _without_memory(case)
     found: dict[str, list[LogEvent]] = {}
     for event in case.details.system.log or ():
         if event.kind == "init":
@@ -89,6 +90,18 @@ def gpu_init_failed(case: Case) -> Iterator[Finding]:
             why="its firmware, its power, or the flavour of the module: GPUs since Blackwell need the open one",
             hint="dmesg | grep -iE 'nvrm|gsp'; ls /lib/firmware/nvidia; modinfo -F license nvidia; then power-cycle",
             evidence=_quoted(events),
+        )  # fmt: skip
+
+
+def _without_memory(case: Case) -> Iterator[Finding]:
+    """GPUs of which the driver says that a region (BAR) has no address: it does not bind to them."""
+    refused = {event.address: event for event in case.details.system.log or () if event.kind == "bar"}
+    for address, event in refused.items():
+        yield Finding(
+            "gpu-init-failed", Severity.ERROR, address or "GPU", "an address for each of its memory regions",
+            event.text.rpartition("NVRM: ")[2], why="the firmware or the hypervisor has no room for a GPU's memory below 4 GiB",
+            hint="'Above 4G Decoding' in the firmware's settings; in a virtual machine a larger 64-bit MMIO window; or boot with pci=realloc",
+            evidence=_quoted([event]),
         )  # fmt: skip
 
 

@@ -142,6 +142,7 @@ ROWS: Final[list[tuple[str, Made, Made]]] = [
     ("driver-library-mismatch", lambda: upgraded("570.1"), hgx),
     ("firmware-missing", lambda: hgx().file("/proc/driver/nvidia/version", "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  550.90.07  Tue\n"), hgx),
     ("gpu-init-failed", lambda: log(hgx(), FAILED), hgx),
+    ("gpu-init-failed", lambda: log(hgx(), "[   33.1] NVRM: BAR1 is 0M @ 0x0 (PCI:0000:18:00.0)"), lambda: log(hgx(), "[   33.1] NVRM: BAR1 is 256M @ 0xe0000000 (PCI:0000:18:00.0)")),
     ("xid-since", lambda: log(hgx(), XID_79), hgx),
     ("sxid-since", lambda: log(hgx(), *SXID_20034), lambda: log(hgx(), "[ 5.1] nvidia-nvswitch0: open (major=510)", XID_79)),
     ("uvm-after-suspend", lambda: log(hgx(), LOADED, WOKEN), lambda: log(hgx(), WOKEN, LOADED.replace("21.4", "3001.4"))),
