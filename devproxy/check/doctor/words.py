@@ -5,6 +5,7 @@ more than was seen.
 from __future__ import annotations
 
 from devproxy.check.finding import Finding, Report, Severity
+from devproxy.host.nvml_facts import NvmlState
 from devproxy.record import Record
 
 TYPE_CHECKING = False
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from devproxy.host.facts import Host
 
 _SUBJECTS: Final = 8
+# What tells most faults apart, for whoever asks the reporter.
+_ADD: Final = "ask for what nvidia-smi, 'ls -l /dev/nvidia*', 'cat /proc/devices', lsmod and 'dmesg | grep -iE \"nvrm|xid\"' print"
 
 
 class Told(Record):
@@ -56,12 +59,25 @@ def verdict(report: Report, host: Host) -> str:
         return f"inconclusive: nothing is known to be wrong, but {_number(unseen, 'check')} could not see enough"
     found = "no error found" + (f", {_number(warnings, 'warning')}" if warnings else "")
     if host.coverage is not None:
-        return f"{found} in what the report contains"
+        told = (
+            "in what the report contains"
+            if _tells_anything(host)
+            else f"in a report that shows nothing of the machine: {_ADD}"
+        )
+        return f"{found} {told}"
     if not has_accelerators(host) and not host.pci:
         return f"{found}: no accelerator was seen, nor any PCI device"
     if not has_accelerators(host):
         return f"{found}: this host has no accelerator" + ("" if host.simulated else " that can be seen from here")
     return f"{found} in what could be seen"
+
+
+def _tells_anything(host: Host) -> bool:
+    """Whether a report has anything from which a fault could be known: output of a command, a log's line, a message."""
+    details = host.details
+    if host.coverage or details is None or has_accelerators(host) or host.pci:
+        return True
+    return bool(details.system.symptoms or details.system.log) or details.nvml.state is not NvmlState.UNASKED
 
 
 def has_accelerators(host: Host) -> bool:

@@ -110,7 +110,17 @@ class TestReport:
         report = tmp_path / "issue.txt"
         report.write_text("It does not work on my machine.\nPlease help!\n")
         assert doctor("--report", str(report), "--text") == 0
-        assert "nothing that is known here" in capsys.readouterr().out
+        told = capsys.readouterr().out
+        assert "nothing that is known here" in told
+        assert "shows nothing of the machine: ask for what nvidia-smi" in told
+
+    def test_output_that_is_well_asks_for_nothing(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        report = tmp_path / "issue.txt"
+        report.write_text(
+            "$ lspci -nnk -d 1ae0:\n00:04.0 Unassigned class [ff00]: Google, Inc. Device [1ae0:0063]\n\tKernel driver in use: vfio-pci\n"
+        )
+        assert doctor("--report", str(report), "--text") == 0
+        assert capsys.readouterr().out.endswith("no error found in what the report contains\n")
 
     @pytest.mark.parametrize(
         ("words", "told"),
