@@ -16,7 +16,17 @@ LINE_LIMIT: Final = 4096
 _ESCAPES: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-_]|\[[0-9;]{1,8}m")
 _INVISIBLE: Final = dict.fromkeys([*range(9), *range(11, 32), 127, 0x200B, 0x200E, 0x200F, 0x2060, 0xFEFF], None)
 _INVISIBLE.update({0xA0: " ", 0x202F: " ", 0x2007: " ", 0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"'})
-_ENTITIES: Final = (("&gt;", ">"), ("&lt;", "<"), ("&quot;", '"'), ("&#39;", "'"), ("&nbsp;", " "), ("&amp;", "&"))
+_ENTITIES: Final = (
+    ("&gt;", ">"),
+    ("&lt;", "<"),
+    ("&quot;", '"'),
+    ("&#39;", "'"),
+    ("&#x27;", "'"),
+    ("&apos;", "'"),
+    ("&#34;", '"'),
+    ("&nbsp;", " "),
+    ("&amp;", "&"),
+)
 _QUOTE: Final = re.compile(r"\s{0,3}(?:>\s?){1,8}")
 _FENCE: Final = re.compile(
     r"\s*(?:[-*]\s+)?(?:`{3,}|~{3,})|\s*</?(?:pre|code|details|summary)\b[^>]{0,80}>\s*$|\s*\{(?:code|noformat)\b[^}]*\}\s*$"

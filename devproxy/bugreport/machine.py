@@ -225,6 +225,7 @@ _ERRNOS: Final = {
     "open-busy": "EBUSY",
     "open-nothing": "ENXIO",
     "open-invalid": "EINVAL",
+    "open-no-memory": "ENOMEM",
 }
 
 

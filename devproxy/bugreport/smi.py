@@ -101,7 +101,7 @@ def take_nvml_failure(lines: list[Line], at: int, draft: Draft) -> int:
 
 _DENIED: Final = re.compile(
     r"\b(?:no longer|not (?:get|see|getting|seeing|have|the same)|instead of|unlike|similar to|same as|like (?:in )?#\d|fixed|resolved|solved|used to (?:work|be|get|see|have|happen|run|show)|if you (?:see|get)|"
-    r"without (?:the|any)|don'?t (?:see|get)|doesn'?t (?:show|fail)|never|related(?::| to:?\s+(?:#|http|this|that|issue))|went away|gone|previously|in the past|as in #\d|expected)\b",
+    r"without (?:the|any)|don'?t (?:see|get)|doesn'?t (?:show|fail)|never|related(?::| to:?\s+(?:#|http|this|that|issue))|went away|gone|previously(?! (?:work|ran\b|run|fine\b))|in the past|as in #\d|expected)\b",
     re.IGNORECASE,
 )
 

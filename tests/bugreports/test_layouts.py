@@ -46,11 +46,17 @@ FAULTS: Final[dict[str, tuple[str, str]]] = {
     "a journal in Polish": ("kwi 15 07:56:59 box kernel: NVRM: Xid (PCI:0000:07:00): 109, pid=326, name=modprobe, errorString CTX SWITCH TIMEOUT\n", "xid-since"),
     "docker without CDI": ('docker: Error response from daemon: could not select device driver "cdi" with capabilities: [].\n', "runtime-not-configured"),
     "a node that cannot be opened so": ("$ rocminfo\nROCk module version 6.7.0 is loaded\nUnable to open /dev/kfd read-write: Invalid argument\n", "open-failed"),
+    "a GPU without addresses, in a virtual machine": ("```\n[  260.063553] NVRM: This PCI I/O region assigned to your NVIDIA device is invalid:\n               NVRM: BAR1 is 0M @ 0x0 (PCI:0000:14:00.0)\n[  260.063557] nvidia: probe of 0000:14:00.0 failed with error -1\n```\n", "gpu-init-failed"),
+    "no memory for a process of kfd": ("$ rocminfo\nROCk module is loaded\nUnable to open /dev/kfd read-write: Cannot allocate memory\nme is member of render group\n", "open-failed"),
     "cat may not": ("$ cat /dev/dri/card0\ncat: /dev/dri/card0: Permission denied\n", "open-denied-by-mode"),
     "the other flavour of the module": ("[   60.000000] NVRM: The NVIDIA GPU 0000:2c:00.0 (PCI ID: 10de:1d16)\n               NVRM: installed in this system is not supported by open\n               NVRM: nvidia.ko because it does not include the required GPU\n", "gpu-init-failed"),
 }  # fmt: skip
 # Reports of which nothing is an error.
 SOUND: Final[dict[str, str]] = {
+    "a region with an address": "[    2.100000] NVRM: BAR1 is 256M @ 0xe0000000 (PCI:0000:14:00.0)\n",
+    "kubelet has a runtime": 'Normal  Pulled  2s  kubelet  Container image "nvidia/cuda" already present; the handler for "nvidia" is configured\n',
+    "a member of the group": "me is member of render group\n",
+    "segments that somebody else removed": "box:14:69 [0] misc/shmutils.cc:129 NCCL WARN Error while attaching to shared memory segment /dev/shm/nccl-glnlGK (size 14156128), error: No such file or directory (2)\n",
     "another driver's module is not signed": "modprobe: ERROR: could not insert 'clevo_acpi': Key was rejected by service\n",
     "a directory of devices for docker": "$ docker run -it --device=/dev/kfd --device=/dev/dri --group-add video rocm/pytorch rocminfo\n",
     "a log line of a service is not a command": "lsmod-exporter | nvidia              56770560  1 nvidia_modeset\n",

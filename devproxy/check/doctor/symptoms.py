@@ -38,9 +38,10 @@ _GENERATE: Final = "nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml && nvi
 KNOWN: Final[dict[str, Known]] = {
     "no-gpu-driver-in-engine": Known("runtime-not-configured", "an engine that knows GPUs", "the engine asked for a GPU has no toolkit configured", _TOOLKIT, path="docker"),
     "runtime-unknown": Known("runtime-not-configured", "the runtime `nvidia`", "the engine has no runtime of that name", _TOOLKIT, path="docker"),
+    "runtime-unknown-kubelet": Known("runtime-not-configured", "the runtime `nvidia`", "the pod's runtime class names a runtime that containerd or CRI-O on that node does not have", "nvidia-ctk runtime configure --runtime=containerd && systemctl restart containerd; k3s, k0s and microk8s read a config.toml of their own", path="containerd"),
     "hook-direct": Known("runtime-not-configured", "the runtime `nvidia`", "on Jetson the engine must start the runtime itself: --gpus calls the hook alone", "docker run --runtime nvidia; " + _TOOLKIT, path="docker"),
     "hook-missing": Known("runtime-not-configured", "the toolkit's programs", "the engine is configured for a toolkit that is not installed where it looks", "apt-get install nvidia-container-toolkit; command -v nvidia-container-runtime-hook", path="nvidia-container-toolkit"),
-    "cdi-unsupported": Known("runtime-not-configured", "an engine with CDI", "the engine is too old for CDI, or it is not enabled there", "docker 28 and later have it; before, set \"features\": {\"cdi\": true} in daemon.json", path="docker"),
+    "cdi-unsupported": Known("runtime-not-configured", "an engine with CDI", "the engine is too old for CDI, or it is not enabled there", "docker 28 and later have it; before, set \"features\": {\"cdi\": true} in daemon.json; podman has it from 4.1 on", path="engine"),
     "cdi-unresolvable": Known("cdi-unresolvable", "a CDI spec that has the device", "no spec that the engine reads has that name, or two have it", f"nvidia-ctk cdi list; if it is not there: {_GENERATE}", path="CDI"),
     "cdi-conflict": Known("cdi-device-conflict", "each name in one spec", "two specs of one priority have the same device: the engine drops it", "ls -l /etc/cdi /var/run/cdi; remove the older of the two", path="CDI"),
     "cdi-stat": Known("cdi-host-path-missing", "every node of the spec on the host", "the spec names a node that is not there (any more)", _GENERATE, path="CDI"),
@@ -63,6 +64,8 @@ KNOWN: Final[dict[str, Known]] = {
     "uvm-missing": Known("uvm-not-loaded", "the module nvidia-uvm and its nodes", "CUDA does not work without it, though nvidia-smi does", "modprobe nvidia-uvm && nvidia-modprobe -u -c 0", path="/dev/nvidia-uvm"),
     "driver-communication": Known("driver-not-loaded", "a driver that is loaded", "no NVIDIA module answers", "modprobe nvidia; dmesg | grep -i nvrm; in a container: was it given a GPU?", path="nvidia"),
     "driver-libraries": Known("driver-libraries-missing", "the driver's libraries", "the driver is not installed where the program looks, or the container was given no GPU", "ldconfig -p | grep -E 'libcuda|libnvidia-ml'; docker run --gpus all", path="libnvidia-ml.so.1"),
+    "driver-undetected": Known("driver-libraries-missing", "the driver's libraries", "the container sees no driver: mostly it was given no GPU, or NVIDIA_DRIVER_CAPABILITIES leaves utility out", "docker run --gpus all; nvidia-smi on the host", Severity.WARNING, "libcuda.so.1"),
+    "wsl-no-adapter": Known("wsl-no-adapter", "an adapter that Windows gives to WSL 2", "Windows shows this WSL no NVIDIA GPU: it has none, its driver is too old for WSL, or this is WSL 1", "nvidia-smi.exe in Windows; wsl --update; wsl -l -v must say 2; then ls -l /dev/dxg", path="/dev/dxg"),
     "gsp-timeout": Known("device-lost", "a GPU whose firmware answers", "the GPU System Processor (GSP) does not answer the driver", "dmesg | grep -iE 'xid|gsp'; nvidia-smi --gpu-reset, or power-cycle the machine", path="GPU"),
     "gpu-lost": Known("device-lost", "a GPU that answers", "the GPU does not answer on the PCI bus any more", "dmesg | grep -i xid; then power-cycle the machine", path="GPU"),
     "cuda-unknown": Known("cuda-unknown-error", "CUDA to start", "mostly the nodes of nvidia-uvm: missing, or of a major that its module has no longer; or a suspend", "ls -l /dev/nvidia-uvm; grep nvidia-uvm /proc/devices: the majors must be the same; rmmod nvidia_uvm; modprobe nvidia_uvm after a suspend", path="CUDA"),
@@ -72,6 +75,7 @@ KNOWN: Final[dict[str, Known]] = {
     "tpu-lockfile": Known("tpu-lockfile-stale", "no lock file of another user", "libtpu cannot use the lock file that somebody left", "sudo rm /tmp/libtpu_lockfile", path="libtpu_lockfile"),
     "tpu-busy": Known("device-busy", "a TPU that nobody holds", "another process has the TPU, or left its lock file", "sudo lsof -w /dev/accel* /dev/vfio/*; if nobody has it: sudo rm /tmp/libtpu_lockfile", path="TPU"),
     "tpu-topology": Known("tpu-unavailable", "TPU chips with a driver and nodes", "libtpu found no chip that it can use", "lspci -d 1ae0: -k; ls -l /dev/accel* /dev/vfio", path="TPU"),
+    "tpu-service": Known("tpu-unavailable", "an answer from the TPU VM's own service", "libtpu asks a service of the TPU VM, which a container with a network of its own does not reach", "docker run --network host", path="TPU"),
     "vfio-viable": Known("vfio-group-not-viable", "every device of the group bound to vfio-pci", "another driver holds a device of the group", "ls /sys/kernel/iommu_groups/N/devices; lspci -nnk"),
     "vfio-control": Known("vfio-control-mode", "to open", "whoever cannot open the control node can use no group", "chmod 0666 /dev/vfio/vfio", path="/dev/vfio/vfio"),
     "iommu": Known("iommu-off", "an IOMMU", "vfio gives a device to nobody without one", "intel_iommu=on or amd_iommu=on, and VT-d or AMD-Vi in the firmware's settings", path="IOMMU"),
@@ -96,7 +100,11 @@ def said(case: Case) -> Iterator[Finding]:
 def _nvml(case: Case) -> Iterator[Finding]:
     nvml = case.details.nvml
     names = {error.name: error for error in nvml.errors} if nvml.state is NvmlState.FAILED else {}
-    for name, key in (("LIB_RM_VERSION_MISMATCH", "library-mismatch"), ("DRIVER_NOT_LOADED", "driver-communication")):
+    for name, key in (
+        ("LIB_RM_VERSION_MISMATCH", "library-mismatch"),
+        ("DRIVER_NOT_LOADED", "driver-communication"),
+        ("GPU_IS_LOST", "gpu-lost"),
+    ):
         if name in names:
             error = names[name]
             yield _finding(KNOWN[key], KNOWN[key].path, f"NVML: {name}", seen(nvml.source, f"{error.call}: {name}"))
@@ -126,6 +134,7 @@ SYMPTOM_CHECKS: Final = tuple(
         ("cuda-driver-too-old", "the image needs a newer driver"),
         ("nvml-no-devices", "the driver is loaded and has no GPU"),
         ("driver-libraries-missing", "the driver's libraries are not found"),
+        ("wsl-no-adapter", "WSL is given no GPU by Windows"),
         ("toolkit-too-old", "the container toolkit does not know this driver"),
         ("tpu-unavailable", "libtpu finds no TPU"),
     )
