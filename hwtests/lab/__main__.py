@@ -20,6 +20,12 @@ def main() -> int:
     """0 if every test of the guest passed."""
     parser = argparse.ArgumentParser(prog="python -m hwtests.lab", description=__doc__)
     parser.add_argument("--timeout", type=float, default=900.0, metavar="SECONDS", help="of the boot (default: 900)")
+    parser.add_argument(
+        "--kernel",
+        choices=kernel.SERIES,
+        default=kernel.LAB,
+        help=f"another than {kernel.LAB} has no stub drivers, and runs tests of the kernel target",
+    )
     parser.add_argument("--results", metavar="DIR", help="keep what the guest sends, and its console")
     parser.add_argument("--export", metavar="FILE.tar", help="keep the recording of the guest, as tests/hosts/lab.tar")
     parser.add_argument("--prepare", action="store_true", help="download and compile, boot nothing")
@@ -29,8 +35,8 @@ def main() -> int:
         signal.signal(number, _end)
     started = time.monotonic()
     cache = Path(os.environ.get("DEVPROXY_LAB", TREE / "build" / "lab"))
-    linux = kernel.prepare(cache)
-    made = stubs.build(linux)
+    linux = kernel.prepare(cache, args.kernel)
+    made = stubs.build(linux) if args.kernel == kernel.LAB else None
     _compile_python()
     print(f"lab: Linux {linux.release}, prepared in {time.monotonic() - started:.0f} s", flush=True)
     if args.prepare:

@@ -16,13 +16,13 @@ from typing import Final
 
 from devproxy.errors import DevproxyError
 from devproxy.process import find_program
-from hwtests.lab.kernel import MODULES, Kernel
+from hwtests.lab.kernel import Kernel
 from hwtests.lab.python_files import python_files
 
 _GUEST: Final = Path(__file__).parent / "guest"
 # Everything below is copied to the guest's root.
 _ROOT: Final = "root"
-_DIRECTORIES: Final = ("dev", "etc", "lab", "mnt", "proc", "root", "run", "sys", "tmp", "var", "var/tmp")
+_DIRECTORIES: Final = ("dev", "etc", "lab", "mnt", "proc", "root", "run", "srv", "sys", "tmp", "var", "var/tmp")
 _ETC: Final = {
     # Two users who share the machine: the agents of the README's story.
     "passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"
@@ -90,25 +90,25 @@ def _entry(path: str, inode: int, mode: int, content: bytes, mtime: int = 0) -> 
     return head + b"\0" * (-len(head) % 4) + content + b"\0" * (-len(content) % 4)
 
 
-def make(kernel: Kernel, stubs: Path, settings: dict[str, str]) -> bytes:
-    """The archive. `settings` are variables of the guest's shell."""
+def make(kernel: Kernel, stubs: Path | None, settings: dict[str, str]) -> bytes:
+    """The archive. `settings` are variables of the guest's shell; a guest without stubs has all tests of the tree."""
     archive = Archive()
     archive.file("bin/busybox", _busybox(), 0o755)
     archive.file("init", (_GUEST / "init").read_bytes(), 0o755)
-    copied = python_files()
+    copied = python_files(tests=stubs is None)
     archive.file("copied", "".join(f"{directory}\n" for directory in copied).encode())
     for directory, paths in copied.items():
         archive.directory(f"copies{directory}")
         for path in paths:
             archive.copy(path, "copies")
-    for number, name in enumerate(MODULES):
-        archive.file(f"modules/{number}-{os.path.basename(name)}.ko", kernel.module(name))
+    for number, name in enumerate(kernel.modules):
+        archive.file(f"modules/{number:02}-{os.path.basename(name)}.ko", kernel.module(name))
     _add_root(archive, kernel, stubs)
     archive.file(f"{_ROOT}/lab/settings", "".join(f"{name}='{text}'\n" for name, text in settings.items()).encode())
     return archive.encode()
 
 
-def _add_root(archive: Archive, kernel: Kernel, stubs: Path) -> None:
+def _add_root(archive: Archive, kernel: Kernel, stubs: Path | None) -> None:
     for name in _DIRECTORIES:
         archive.directory(f"{_ROOT}/{name}")
     for name in _MERGED:
@@ -127,7 +127,7 @@ def _add_root(archive: Archive, kernel: Kernel, stubs: Path) -> None:
         archive.link(f"{_ROOT}/lab/{name}", "kmod")
     archive.file(f"{_ROOT}/lab/busybox", _busybox(), 0o755)
     archive.file(f"{_ROOT}/lab/main", (_GUEST / "main").read_bytes(), 0o755)
-    for made in stubs.iterdir():
+    for made in stubs.iterdir() if stubs else ():
         archive.file(f"{_ROOT}/lab/{made.name}", made.read_bytes(), 0o755)
 
 

@@ -1,8 +1,9 @@
-"""The lab's kernel: Debian's 6.12 with the headers to build modules for it, downloaded and unpacked, never installed.
+"""The lab's kernels: Debian's 6.12 with the headers to build modules for it, and its 6.1, downloaded and unpacked, never installed.
 
 Installing it would pull in an initramfs, udev and an upgrade of systemd. The release changes with every update of
 Debian's, so that it is asked for: linux-image-6.12-amd64 depends on the newest. (Why 6.12: it has 9p, which the cloud
-flavour lacks, and DRM's class of accelerators.)
+flavour lacks, and DRM's class of accelerators. Why 6.1: it is the oldest that can be had, and knows neither mounts on what
+is attached nowhere nor overlays by descriptor.)
 """
 
 from __future__ import annotations
@@ -16,29 +17,44 @@ from typing import Final
 from devproxy.errors import DevproxyError
 from devproxy.process import run
 
-_METAPACKAGE: Final = "linux-image-6.12-amd64"
-# Modules of the kernel that the guest loads, in that order; what it has built in is not listed.
-MODULES: Final = (
-    "fs/netfs/netfs",
-    "net/9p/9pnet",
-    "net/9p/9pnet_virtio",
-    "fs/9p/9p",
-    "fs/overlayfs/overlay",
-)
+LAB: Final = "6.12"
+# The package that depends on the newest kernel of a series.
+SERIES: Final = {LAB: "linux-image-6.12-amd64", "6.1": "linux-image-amd64"}
+_SHARE: Final = ("net/9p/9pnet", "net/9p/9pnet_virtio", "fs/9p/9p", "fs/overlayfs/overlay")
+_VIRTIO: Final = ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci")
+# Modules that the guest loads, in that order; what a kernel has built in is not listed.
+_MODULES: Final = {
+    LAB: ("fs/netfs/netfs", *_SHARE),
+    "6.1": (
+        *(f"drivers/virtio/{name}" for name in _VIRTIO),
+        "drivers/char/virtio_console",
+        "fs/netfs/netfs",
+        "fs/fscache/fscache",
+        *_SHARE,
+    ),
+}
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 
 
 class Kernel:
     """An unpacked kernel in a directory of its own."""
 
-    def __init__(self, directory: Path, release: str) -> None:
+    def __init__(self, directory: Path, release: str, series: str) -> None:
         self.directory = directory
         self.release = release
+        self.series = series
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The modules to load, in order, as `module` takes them."""
+        return _MODULES[self.series]
 
     @property
     def image(self) -> Path:
-        """The uncompressed kernel: QEMU starts it directly (PVH), which spares the guest to unpack it under TCG."""
-        return self.directory / "vmlinux"
+        """The uncompressed kernel: QEMU starts it directly (PVH), which spares the guest to unpack it under TCG. Of an older series
+        the compressed one, which unpacks itself.
+        """
+        return self.directory / ("vmlinux" if self.series == LAB else f"boot/vmlinuz-{self.release}")
 
     @property
     def headers(self) -> Path:
@@ -61,28 +77,29 @@ class Kernel:
         return self.directory / "bin/kmod"
 
     def module(self, name: str) -> bytes:
-        """A module of MODULES, as insmod takes it."""
-        path = self.directory / "lib/modules" / self.release / "kernel" / f"{name}.ko.xz"
-        return lzma.decompress(path.read_bytes())
+        """A module of `modules`, as insmod takes it."""
+        path = self.directory / "lib/modules" / self.release / "kernel" / f"{name}.ko"
+        return path.read_bytes() if path.exists() else lzma.decompress(Path(f"{path}.xz").read_bytes())
 
 
-def newest_release() -> str:
+def newest_release(series: str) -> str:
     """`6.12.117+deb12-amd64`, as the metapackage says.
 
     Raises:
         DevproxyError: apt does not know the metapackage.
     """
-    for line in run(["apt-cache", "depends", _METAPACKAGE], check=False).out.splitlines():
+    metapackage = SERIES[series]
+    for line in run(["apt-cache", "depends", metapackage], check=False).out.splitlines():
         kind, _, name = line.strip().partition(": ")
         if kind == "Depends" and name.startswith("linux-image-"):
             return name.removeprefix("linux-image-")
-    raise DevproxyError(f"apt knows no {_METAPACKAGE}", hint="the lab needs Debian 12's package lists: apt-get update")
+    raise DevproxyError(f"apt knows no {metapackage}", hint="the lab needs Debian 12's package lists: apt-get update")
 
 
-def prepare(cache: Path) -> Kernel:
-    """The newest kernel, from `cache` if it is there; complete or not at all."""
-    release = newest_release()
-    kernel = Kernel(cache / release, release)
+def prepare(cache: Path, series: str = LAB) -> Kernel:
+    """The newest kernel of a series, from `cache` if it is there; complete or not at all."""
+    release = newest_release(series)
+    kernel = Kernel(cache / release, release, series)
     if kernel.directory.exists():
         if not kernel.kmod.exists():
             _unpack(kernel.directory, _KMOD)  # one that an older lab downloaded
@@ -90,32 +107,40 @@ def prepare(cache: Path) -> Kernel:
     unfinished = cache / f"{release}.{os.getpid()}"
     unfinished.mkdir(parents=True)
     try:
-        _unpack(unfinished, {**_packages(release), **_KMOD})
-        _extract_image(unfinished, release)
+        headers = _headers(release) if series == LAB else {}
+        _unpack(unfinished, {**_image(kernel), **headers, **_UDEV, **_KMOD})
+        if series == LAB:
+            _extract_image(unfinished, release)
         os.rename(unfinished, kernel.directory)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    # The headers' makefile names the directory that they would be installed to.
-    makefile = kernel.headers / "Makefile"
-    makefile.write_text(makefile.read_text().replace(" /usr/src/", f" {kernel.directory}/usr/src/"))
+    if series == LAB:
+        # The headers' makefile names the directory that they would be installed to.
+        makefile = kernel.headers / "Makefile"
+        makefile.write_text(makefile.read_text().replace(" /usr/src/", f" {kernel.directory}/usr/src/"))
     return kernel
 
 
-def _packages(release: str) -> dict[str, list[str]]:
-    """The packages, each with what tar unpacks of it."""
+def _image(kernel: Kernel) -> dict[str, list[str]]:
+    """The kernel's package, with what tar unpacks of it."""
+    release = kernel.release
+    modules = [f"./lib/modules/{release}/kernel/{name}.ko*" for name in kernel.modules]
+    return {f"linux-image-{release}": ["--wildcards", "--", f"./boot/vmlinuz-{release}", *modules]}
+
+
+def _headers(release: str) -> dict[str, list[str]]:
+    """The packages that stub drivers are built with, and what tar unpacks of them."""
     abi = release.removesuffix("-amd64")
-    modules = [f"./lib/modules/{release}/kernel/{name}.ko.xz" for name in MODULES]
     headers = f"./usr/src/linux-headers-{abi}"
     return {
-        f"linux-image-{release}": ["--", f"./boot/vmlinuz-{release}", *modules],
         # Without vmlinux no BTF is made, which would need pahole.
         f"linux-headers-{release}": ["--exclude", f"{headers}-amd64/vmlinux"],
         f"linux-headers-{abi}-common": ["--exclude", f"{headers}-common/arch/[!x]*"],
         f"linux-kbuild-{abi}": [],
-        "udev": ["--", "./bin/udevadm", "./lib/udev/rules.d"],
     }
 
 
+_UDEV: Final[dict[str, list[str]]] = {"udev": ["--", "./bin/udevadm", "./lib/udev/rules.d"]}
 _KMOD: Final[dict[str, list[str]]] = {"kmod": ["--", "./bin/kmod"]}
 
 

@@ -13,6 +13,8 @@ from typing import Final
 TREE: Final = Path(__file__).parent.parent.parent
 _NEEDED: Final = ("devproxy", "pytest", "pytest-xdist")
 _SOURCES: Final = ("devproxy", "vfs", "hwtests")
+# A guest that runs the project's own tests has those and what they import, too.
+_NEEDED_BY_TESTS: Final = (*_NEEDED, "hypothesis", "psutil")
 _FILES: Final = ("README.md", "pyproject.toml", "tests/__init__.py", "tests/bundles.py")
 # Of the standard library, what no test imports: most of its size.
 _LEFT_OUT: Final = frozenset(
@@ -21,10 +23,11 @@ _LEFT_OUT: Final = frozenset(
 )  # fmt: skip
 
 
-def python_files() -> dict[str, list[str]]:
-    """The files to copy, below the directories that the guest shows them at."""
+def python_files(*, tests: bool = False) -> dict[str, list[str]]:
+    """The files to copy, below the directories that the guest shows them at; with `tests`, what those need too."""
     library = sysconfig.get_path("stdlib")
-    found = {library: list(_walk(library)), str(TREE): list(_tree()), sys.prefix: list(_packages())}
+    needed = _NEEDED_BY_TESTS if tests else _NEEDED
+    found = {library: list(_walk(library)), str(TREE): list(_tree(tests=tests)), sys.prefix: list(_packages(needed))}
     if not sys.base_prefix.startswith("/usr/") and sys.base_prefix != "/usr":
         base = Path(sys.base_prefix)
         programs = [str(path) for path in (base / "bin").glob("python*")]
@@ -37,25 +40,25 @@ def python_files() -> dict[str, list[str]]:
 def _walk(directory: str) -> Iterator[str]:
     for here, directories, files in os.walk(directory):
         directories[:] = [name for name in directories if name not in _LEFT_OUT and not name.startswith("config-")]
-        for name in files:
+        for name in [*files, *(name for name in directories if os.path.islink(os.path.join(here, name)))]:
             if ".opt-" not in name and not name.endswith(".a"):
                 yield os.path.join(here, name)
 
 
-def _tree() -> Iterator[str]:
-    for name in _SOURCES:
+def _tree(*, tests: bool) -> Iterator[str]:
+    for name in (*_SOURCES, "tests", "example") if tests else _SOURCES:
         yield from _walk(str(TREE / name))
     for name in _FILES:
         yield str(TREE / name)
         yield from _compiled(TREE / name)
 
 
-def _packages() -> Iterator[str]:
+def _packages(needed: tuple[str, ...]) -> Iterator[str]:
     """The virtual environment, with nothing but what is needed in it."""
     yield f"{sys.prefix}/pyvenv.cfg"
     for program in Path(sys.prefix, "bin").glob("python*"):
         yield str(program)
-    for name in sorted(_closure(_NEEDED)):
+    for name in sorted(_closure(needed)):
         for file in metadata.distribution(name).files or ():
             path = Path(os.path.normpath(str(file.locate())))
             # RECORD lists what was compiled too, where pip did that; what was not is compiled by now.
