@@ -16,7 +16,8 @@ import pytest
 import devproxy
 from tests.differential.cases import CASES, Case, beside, writable
 from tests.differential.decisions import Decision, Difference, only_ours, type_is, unexplained
-from tests.differential.more_cases import LINKS, MORE, NOWHERE, ORDERS
+from tests.differential.link_cases import LINKS, NOWHERE
+from tests.differential.more_cases import MORE, ORDERS
 from tests.differential.peers import with_devproxy, with_runsc
 from tests.differential.seed_cases import RUNSC_ALONE, RUNSC_REFUSES, SEED
 from tests.differential.view import Entry, MountSeen, View, of_root
