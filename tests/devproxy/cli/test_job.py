@@ -187,7 +187,7 @@ def test_a_timeout_ends_a_bundles_process_that_does_not_listen(tmp_path: Path) -
 @pytest.mark.programs
 def test_ctrl_c_on_a_terminal(tmp_path: Path) -> None:
     """It reaches the command once, and nothing of the checks that follow; standard input is not the terminal."""
-    script = "trap 'echo heard; exit 9' INT; cat; echo ready; while :; do sleep 0.02; done"
+    script = "trap 'echo heard; exit 9' INT; cat; sleep 600 & echo ready; wait"
     options = ["--state", f"{tmp_path}/leases", "--host", GPUS, "--artifacts", f"{tmp_path}/out"]
     pid, terminal = pty.fork()
     if pid == 0:
