@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
+import sys
 
 from devproxy.bench import file_systems, hosts, planning, roots
 from devproxy.bench.measure import Row
 from devproxy.cli.arguments import add_format_arguments, wants_json
 from devproxy.cli.context import Context
+from devproxy.launch.signals import Handling
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
+    from typing import NoReturn
 
     from devproxy.cli.quick import Parser
 
@@ -41,10 +45,11 @@ def run(args: Namespace, context: Context) -> int:
     """Measure and print. A figure over its budget is told, but is no failure of this command: machines differ."""
     measured: list[Row] = []
     # A fork takes as long as this process has memory: roots come first, before it has what the others leave.
-    for part in (roots, planning, hosts, file_systems):
-        for row in part.rows(quick=args.quick):
-            measured.append(row)
-            context.note(f"{row.what}: {_figure(row)}")
+    with Handling((signal.SIGTERM, signal.SIGHUP), _end):
+        for part in (roots, planning, hosts, file_systems):
+            for row in part.rows(quick=args.quick):
+                measured.append(row)
+                context.note(f"{row.what}: {_figure(row)}")
     if wants_json(args, context):
         context.print_json({"machine": _machine(), "rows": [_document(row) for row in measured]})
         return 0
@@ -52,6 +57,11 @@ def run(args: Namespace, context: Context) -> int:
     context.print()
     context.table([_cells(row, context) for row in measured], _HEADER)
     return 0
+
+
+def _end(number: int) -> NoReturn:
+    """As Ctrl-C does: the directories that are measured in go."""
+    sys.exit(128 + number)
 
 
 def _machine() -> dict[str, str]:

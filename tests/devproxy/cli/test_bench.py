@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -57,3 +62,19 @@ def test_without_a_tmpfs_the_kernel_rows_say_so(monkeypatch: pytest.MonkeyPatch)
     assert len(rows) == 7
     assert all("tmpfs" in row.note and row.figure is None for row in rows)
     assert memory.verdict == "-"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_one_that_is_ended_removes_what_it_made(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rows(*, quick: bool) -> Iterator[Row]:
+        with tempfile.TemporaryDirectory(dir=tmp_path):
+            os.kill(os.getpid(), number)
+            yield Row("never", "runc", Budget(0.5), note="it was ended")
+
+    monkeypatch.setattr(roots, "rows", rows)
+    before = signal.getsignal(number)
+    with pytest.raises(SystemExit) as ended:
+        main(["bench"])
+    assert ended.value.code == 128 + number
+    assert os.listdir(tmp_path) == []
+    assert signal.getsignal(number) is before
