@@ -321,7 +321,7 @@ SEALED = (
             args=(
                 "/bin/sh",
                 "-c",
-                "touch /x; echo $?; touch /etc/x; echo $?; touch /dev/x; echo $?; touch /tmp/x; echo $?",
+                "touch /x; echo $?; touch /etc/x; echo $?; touch /dev/x; echo $?",
             ),
             rows=("S35",),
         )

@@ -82,7 +82,7 @@ def _links_by_number(difference: Difference) -> bool:
 
 
 def _masks(difference: Difference) -> bool:
-    if difference.where == "/x" and difference.theirs is None:
+    if difference.where in ("/x", "/fixed/in") and difference.theirs is None:
         return True
     return difference.where in ("/secret", "/hidden", "/fixed", "/etc/s") or difference.where.startswith(
         ("/proc/", "/sys/")

@@ -302,18 +302,25 @@ _NO_CAPABILITIES = (
 def enter_user_namespace(rootless: Rootless, proc: int) -> None:
     """Become root of a new user namespace, which has the caller in it and nobody else."""
     hint = _NO_USER_NAMESPACE if rootless.uid else _NO_CAPABILITIES
-    with _Attempt(f"a user namespace for uid {rootless.uid} cannot be made", hint):
+    with _Attempt(f"a user namespace for uid {rootless.uid} cannot be made", hint, _NO_USER_NAMESPACE):
         unshare(CLONE["user"])
         with process.Dumpable():
             map_one(proc, (0, rootless.uid), (0, rootless.gid))
 
 
 class _Attempt:
-    """A context in which an OSError becomes a DevproxyError that starts with `what`; the hint is for one of rights."""
+    """A context in which an OSError becomes a DevproxyError that starts with `what`; the hints are for one of rights and for one of
+    limits.
+    """
 
-    def __init__(self, what: str, hint: str = "") -> None:
+    def __init__(self, what: str, hint: str = "", limited: str = "") -> None:
         self._what = what
-        self._hint = hint
+        self._hints = {
+            errno.EPERM: hint,
+            errno.EACCES: hint,
+            errno.ENOSPC: limited or hint,
+            errno.EUSERS: limited or hint,
+        }
 
     def __enter__(self) -> None:
         return
@@ -322,8 +329,9 @@ class _Attempt:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if isinstance(error, OSError):
-            hint = self._hint if error.errno in (errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EUSERS) else ""
-            raise DevproxyError(f"{self._what}: {(error.strerror or '').lower()}", hint=hint) from None
+            raise DevproxyError(
+                f"{self._what}: {(error.strerror or '').lower()}", hint=self._hints.get(error.errno or 0, "")
+            ) from None
 
 
 def _open_namespace(namespace: Namespace, path: str) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from devproxy.errors import DevproxyError, InputError
@@ -350,20 +352,31 @@ def test_a_signal_does_what_it_does_to_any_process(
 ) -> None:
     """The kernel keeps a signal's default action from the first process of a pid namespace: devproxy does not."""
     script = words.format(number.name[3:]) if "{}" in words else f"echo ready; {words}"
-    timer = threading.Thread(target=send_when_ready, args=(tmp_path / "output", number))
+    shell = "exec" not in words
+    timer = threading.Thread(target=send_when_ready, args=(tmp_path / "output", number), kwargs={"shell": shell})
     timer.start()
     ran = run(rootfs, "sh", "-c", script, kinds=kinds)
     timer.join()
     assert (ran.lines, ran.code) == (["ready"], 128 + number if code is None else code)
 
 
-def send_when_ready(output: Path, number: int) -> None:
+def send_when_ready(output: Path, number: int, *, shell: bool = True) -> None:
+    """Without `shell` not before the shell has become the program: it catches what it means to die of, and cannot as pid 1."""
     deadline = time.monotonic() + 50
     while time.monotonic() < deadline:
-        if output.exists() and "ready" in output.read_text():
+        if output.exists() and "ready" in output.read_text() and (shell or "sh" not in commands()):
             os.kill(os.getpid(), number)
             return
         time.sleep(0.005)
+
+
+def commands() -> set[str]:
+    """What the processes below this one run."""
+    found = set()
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found.add(child.name())
+    return found
 
 
 def test_outside_of_the_main_thread_nothing_is_forwarded(rootfs: Path) -> None:
