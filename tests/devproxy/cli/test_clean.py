@@ -120,10 +120,10 @@ def test_text_says_what_was_done_and_what_was_left(desk: Desk) -> None:
     assert lines[0] == f"lease {ident} of uid {os.getuid()}"
     assert lines[1].startswith("  removed process sleep (pid ")
     assert lines[1].endswith(f"was started with DEVPROXY_LEASE_ID={ident}")
-    assert (
-        desk.devproxy("clean", "--state", desk.state, "--lease", desk.note, "--text")[1].splitlines()[1]
-        == "  nothing is left"
-    )
+    code, out, _ = desk.devproxy("clean", "--state", desk.state, "--lease", desk.note, "--text")
+    assert "removed" not in out
+    # Of a process that began this moment and may not be looked into it cannot say whose it is.
+    assert code == 4 or out.splitlines()[1] == "  nothing is left"
 
 
 @pytest.mark.parametrize(
