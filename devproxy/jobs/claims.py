@@ -136,9 +136,13 @@ class Watched:
 
 def _open(folder: int, name: str) -> int | None:
     try:
-        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder)
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder)
     except OSError:
         return None  # gone, or no file at all: nobody's claim
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
 def _read(folder: int, name: str) -> Claim | None:
@@ -147,8 +151,6 @@ def _read(folder: int, name: str) -> Claim | None:
         return None
     try:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            return None
         alive = not _is_unlocked(descriptor)
         words = read_words(os.read(descriptor, _LONGEST))
         return Claim(name, _came(descriptor, status), status.st_uid, words, status.st_dev, alive)
